@@ -1,0 +1,287 @@
+"""What an adapter promises and what it is given. Adapters import this and `observation`.
+
+A source is a module with
+    class Settings(SourceSettings)                  its table `[source.NAME]`
+    class Address(SignalAddress)                    how a signal of it is written; None if it
+                                                    speaks for itself (a scanner, a rig)
+    async def collect(settings, signals, intake)    lives as long as its connection, then
+                                                    raises SourceLost or SourceRefused
+A sink is a module with
+    class Settings(SinkSettings)                    its table `[sink.NAME]`
+    def connect(settings, outlet)                   async context manager that gives a Sink
+"""
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Generic, Protocol, TypeVar
+
+from msgspec import Struct
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationInfo, model_validator
+
+from edge.errors import SinkError, SinkLost, SinkRefused, SourceError, SourceLost, SourceRefused
+from edge.observation import (
+    Observation,
+    Outcome,
+    Quality,
+    Stamp,
+    Step,
+    TestResult,
+    Value,
+    Verdict,
+)
+
+__all__ = [
+    "Ask", "Duration", "Intake", "Observation", "Outcome", "Outlet", "Quality", "Receipt", "Record",
+    "Secret", "Settings", "Signal", "SignalAddress", "Sink", "SinkError", "SinkLost", "SinkRefused", "SinkSettings",
+    "SourceError", "SourceLost", "SourceRefused", "SourceSettings", "Stamp", "Step", "TestResult", "Value",
+    "Verdict",
+]  # fmt: skip
+
+# --- how settings are written -------------------------------------------------------------
+
+_UNITS_S = {"ms": 0.001, "s": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "y": 31_557_600.0}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|min|m|h|d|y)")
+
+
+def parse_duration(value: object) -> timedelta:
+    """`"250ms"`, `"12s"`, `"2min"`, `"8h"`, `"30d"`, `"2y"`. Raises ValueError."""
+    if isinstance(value, timedelta):
+        return value
+    match = _DURATION.fullmatch(value.strip()) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError('write a duration with its unit, such as "250ms", "12s" or "8h"')
+    return timedelta(seconds=float(match[1]) * _UNITS_S[match[2]])
+
+
+def _positive(value: object) -> timedelta:
+    duration = parse_duration(value)
+    if duration <= timedelta(0):
+        raise ValueError("must be longer than zero")
+    return duration
+
+
+Duration = Annotated[timedelta, BeforeValidator(_positive)]
+
+
+class Settings(BaseModel):
+    """A table of the TOML file: unknown keys are faults, values are not coerced."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Secret(Settings):
+    """A reference to a secret: `{ credential = "name" }`, `{ env = "NAME" }` or `{ file = "/path" }`.
+
+    A literal secret in the TOML is refused, for the file is read by all.
+    """
+
+    credential: str | None = None
+    """A systemd credential (LoadCredential= in the unit)."""
+    env: str | None = None
+    file: str | None = None
+    """A file that only its owner can read."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _reference_only(cls, value: Any, info: ValidationInfo) -> Any:
+        if isinstance(value, str):
+            raise ValueError('a secret does not belong here; refer to it, as in { credential = "name" }')
+        return value
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> "Secret":
+        if sum(ref is not None for ref in (self.credential, self.env, self.file)) != 1:
+            raise ValueError('give exactly one of credential, env and file')
+        return self
+
+    def reveal(self) -> str:
+        """The secret's text. Raises OSError or LookupError when it is not there."""
+        if self.env is not None:
+            return os.environ[self.env]
+        if self.file is not None:
+            path = Path(self.file)
+            if path.stat().st_mode & 0o077:
+                raise PermissionError(f"{path} can be read by others; chmod 600 {path}")
+            return path.read_text(encoding="utf-8").strip()
+        folder = os.environ["CREDENTIALS_DIRECTORY"]
+        return (Path(folder) / str(self.credential)).read_text(encoding="utf-8").strip()
+
+
+class SourceSettings(Settings):
+    """What every `[source.NAME]` has."""
+
+    type: str
+
+
+class SignalAddress(Settings):
+    """What every signal `{ source = "...", ... }` of one protocol adds to the common keys."""
+
+    natural_bits: ClassVar[int | None] = None
+
+    def counter_bits(self) -> int | None:
+        """Width of the counter that this address decodes to, where the protocol knows it."""
+        return self.natural_bits
+
+    def identity(self) -> str:
+        """Address and decoding in words: two signals with the same are the same counter."""
+        return self.model_dump_json(exclude_defaults=True)
+
+
+class SinkSettings(Settings):
+    """What every `[sink.NAME]` has."""
+
+    type: str
+    linger: Duration = timedelta(0)
+    """How long live events wait for company, so that fewer and larger writes go out."""
+    batch: int = 500
+    """Events in one write at the most."""
+
+
+# --- sources --------------------------------------------------------------------------------
+
+AddressT = TypeVar("AddressT", bound=SignalAddress)
+
+
+@dataclass(frozen=True, slots=True)
+class Signal(Generic[AddressT]):
+    """One value to be read."""
+
+    name: str
+    """`station.role`."""
+    address: AddressT
+    every: timedelta
+    """How often it is sampled."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A request to read some signals now, on the wire, not from any memory."""
+
+    number: int
+    signals: frozenset[str]
+
+
+class Intake(Protocol):
+    """A source's way in. One for each source."""
+
+    name: str
+    """The source's name in the TOML; also the signal's name of a source that speaks for itself."""
+
+    def observe(
+        self,
+        signal: str,
+        value: Value,
+        *,
+        quality: Quality = Quality.GOOD,
+        source_ms: int | None = None,
+        answers: int = 0,
+        detail: str = "",
+    ) -> Observation:
+        """Stamp a value with the clocks of now: call it when the value arrives.
+
+        `source_ms` is the device's own time of it, UTC, already corrected by the offset
+        measured at connect; None where the device gives none that can be trusted.
+        """
+
+    async def emit(self, observations: Sequence[Observation]) -> list[Outcome]:
+        """Hand over; the outcomes come when the observations are on disk.
+
+        Order is kept. Raises NotRecorded, after which a sampler goes on (a later reading of
+        the cumulative counter has it all), a scanner refuses and a rig gets no ACK.
+        """
+
+    async def asked(self, timeout_s: float | None = None) -> Ask | None:
+        """The next request for a fresh read, or None after `timeout_s`.
+
+        Start the read after this returned, and emit every value with `answers=ask.number`, in
+        order with all other values of this source.
+        """
+
+    def connected(self) -> None:
+        """Say that the connection stands and data can flow; call it once a connection."""
+
+
+class Source(Protocol):
+    """A module under adapters/ whose file name is the `type` of a `[source.NAME]`."""
+
+    Settings: type[SourceSettings]
+    Address: type[SignalAddress] | None
+
+    async def collect(
+        self, settings: Any, signals: Sequence[Signal[Any]], intake: Intake
+    ) -> None: ...
+
+
+# --- sinks ----------------------------------------------------------------------------------
+
+Scalar = str | int | float | bool | None
+
+
+class Record(Struct, frozen=True):
+    """One event as it leaves the house."""
+
+    seq: int
+    id: str
+    """Journal epoch and seq; a repeat has the same."""
+    type: str
+    at_ms: int
+    line: str
+    station: str
+    """Empty for an event of the whole line."""
+    data: Mapping[str, Any]
+    """The event's own fields, as in `json`."""
+    context: Mapping[str, Scalar]
+    """Order, operation, run, item, revision, batch, operator; absent where unknown."""
+    attribution: int
+    json: bytes
+    """The whole event, encoded once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What the far end made of one write; records named in neither are sent again."""
+
+    acknowledged: Sequence[int]
+    """seq of each record that the far end has confirmed."""
+    rejected: Mapping[int, str] = field(default_factory=dict)
+    """seq to the reason, of records the far end will never take."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outlet:
+    """Where a sink speaks from."""
+
+    name: str
+    """The sink's name in the TOML."""
+    line: str
+    path: str
+    """ISA-95 enterprise/site/area; may be empty."""
+    folder: Path
+    """A folder of this sink's own, for what it writes to disk."""
+
+
+class Sink(Protocol):
+    """An open connection to a far end. Any method raises SinkLost or SinkRefused."""
+
+    async def write(self, records: Sequence[Record]) -> Receipt:
+        """Send; return when the far end has answered."""
+
+    async def show(self, states: Mapping[str, bytes]) -> None:
+        """Present the current state, JSON by `station/job`, `station/machine`, `/health`.
+
+        Called with all of them after a connect and with those that changed after live events;
+        never for backlog. A sink with no notion of a current value does nothing.
+        """
+
+
+class SinkModule(Protocol):
+    """A module under adapters/ whose file name is the `type` of a `[sink.NAME]`."""
+
+    Settings: type[SinkSettings]
+
+    def connect(self, settings: Any, outlet: Outlet) -> AbstractAsyncContextManager[Sink]: ...

@@ -1,0 +1,93 @@
+"""Every error of Lineside.
+
+LinesideError
+├── ConfigError          the configuration has faults; carries all of them
+├── NotRecorded          the observations did not reach the disk; keep them or read again
+├── JournalError         the journal cannot be used: locked, from a newer version, damaged
+├── SourceError          something about one source; its supervisor retries
+│   ├── SourceLost       the connection is gone or was never there
+│   └── SourceRefused    the device answers, but says no (credentials, limits, protocol)
+└── SinkError            something about one sink; delivery retries, nothing is lost
+    ├── SinkLost         the far end cannot be reached, or did not answer in time
+    └── SinkRefused      the far end answers, but says no (credentials, ACL, no such bucket)
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing that is wrong in a configuration file."""
+
+    file: str
+    key: str
+    """Where, as the user wrote it: `station[press].ideal_cycle`; empty for the whole file."""
+    what: str
+    """What was found and what was expected."""
+    hint: str = ""
+    """What to do: the nearest valid name, an example."""
+
+    def __str__(self) -> str:
+        where = f"{self.file}: {self.key}" if self.key else self.file
+        return f"{where}: {self.what}" + (f" ({self.hint})" if self.hint else "")
+
+
+class LinesideError(Exception):
+    """The root; its text is a sentence for the user."""
+
+
+class ConfigError(LinesideError):
+    """The configuration has faults."""
+
+    def __init__(self, faults: Sequence[Fault]) -> None:
+        self.faults = tuple(faults)
+        super().__init__("\n".join(str(fault) for fault in faults))
+
+
+class NotRecorded(LinesideError):
+    """The observations are not on disk, and nobody has seen an effect of them."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"not recorded: {reason}")
+
+
+class JournalError(LinesideError):
+    """The journal cannot be used."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(f"journal {path}: {reason}")
+
+
+class SourceError(LinesideError):
+    """Something about one source."""
+
+    def __init__(self, source: str, reason: str) -> None:
+        self.source = source
+        self.reason = reason
+        super().__init__(f"{source}: {reason}")
+
+
+class SourceLost(SourceError):
+    """The connection is gone or was never there."""
+
+
+class SourceRefused(SourceError):
+    """The device answers, but says no."""
+
+
+class SinkError(LinesideError):
+    """Something about one sink."""
+
+    def __init__(self, sink: str, reason: str) -> None:
+        self.sink = sink
+        self.reason = reason
+        super().__init__(f"{sink}: {reason}")
+
+
+class SinkLost(SinkError):
+    """The far end cannot be reached."""
+
+
+class SinkRefused(SinkError):
+    """The far end says no to everything we send."""

@@ -1,0 +1,110 @@
+"""What was seen on a wire, before anybody says what it means, and what became of it."""
+
+from enum import StrEnum
+
+from msgspec import Struct
+
+TICK = "tick"
+"""The signal of the passing of time: one observation a second, its value is None."""
+
+AGENT = "agent"
+"""The signal of the agent itself: `start` after every start, `stop` before an orderly end."""
+
+
+class Quality(StrEnum):
+    """How far a value may be believed (OPC UA Part 8: Good, Uncertain, Bad)."""
+
+    GOOD = "good"
+    UNCERTAIN = "uncertain"
+    BAD = "bad"
+
+
+class Stamp(StrEnum):
+    """Whose clock `at_ms` comes from."""
+
+    SOURCE = "source"
+    """The device's own, corrected by the offset measured when it was connected."""
+    RECEIPT = "receipt"
+    """The agent's, at the moment the value arrived."""
+
+
+class Step(Struct, frozen=True, omit_defaults=True):
+    """One measurement of a test."""
+
+    name: str
+    value: float | None = None
+    unit_of_measure: str | None = None
+    low: float | None = None
+    high: float | None = None
+
+
+class TestResult(Struct, frozen=True, omit_defaults=True):
+    """What a test rig says of one unit."""
+
+    __test__ = False
+
+    unit: str
+    """Serial number of the unit under test."""
+    program: str
+    passed: bool
+    revision: str | None = None
+    """The program's revision."""
+    number: str | None = None
+    """The rig's own running number: it tells a repeated frame from a repeated test."""
+    steps: tuple[Step, ...] = ()
+
+
+Value = None | bool | int | float | str | TestResult
+
+
+class Observation(Struct, frozen=True, omit_defaults=True):
+    """One value of one signal. Times are integers in milliseconds.
+
+    A signal is named `station.role` (`press.total`); a scanner and a test rig speak under
+    the name of their source.
+    """
+
+    signal: str
+    value: Value
+    at_ms: int
+    """UTC since 1970, of the event; see `stamp`."""
+    seen_ms: int
+    """UTC since 1970, the agent's wall clock at receipt."""
+    mono_ms: int
+    """The monotonic clock of `boot` at receipt: the only one that durations are taken from."""
+    boot: str
+    """Id of the machine's boot, for a monotonic clock means nothing across two of them."""
+    quality: Quality = Quality.GOOD
+    stamp: Stamp = Stamp.RECEIPT
+    detail: str = ""
+    """Why the quality is not good, or the raw text behind the value."""
+    answers: int = 0
+    """The number of the ask for a fresh read that this value answers; 0: nobody asked."""
+    fresh: tuple[str, ...] | None = None
+    """Of a scan that changes a station's context: the counters that were read since the scan
+    arrived. None: nobody has asked for a read yet."""
+
+
+class Verdict(StrEnum):
+    """What became of an observation."""
+
+    ACCEPTED = "accepted"
+    REFUSED = "refused"
+    DUPLICATE = "duplicate"
+    QUARANTINED = "quarantined"
+
+
+class Outcome(Struct, frozen=True):
+    """The answer to one observation, given when it is on disk."""
+
+    verdict: Verdict
+    words: str = ""
+    """What happened, for the person who scanned or the rig's log."""
+
+    @property
+    def recorded(self) -> bool:
+        """True where the sender may forget it: it is on disk, now or since an earlier time."""
+        return self.verdict in (Verdict.ACCEPTED, Verdict.DUPLICATE)
+
+
+ACCEPTED = Outcome(Verdict.ACCEPTED)

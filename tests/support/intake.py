@@ -1,0 +1,75 @@
+"""A hand-written Intake behind the real interface: it remembers what an adapter handed over."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from edge.clock import SystemClock
+from edge.contract import Ask, Observation, Outcome, Quality, Stamp, Value, Verdict
+from edge.errors import NotRecorded
+
+
+class MemoryIntake:
+    """Keeps every observation; answers `outcome(observation)`, or raises while `failing`."""
+
+    def __init__(self, name: str, outcome: Callable[[Observation], Outcome] | None = None) -> None:
+        self.name = name
+        self.seen: list[Observation] = []
+        self.connections = 0
+        self.failing = False
+        self._outcome = outcome or (lambda observation: Outcome(Verdict.ACCEPTED))
+        self._clock = SystemClock()
+        self._asks: asyncio.Queue[Ask] = asyncio.Queue()
+        self._changed = asyncio.Condition()
+        self._number = 0
+
+    def observe(
+        self,
+        signal: str,
+        value: Value,
+        *,
+        quality: Quality = Quality.GOOD,
+        source_ms: int | None = None,
+        answers: int = 0,
+        detail: str = "",
+    ) -> Observation:
+        seen_ms = self._clock.wall_ms()
+        return Observation(
+            signal, value,
+            at_ms=seen_ms if source_ms is None else source_ms,
+            seen_ms=seen_ms, mono_ms=self._clock.mono_ms(), boot=self._clock.boot,
+            quality=quality, stamp=Stamp.RECEIPT if source_ms is None else Stamp.SOURCE,
+            detail=detail, answers=answers,
+        )  # fmt: skip
+
+    async def emit(self, observations: Sequence[Observation]) -> list[Outcome]:
+        if self.failing:
+            raise NotRecorded("the test says so")
+        self.seen.extend(observations)
+        async with self._changed:
+            self._changed.notify_all()
+        return [self._outcome(observation) for observation in observations]
+
+    async def asked(self, timeout_s: float | None = None) -> Ask | None:
+        try:
+            return await asyncio.wait_for(self._asks.get(), timeout_s)
+        except TimeoutError:
+            return None
+
+    def connected(self) -> None:
+        self.connections += 1
+
+    # --- the test's side ---
+
+    def ask(self, *signals: str) -> int:
+        """Request a fresh read; returns the ask's number."""
+        self._number += 1
+        self._asks.put_nowait(Ask(self._number, frozenset(signals)))
+        return self._number
+
+    def values(self, signal: str) -> list[Value]:
+        return [one.value for one in self.seen if one.signal == signal and one.quality is Quality.GOOD]
+
+    async def until(self, holds: Callable[[], bool], timeout_s: float = 10.0) -> None:
+        """Wait until `holds()`; it is asked again after every emit. Raises TimeoutError."""
+        async with asyncio.timeout(timeout_s), self._changed:
+            await self._changed.wait_for(holds)
