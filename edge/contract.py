@@ -37,9 +37,9 @@ from edge.observation import (
 
 __all__ = [
     "Ask", "Duration", "Intake", "Observation", "Outcome", "Outlet", "Quality", "Receipt", "Record",
-    "Secret", "Settings", "Signal", "SignalAddress", "Sink", "SinkError", "SinkLost", "SinkRefused", "SinkSettings",
-    "SourceError", "SourceLost", "SourceRefused", "SourceSettings", "Stamp", "Step", "TestResult", "Value",
-    "Verdict",
+    "Secret", "Settings", "Signal", "SignalAddress", "Sink", "SinkError", "SinkLost", "SinkRefused",
+    "SinkSettings", "SourceError", "SourceLost", "SourceRefused", "SourceSettings", "Stamp", "Step",
+    "TestResult", "Value", "Verdict",
 ]  # fmt: skip
 
 # --- how settings are written -------------------------------------------------------------
@@ -96,7 +96,7 @@ class Secret(Settings):
     @model_validator(mode="after")
     def _exactly_one(self) -> "Secret":
         if sum(ref is not None for ref in (self.credential, self.env, self.file)) != 1:
-            raise ValueError('give exactly one of credential, env and file')
+            raise ValueError("give exactly one of credential, env and file")
         return self
 
     def reveal(self) -> str:
@@ -116,6 +116,10 @@ class SourceSettings(Settings):
     """What every `[source.NAME]` has."""
 
     type: str
+
+    def warnings(self) -> list[str]:
+        """What is valid but doubtful, each in a sentence; `lineside check` prints them."""
+        return []
 
 
 class SignalAddress(Settings):
@@ -212,9 +216,7 @@ class Source(Protocol):
     Settings: type[SourceSettings]
     Address: type[SignalAddress] | None
 
-    async def collect(
-        self, settings: Any, signals: Sequence[Signal[Any]], intake: Intake
-    ) -> None: ...
+    async def collect(self, settings: Any, signals: Sequence[Signal[Any]], intake: Intake) -> None: ...
 
 
 # --- sinks ----------------------------------------------------------------------------------

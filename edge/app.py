@@ -1,0 +1,168 @@
+"""The composition root: every task of the agent is made here, in one TaskGroup."""
+
+import asyncio
+import contextlib
+import logging
+import signal
+from collections.abc import Mapping
+
+from msgspec import json
+
+from edge import __version__
+from edge.clock import Clock, SystemClock
+from edge.config import LineConfig, SinkConfig, SourceConfig
+from edge.contract import Outlet
+from edge.delivery import Delivery
+from edge.errors import NotRecorded
+from edge.intake import Asks, SourceIntake
+from edge.journal import Journal, JournalReader
+from edge.observation import AGENT, TICK, Observation, Value
+from edge.readmodel import current_states
+from edge.recorder import Recorder
+from edge.status import AgentStatus, SinkStatus, SourceStatus, serve_status
+from edge.supervise import Supervisor
+from edge.watchdog import Watchdog
+
+log = logging.getLogger("lineside.agent")
+
+TICK_S = 1.0
+LAST_WORDS_S = 2.0
+"""At the end, so long the sinks have for what was journaled last."""
+
+
+class Agent:
+    """One line's agent, from `start` to `stop`."""
+
+    def __init__(self, config: LineConfig, clock: Clock | None = None) -> None:
+        """Opens the journal. Raises JournalError."""
+        self._config = config
+        self._clock = clock or SystemClock()
+        self._journal = Journal(config.journal)
+        self._reader = JournalReader(config.journal, config.line.name)
+        sources = config.sources.values()
+        self._asks = Asks({one.name: source.name for source in sources for one in source.signals})
+        self._recorder = Recorder(config.line, self._journal, self._asks)
+        self._supervisors: dict[str, Supervisor] = {}
+        self._deliveries: dict[str, Delivery] = {}
+        self._watchdog = Watchdog()
+        self._stop = asyncio.Event()
+
+    async def run(self) -> None:
+        """Until SIGTERM, SIGINT or `stop`. Raises JournalError when the journal fails."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                await self._live(group)
+        finally:
+            self._reader.close()
+            self._journal.close()
+
+    def stop(self) -> None:
+        """End in order: sources first, the journal last."""
+        self._stop.set()
+
+    async def _live(self, group: asyncio.TaskGroup) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.stop)
+        recorder = group.create_task(self._recorder.run(), name="recorder")
+        await self._say(AGENT, "start", __version__)
+        sinks = self._start_sinks(group)
+        sources = self._start_sources(group)
+        self._watchdog.ready()
+        log.info("line %s is up, its journal is %s", self._config.line.name, self._config.journal)
+        await self._stop.wait()
+        self._watchdog.stopping()
+        await _end(sources)
+        await self._say(AGENT, "stop", __version__)
+        await self._last_words()
+        await _end(sinks)
+        await _end([recorder])
+
+    def _start_sinks(self, group: asyncio.TaskGroup) -> list[asyncio.Task[None]]:
+        sinks = self._config.sinks.values()
+        return [
+            group.create_task(self._status_socket(), name="status"),
+            *(group.create_task(self._sink(one), name=f"sink[{one.name}]") for one in sinks),
+        ]
+
+    def _start_sources(self, group: asyncio.TaskGroup) -> list[asyncio.Task[None]]:
+        sources = self._config.sources.values()
+        return [
+            *(group.create_task(self._source(one), name=f"source[{one.name}]") for one in sources),
+            group.create_task(self._ticks(), name="ticks"),
+        ]
+
+    async def _source(self, source: SourceConfig) -> None:
+        def back() -> None:
+            supervisor.back()
+
+        intake = SourceIntake(source.name, self._clock, self._recorder, back)
+        supervisor = self._supervisors[source.name] = Supervisor(intake, self._clock)
+        self._asks.intakes[source.name] = intake
+        await supervisor.run(lambda: source.module.collect(source.settings, source.signals, intake))
+
+    async def _sink(self, sink: SinkConfig) -> None:
+        folder = self._config.data / "out" / sink.name
+        outlet = Outlet(sink.name, self._config.line.name, self._config.path, folder)
+        delivery = Delivery(sink.name, sink.settings, self._reader, self._recorder, self._states)
+        self._deliveries[sink.name] = delivery
+        await delivery.run(lambda: sink.module.connect(sink.settings, outlet))
+
+    async def _ticks(self) -> None:
+        """Let the core know that time passes; what comes back proves that the pipeline works."""
+        while True:
+            if await self._say(TICK, None):
+                self._watchdog.progress()
+            await asyncio.sleep(TICK_S)
+
+    async def _say(self, name: str, value: Value, detail: str = "") -> bool:
+        clock = self._clock
+        now_ms = clock.wall_ms()
+        said = Observation(name, value, now_ms, now_ms, clock.mono_ms(), clock.boot, detail=detail)
+        try:
+            await self._recorder.emit([said])
+        except NotRecorded as error:
+            log.debug("%s: %s", name, error)
+            return False
+        return True
+
+    async def _last_words(self) -> None:
+        """Let the sinks that are connected deliver what was journaled last."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LAST_WORDS_S):
+                await asyncio.gather(*(one.caught_up() for one in self._deliveries.values()))
+
+    # --- how it is ------------------------------------------------------------------------------
+
+    def _states(self) -> Mapping[str, bytes]:
+        states = current_states(self._reader, self._config.line)
+        states["/health"] = json.encode({"online": True, "version": __version__})
+        return states
+
+    async def _status_socket(self) -> None:
+        await serve_status(self._config.data, self._recorder, self.status)
+
+    def status(self) -> AgentStatus:
+        """The agent, its sources and its sinks, as they are now."""
+        return AgentStatus(
+            self._recorder.head,
+            {name: self._source_status(name, one) for name, one in self._supervisors.items()},
+            {
+                name: SinkStatus(one.progress.state, one.progress.reason, one.progress.delivered, one.pending)
+                for name, one in self._deliveries.items()
+            },
+        )
+
+    def _source_status(self, name: str, supervisor: Supervisor) -> SourceStatus:
+        now, presence = self._clock.mono_ms(), supervisor.presence
+        last = self._asks.intakes[name].last_data_mono_ms
+        return SourceStatus(
+            presence.state, presence.reason, (now - presence.since_mono_ms) / 1000,
+            None if last is None else (now - last) / 1000,
+        )  # fmt: skip
+
+
+async def _end(tasks: list[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,126 @@
+"""From pydantic's errors to faults that a person can act on."""
+
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from edge.errors import Fault
+
+ModelT = TypeVar("ModelT", bound=BaseModel)
+
+_WORDS = {
+    "missing": "is missing",
+    "string_type": "must be text in quotes",
+    "int_type": "must be a whole number",
+    "float_type": "must be a number",
+    "bool_type": "must be true or false",
+    "list_type": "must be a list in [ ]",
+    "dict_type": "must be a table",
+    "model_type": "must be a table",
+    "too_short": "must not be empty",
+}
+
+
+def nearest(word: str, valid: Iterable[str]) -> str:
+    """A hint with the valid name that is most like `word`, or with all of them."""
+    names = sorted(set(valid))
+    close = get_close_matches(word, names, 1, 0.6)
+    if close:
+        return f'did you mean "{close[0]}"?'
+    return f"valid: {', '.join(names)}" if names else ""
+
+
+class Faults:
+    """Collects everything that is wrong with one file."""
+
+    def __init__(self, file: str) -> None:
+        self.file = file
+        self.found: list[Fault] = []
+
+    def add(self, key: str, what: str, hint: str = "") -> None:
+        self.found.append(Fault(self.file, key, what, hint))
+
+    def check(
+        self, model: type[ModelT], table: Mapping[str, Any], where: str, also: Iterable[str] = ()
+    ) -> ModelT | None:
+        """Validate a table; its faults are added and None returned. `also` names keys of others."""
+        try:
+            return model.model_validate(table)
+        except ValidationError as error:
+            for one in error.errors():
+                self._add_one(model, table, where, one, also)
+            return None
+
+    def _add_one(
+        self, model: type[BaseModel], table: Mapping[str, Any], where: str, error: Any, also: Iterable[str]
+    ) -> None:
+        path = [part for part in error["loc"] if part != "function-before"]
+        key = _key(where, table, path)
+        if error["type"] == "extra_forbidden":
+            valid = [*_keys_at(model, path[:-1]), *(also if len(path) == 1 else ())]
+            self.add(key, "is not a key here", nearest(str(path[-1]), valid))
+            return
+        found = f", found {_shown(error['input'])}" if error["type"] != "missing" else ""
+        self.add(key, _what(error) + found)
+
+
+def _what(error: Any) -> str:
+    if error["type"] == "value_error":
+        return str(error["ctx"]["error"])
+    if error["type"] == "string_pattern_mismatch":
+        return f"has a character that is not allowed (pattern {error['ctx']['pattern']})"
+    known = _WORDS.get(error["type"])
+    return known or str(error["msg"])[:1].lower() + str(error["msg"])[1:]
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _key(where: str, table: Mapping[str, Any], path: list[Any]) -> str:
+    """`station[press].total.node`: list places are named after what is in them."""
+    text, place = where, table
+    for part in path:
+        try:
+            here: Any = place[part]
+        except (KeyError, IndexError, TypeError):
+            here = {}
+        if isinstance(part, int):
+            name = (here.get("name") or here.get("id")) if isinstance(here, dict) else None
+            text += f"[{name or part + 1}]"
+        else:
+            text += f".{part}" if text else str(part)
+        place = here
+    return text
+
+
+def _keys_at(model: type[BaseModel], path: list[Any]) -> list[str]:
+    """The valid keys of the table at `path` inside a model."""
+    current: Any = model
+    for part in path:
+        if isinstance(part, int):
+            continue
+        field = current.model_fields.get(part) if _is_model(current) else None
+        current = _model_in(field.annotation) if field is not None else None
+    return _names(current) if _is_model(current) else []
+
+
+def _is_model(thing: object) -> bool:
+    return isinstance(thing, type) and issubclass(thing, BaseModel)
+
+
+def _model_in(annotation: Any) -> Any:
+    """The model that an annotation such as `list[Model] | None` is about."""
+    if _is_model(annotation):
+        return annotation
+    for part in getattr(annotation, "__args__", ()):
+        if (found := _model_in(part)) is not None:
+            return found
+    return None
+
+
+def _names(model: type[BaseModel]) -> list[str]:
+    return [field.alias or name for name, field in model.model_fields.items()]

@@ -1,0 +1,181 @@
+"""From a TOML file to one frozen configuration, or to all of its faults at once."""
+
+import os
+import tomllib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edge import registry
+from edge.config.document import read_document
+from edge.config.faults import Faults, nearest
+from edge.config.stations import build_stations
+from edge.config.tables import BoardTable, Document, LineTable, OrderTable
+from edge.contract import Signal, SinkModule, SinkSettings, Source, SourceSettings
+from edge.errors import ConfigError
+from edge.production import Line
+from edge.production.line import OrderSpec
+
+DEFAULT_SINK = {"file": {"type": "file"}}
+
+
+@dataclass(frozen=True, slots=True)
+class SourceConfig:
+    """One `[source.NAME]` and every signal that names it."""
+
+    name: str
+    module: Source
+    settings: SourceSettings
+    signals: Sequence[Signal[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class SinkConfig:
+    """One `[sink.NAME]`."""
+
+    name: str
+    module: SinkModule
+    settings: SinkSettings
+
+
+@dataclass(frozen=True, slots=True)
+class LineConfig:
+    """Everything that the agent and the board need to know."""
+
+    file: Path
+    line: Line
+    path: str
+    timezone: str
+    data: Path
+    sources: Mapping[str, SourceConfig]
+    sinks: Mapping[str, SinkConfig]
+    board: BoardTable
+    warnings: Sequence[str]
+
+    @property
+    def journal(self) -> Path:
+        return self.data / "journal.db"
+
+
+def load(file: Path, data: Path | None = None) -> LineConfig:
+    """Read and check; opens no socket. Raises ConfigError with every fault."""
+    faults = Faults(str(file))
+    document = read_document(_read(file, faults), faults)
+    sources = _sources(document, faults)
+    stations, signals = build_stations(document, sources, faults)
+    orders = _orders(document.orders, faults)
+    sinks = _sinks(document, faults)
+    if faults.found or document.line is None or document.board is None:
+        raise ConfigError(faults.found)
+    line = Line(document.line.name, tuple(stations), orders, document.line.badge == "required")
+    return LineConfig(
+        file, line, document.line.path, document.line.timezone,
+        data or _data_folder(file, document.line),
+        {
+            name: SourceConfig(name, module, settings, tuple(signals.get(name, ())))
+            for name, (module, settings) in sources.items()
+        },
+        sinks, document.board, _warnings(sources),
+    )  # fmt: skip
+
+
+def _read(file: Path, faults: Faults) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        faults.add("", "there is no such file", "config/press-line.toml is an example to copy")
+    except OSError as error:
+        faults.add("", f"cannot be read: {error.strerror}")
+    except UnicodeDecodeError as error:
+        faults.add("", f"is not UTF-8 text: {error.reason} at byte {error.start}")
+    except tomllib.TOMLDecodeError as error:
+        faults.add("", f"is not valid TOML: {error}")
+    raise ConfigError(faults.found)
+
+
+def _sources(document: Document, faults: Faults) -> dict[str, tuple[Source, SourceSettings]]:
+    found: dict[str, tuple[Source, SourceSettings]] = {}
+    for name, table in document.sources.items():
+        key = f"source.{name}"
+        kind = _type(table, key, faults)
+        module = registry.source(kind) if kind else None
+        if module is None:
+            if kind:
+                faults.add(f"{key}.type", f'"{kind}" is no source', nearest(kind, registry.types()))
+            continue
+        settings = faults.check(module.Settings, table, key)
+        if settings is not None:
+            found[name] = module, settings
+    _refuse_shared_ports(found, faults)
+    return found
+
+
+def _type(table: Mapping[str, Any], key: str, faults: Faults) -> str | None:
+    kind = table.get("type")
+    if isinstance(kind, str):
+        return kind
+    what = "is missing" if kind is None else f"must be text in quotes, found {kind!r}"
+    faults.add(f"{key}.type", what, f"one of {', '.join(registry.types())}")
+    return None
+
+
+def _refuse_shared_ports(sources: Mapping[str, tuple[Source, SourceSettings]], faults: Faults) -> None:
+    """One owner a wire: two sources on one serial port would steal each other's bytes."""
+    owner: dict[str, str] = {}
+    for name, (_, settings) in sources.items():
+        port = getattr(settings, "port", None)
+        if not isinstance(port, str):
+            continue
+        if port in owner:
+            what = f"{port} is already used by source.{owner[port]}"
+            faults.add(f"source.{name}.port", what, "one source owns a port")
+        owner.setdefault(port, name)
+
+
+def _sinks(document: Document, faults: Faults) -> dict[str, SinkConfig]:
+    found: dict[str, SinkConfig] = {}
+    for name, table in (document.sinks or DEFAULT_SINK).items():
+        key = f"sink.{name}"
+        kind = _type(table, key, faults)
+        module = registry.sink(kind) if kind else None
+        if module is None:
+            if kind:
+                faults.add(f"{key}.type", f'"{kind}" is no sink', nearest(kind, registry.types()))
+            continue
+        settings = faults.check(module.Settings, table, key)
+        if settings is not None:
+            found[name] = SinkConfig(name, module, settings)
+    return found
+
+
+def _orders(tables: Sequence[OrderTable], faults: Faults) -> dict[str, OrderSpec]:
+    for name, times in Counter(table.id for table in tables).items():
+        if times > 1:
+            faults.add(f"order[{name}].id", f"{times} orders have this id", "an id names one order")
+    return {
+        table.id: OrderSpec(
+            table.id, table.item, table.quantity, table.revision, table.batch, tuple(table.operations)
+        )
+        for table in tables
+    }
+
+
+def _warnings(sources: Mapping[str, tuple[Source, SourceSettings]]) -> list[str]:
+    """What adapters find doubtful, though it is valid."""
+    return [
+        f"source.{name}: {warning}"
+        for name, (_, settings) in sources.items()
+        for warning in settings.warnings()
+    ]
+
+
+def _data_folder(file: Path, line: LineTable) -> Path:
+    """`[line] data`, else the service's state directory, else one in the user's home."""
+    if line.data is not None:
+        return (file.parent / line.data).resolve()
+    if (state := os.environ.get("STATE_DIRECTORY")) is not None:
+        return Path(state)
+    home = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(home) / "lineside" / line.name

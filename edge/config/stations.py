@@ -1,0 +1,163 @@
+"""Stations and their signals: what the file says, joined with what each adapter understands."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from edge.config.faults import Faults, nearest
+from edge.config.tables import CounterTable, Document, SignalTable, StateTable, StationTable
+from edge.contract import Signal, SignalAddress, Source, SourceSettings
+from edge.production.line import CounterSpec, Role, StationSpec
+
+Sources = Mapping[str, tuple[Source, SourceSettings]]
+Signals = dict[str, list[Signal[Any]]]
+
+SignalTableT = TypeVar("SignalTableT", bound=SignalTable)
+
+STOP_AFTER_CYCLES = 5
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """A signal's table: where it stands, for what is said of it."""
+
+    station: str
+    role: str
+    table: Mapping[str, Any]
+
+    @property
+    def key(self) -> str:
+        return f"station[{self.station}].{self.role}"
+
+    @property
+    def signal(self) -> str:
+        return f"{self.station}.{self.role}"
+
+
+def build_stations(document: Document, sources: Sources, faults: Faults) -> tuple[list[StationSpec], Signals]:
+    """Every station as the core sees it, and the signals of each source."""
+    signals: Signals = {}
+    for name, times in Counter(name for name, _, _ in document.stations).items():
+        if times > 1:
+            faults.add(f"station[{name}].name", f"{times} stations have this name", "a name is one station's")
+    builder = _Builder(document, sources, signals, faults)
+    built = [_station(builder, *station) for station in document.stations]
+    stations = [station for station in built if station is not None]
+    _refuse_shared_counters(stations, faults)
+    return stations, signals
+
+
+def _station(
+    builder: "_Builder", name: str, written: Mapping[str, Any], table: StationTable | None
+) -> StationSpec | None:
+    """A station's signals are checked even where the rest of it has faults."""
+
+    def place(role: str) -> _Place | None:
+        found = written.get(role)
+        return _Place(name, role, found) if isinstance(found, dict) else None
+
+    counters = [builder.counter(found, role) for role in Role if (found := place(role)) is not None]
+    state = place("state")
+    state_table = builder.state(state) if state else None
+    gun, rig = builder.speaker(name, written, "scanner"), builder.speaker(name, written, "rig")
+    if table is None:
+        return None
+    ideal_ms = table.ideal_cycle.total_seconds() * 1000
+    fastest = table.fastest_cycle
+    stop_after = table.stop_after or table.ideal_cycle * STOP_AFTER_CYCLES
+    _check_roles(table, builder.faults)
+    return StationSpec(
+        table.name, round(ideal_ms),
+        fastest.total_seconds() * 1000 if fastest else ideal_ms / 2,
+        round(stop_after.total_seconds() * 1000),
+        tuple(counter for counter in counters if counter),
+        state.signal if state else None,
+        state_table.map if state_table else {},
+        gun, rig,
+    )  # fmt: skip
+
+
+def _check_roles(table: StationTable, faults: Faults) -> None:
+    if table.total and table.good:
+        what = "a station counts total and reject, or good and reject, not total and good"
+        faults.add(f"station[{table.name}]", what, "leave one of them out: the other follows")
+    if table.reject and not (table.total or table.good):
+        faults.add(f"station[{table.name}].reject", "needs a total or a good counter beside it")
+
+
+def _refuse_shared_counters(stations: list[StationSpec], faults: Faults) -> None:
+    owner: dict[str, str] = {}
+    for counter in [counter for station in stations for counter in station.counters]:
+        if counter.key in owner:
+            station, _, role = counter.signal.rpartition(".")
+            what = f"is the same counter as {owner[counter.key]}: its parts would be counted twice"
+            faults.add(f"station[{station}].{role}", what)
+        owner.setdefault(counter.key, counter.signal)
+
+
+@dataclass(frozen=True, slots=True)
+class _Builder:
+    """Checks the signals of one station against the sources they name."""
+
+    document: Document
+    sources: Sources
+    signals: Signals
+    faults: Faults
+
+    def counter(self, place: _Place, role: Role) -> CounterSpec | None:
+        table, address = self._signal(place, CounterTable)
+        if table is None or address is None:
+            return None
+        bits = int(table.counter[1:]) if table.counter else address.counter_bits()
+        if bits is None:
+            hint = 'its width, such as counter = "u32"'
+            self.faults.add(f"{place.key}.counter", "is missing: where does it roll over?", hint)
+            return None
+        decoding = f"{address.identity()}|u{bits}"
+        return CounterSpec(
+            place.signal, role, table.source, f"counter/{table.source}|{decoding}", 1 << bits,
+            table.parts_per_count,
+        )  # fmt: skip
+
+    def state(self, place: _Place) -> StateTable | None:
+        return self._signal(place, StateTable)[0]
+
+    def speaker(self, station: str, written: Mapping[str, Any], key: str) -> str | None:
+        """The name of a source that speaks for itself (a scanner, a rig)."""
+        name = written.get(key)
+        if not isinstance(name, str):
+            return None
+        where = f"station[{station}].{key}"
+        if name not in self.document.sources:
+            self.faults.add(where, f'names no source: "{name}"', nearest(name, self.document.sources))
+        elif name in self.sources and self.sources[name][0].Address is not None:
+            self.faults.add(where, f'source "{name}" is read by address; it sends no scans or results')
+        return name
+
+    def _signal(
+        self, place: _Place, model: type[SignalTableT]
+    ) -> tuple[SignalTableT | None, SignalAddress | None]:
+        name = place.table.get("source")
+        if not isinstance(name, str) or name not in self.document.sources:
+            self._no_source(place, name)
+            return None, None
+        found = self.sources.get(name)
+        if found is None:  # the source's own faults are told already
+            return None, None
+        address_model = found[0].Address
+        if address_model is None:
+            self.faults.add(f"{place.key}.source", f'"{name}" speaks for itself; it has no signals to read')
+            return None, None
+        own = set(model.model_fields)
+        common = {key: value for key, value in place.table.items() if key in own}
+        rest = {key: value for key, value in place.table.items() if key not in own}
+        table = self.faults.check(model, common, place.key)
+        address = self.faults.check(address_model, rest, place.key, also=own)
+        if table is not None and address is not None:
+            self.signals.setdefault(name, []).append(Signal(place.signal, address, table.every))
+        return table, address
+
+    def _no_source(self, place: _Place, name: object) -> None:
+        what = "is missing" if name is None else f"names no source: {name!r}"
+        self.faults.add(f"{place.key}.source", what, nearest(str(name), self.document.sources))

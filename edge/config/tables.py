@@ -1,0 +1,125 @@
+"""The tables of the TOML file, as far as no adapter has a say in them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo
+
+from pydantic import AfterValidator, Field
+
+from edge.contract import Duration, Settings
+from edge.production.cycles import PACKML
+
+NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
+"""Names become MQTT topics, InfluxDB tags and file names; no other character may."""
+
+Name = Annotated[str, Field(pattern=NAME)]
+
+
+def _zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (OSError, ValueError):
+        raise ValueError(f'{name!r} is no time zone; write one such as "Europe/London"') from None
+    return name
+
+
+class LineTable(Settings):
+    """`[line]`"""
+
+    name: Name
+    path: Annotated[str, Field(pattern=r"^([A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*)?$")] = ""
+    """ISA-95 enterprise/site/area; the beginning of every MQTT topic."""
+    timezone: Annotated[str, AfterValidator(_zone)] = "UTC"
+    data: str | None = None
+    """Folder of the journal; relative to the file."""
+    badge: Literal["required", "optional"] = "required"
+    """Whether an operator must badge in before a job can be started."""
+
+
+class OrderTable(Settings):
+    """`[[order]]`"""
+
+    id: Annotated[str, Field(pattern=r"^[0-9A-Z][0-9A-Z.-]{0,31}$")]
+    """Capital letters, digits, `.` and `-`: what a job card's label can hold."""
+    item: str
+    quantity: Annotated[int, Field(gt=0)]
+    revision: str | None = None
+    batch: str | None = None
+    operations: list[Annotated[int, Field(ge=0, le=99_999)]] = Field(default_factory=list)
+
+
+class StationTable(Settings):
+    """`[[station]]`"""
+
+    name: Name
+    ideal_cycle: Duration
+    """Planned run time per item (PRI)."""
+    fastest_cycle: Duration | None = None
+    """No part can follow another sooner; default half of `ideal_cycle`."""
+    stop_after: Duration | None = None
+    """Without a `state` signal: no part for so long is a stop; default five ideal cycles."""
+    scanner: str | None = None
+    """The source whose scans this station hears."""
+    rig: str | None = None
+    """The source whose test results belong to this station."""
+    total: dict[str, Any] | None = None
+    good: dict[str, Any] | None = None
+    reject: dict[str, Any] | None = None
+    state: dict[str, Any] | None = None
+
+
+class SignalTable(Settings):
+    """The keys that a signal has whatever its protocol."""
+
+    source: str
+    every: Duration = timedelta(milliseconds=250)
+    """How often it is sampled."""
+
+
+class CounterTable(SignalTable):
+    """`total`, `good` or `reject` of a station: a cumulative counter."""
+
+    counter: Literal["u8", "u16", "u24", "u32", "u48", "u64"] | None = None
+    """Its width; where the address tells it (Modbus `as`), it can be left out."""
+    parts_per_count: Annotated[int, Field(ge=1, le=10_000)] = 1
+    """Cavities: how many parts one count stands for."""
+
+
+def _state_map(value: object) -> dict[str, str]:
+    if value == "packml":
+        return {str(code): name for code, name in PACKML.items()}
+    if isinstance(value, dict) and value and all(isinstance(name, str) for name in value.values()):
+        return {str(code): str(name) for code, name in value.items()}
+    raise ValueError('write map = "packml", or a table such as { 0 = "Stopped", 1 = "Execute" }')
+
+
+class StateTable(SignalTable):
+    """`state` of a station."""
+
+    map: Annotated[Any, AfterValidator(_state_map)]
+    """From the number read to the state's name."""
+
+
+class BoardTable(Settings):
+    """`[board]`"""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65_535)] = 8080
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """The whole file, table by table; a table that has faults is missing, its faults are told."""
+
+    line: LineTable | None
+    orders: Sequence[OrderTable]
+    stations: Sequence[tuple[str, Mapping[str, Any], StationTable | None]]
+    """Name, the table as written, and as checked."""
+    sources: Mapping[str, Mapping[str, Any]]
+    sinks: Mapping[str, Mapping[str, Any]]
+    board: BoardTable | None
+
+
+TOP_LEVEL = ("line", "order", "source", "station", "sink", "board")

@@ -1,0 +1,143 @@
+"""From the journal to one far end: live first, the backlog beside it, until all is acknowledged."""
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+
+from edge.contract import Receipt, Record, Sink, SinkSettings
+from edge.errors import SinkError, SinkLost
+from edge.journal import JournalReader, Ranges
+from edge.recorder import Recorder
+
+log = logging.getLogger("lineside.sink")
+
+FIRST_S = 0.5
+LONGEST_S = 15.0
+"""Between two tries; jitter takes up to half of it away."""
+
+Connect = Callable[[], AbstractAsyncContextManager[Sink]]
+States = Callable[[], Mapping[str, bytes]]
+
+
+@dataclass(slots=True)
+class Progress:
+    """How a sink is, for people."""
+
+    delivered: int
+    """Events that the far end has acknowledged, ever."""
+    state: str = "connecting"
+    reason: str = ""
+    """The last error, while it lasts."""
+
+
+class Delivery:
+    """One sink. What is acknowledged is kept in ranges of seq; the rest is the backlog."""
+
+    def __init__(
+        self, name: str, settings: SinkSettings, reader: JournalReader, recorder: Recorder, states: States
+    ) -> None:
+        self.name = name
+        self._settings = settings
+        self._reader = reader
+        self._recorder = recorder
+        self._states = states
+        self._shown: Mapping[str, bytes] = {}
+        self._acknowledged = Ranges(reader.progress(name))
+        self._live = 1
+        """The first seq of the live lane; what is missing below it is backlog."""
+        self._moved = asyncio.Event()
+        self.progress = Progress(len(self._acknowledged))
+
+    @property
+    def pending(self) -> int:
+        """Events on disk that the far end has not acknowledged."""
+        return self._recorder.head - len(self._acknowledged)
+
+    async def caught_up(self) -> None:
+        """Wait until nothing is pending, as long as the far end is there."""
+        while self.pending and self.progress.state == "connected":
+            self._moved.clear()
+            await self._moved.wait()
+
+    async def run(self, connect: Connect) -> None:
+        """Deliver until cancelled; a far end that is away or says no is tried again."""
+        pause_s = FIRST_S
+        while True:
+            before = len(self._acknowledged)
+            try:
+                async with connect() as sink:
+                    await self._serve(sink)
+            except SinkError as error:
+                self._tell_lost(error)
+            except Exception as error:  # a bug in one sink must not stop the counting
+                log.exception("%s: a bug in its adapter; tried again later", self.name)
+                self._tell_lost(SinkLost(self.name, f"{type(error).__name__}: {error}"))
+            pause_s = FIRST_S if len(self._acknowledged) > before else min(pause_s * 2, LONGEST_S)
+            await asyncio.sleep(pause_s * random.uniform(0.5, 1.0))  # noqa: S311
+
+    async def _serve(self, sink: Sink) -> None:
+        self._shown = self._states()
+        await sink.show(self._shown)
+        self._live = self._recorder.head + 1
+        self._tell_back()
+        committed = self._recorder.listen()
+        try:
+            while True:
+                committed.clear()
+                if not (await self._live_lane(sink) | await self._backlog_lane(sink)):
+                    await committed.wait()
+                    await asyncio.sleep(self._settings.linger.total_seconds())
+        finally:
+            self._recorder.unlisten(committed)
+
+    async def _live_lane(self, sink: Sink) -> bool:
+        """Send what is new. True when there was something."""
+        head = self._recorder.head
+        if self._live > head:
+            return False
+        records = self._reader.records(self._live, head, self._settings.batch)
+        self._live = records[-1].seq + 1
+        await self._write(sink, records)
+        states = self._states()
+        changed = {key: state for key, state in states.items() if self._shown.get(key) != state}
+        if changed:
+            await sink.show(changed)
+            self._shown = states
+        return True
+
+    async def _backlog_lane(self, sink: Sink) -> bool:
+        """Send the oldest that is missing. True when there was something."""
+        missing = next(self._acknowledged.missing(1, self._live - 1), None)
+        if missing is None:
+            return False
+        await self._write(sink, self._reader.records(*missing, self._settings.batch))
+        return True
+
+    async def _write(self, sink: Sink, records: Sequence[Record]) -> None:
+        receipt = await sink.write(records)
+        self._book(receipt)
+        if not receipt.acknowledged and not receipt.rejected:
+            raise SinkLost(self.name, "the far end acknowledged nothing of a whole write")
+
+    def _book(self, receipt: Receipt) -> None:
+        for seq, reason in receipt.rejected.items():
+            log.error("%s: event %d will never be taken: %s", self.name, seq, reason)
+            self._recorder.note_rejected(self.name, seq, reason)
+        self._acknowledged.add_all([*receipt.acknowledged, *receipt.rejected])
+        self._recorder.note_progress(self.name, self._acknowledged)
+        self.progress.delivered = len(self._acknowledged)
+        self._moved.set()
+
+    def _tell_back(self) -> None:
+        if self.progress.state == "lost":
+            log.warning("%s: back, %d events to deliver", self.name, self.pending)
+        self.progress.state, self.progress.reason = "connected", ""
+
+    def _tell_lost(self, error: SinkError) -> None:
+        if self.progress.state != "lost" or self.progress.reason != error.reason:
+            log.warning("%s: not delivering, nothing is lost: %s", self.name, error.reason)
+        self.progress.state, self.progress.reason = "lost", error.reason
+        self._moved.set()

@@ -1,0 +1,105 @@
+"""A source's way in: stamps its values, hands them to the recorder, brings it asks for reads."""
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from edge.clock import Clock
+from edge.contract import Ask
+from edge.observation import Observation, Outcome, Quality, Stamp, Value
+from edge.recorder import Recorder
+
+CREDIBLE_MS = 86_400_000
+"""A device's time further than a day from ours is no time."""
+ASKS = 100
+"""Asks that may wait for a source; a source that does not take them loses the oldest."""
+
+
+class SourceIntake:
+    """One for each source; see `contract.Intake`."""
+
+    def __init__(self, name: str, clock: Clock, recorder: Recorder, on_connect: Callable[[], None]) -> None:
+        self.name = name
+        self.is_connected = False
+        self.last_data_mono_ms: int | None = None
+        self._clock = clock
+        self._recorder = recorder
+        self._on_connect = on_connect
+        self._asks: asyncio.Queue[Ask] = asyncio.Queue(ASKS)
+
+    def observe(
+        self,
+        signal: str,
+        value: Value,
+        *,
+        quality: Quality = Quality.GOOD,
+        source_ms: int | None = None,
+        answers: int = 0,
+        detail: str = "",
+    ) -> Observation:
+        seen_ms = self._clock.wall_ms()
+        by_source = source_ms is not None and abs(source_ms - seen_ms) < CREDIBLE_MS
+        return Observation(
+            signal, value,
+            at_ms=source_ms if by_source and source_ms is not None else seen_ms,
+            seen_ms=seen_ms, mono_ms=self._clock.mono_ms(), boot=self._clock.boot,
+            quality=quality, stamp=Stamp.SOURCE if by_source else Stamp.RECEIPT,
+            detail=detail, answers=answers,
+        )  # fmt: skip
+
+    async def emit(self, observations: Sequence[Observation]) -> list[Outcome]:
+        if observations:
+            self.last_data_mono_ms = self._clock.mono_ms()
+        return await self._recorder.emit(observations)
+
+    def post(self, observations: Sequence[Observation]) -> None:
+        """Hand over without waiting; for what is only told, and known again after a failure."""
+        self._recorder.post(observations)
+
+    async def asked(self, timeout_s: float | None = None) -> Ask | None:
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await self._asks.get()
+        except TimeoutError:
+            return None
+
+    def connected(self) -> None:
+        if not self.is_connected:
+            self.is_connected = True
+            self._on_connect()
+
+    def lost(self) -> None:
+        """The connection is gone, and with it every ask."""
+        self.is_connected = False
+        while not self._asks.empty():
+            self._asks.get_nowait()
+
+    def put(self, ask: Ask) -> None:
+        if self._asks.full():
+            self._asks.get_nowait()
+        self._asks.put_nowait(ask)
+
+
+class Asks:
+    """Carries a request for fresh reads to the sources that can answer it."""
+
+    def __init__(self, source_of: Mapping[str, str]) -> None:
+        self.intakes: dict[str, SourceIntake] = {}
+        self._source_of = source_of
+        self._number = 0
+
+    def __call__(self, signals: Iterable[str]) -> list[Ask]:
+        """One ask for each connected source; signals of the others are in none of them."""
+        by_source: dict[str, set[str]] = {}
+        for signal in signals:
+            by_source.setdefault(self._source_of[signal], set()).add(signal)
+        return [
+            self._ask(intake, wanted)
+            for name, wanted in by_source.items()
+            if (intake := self.intakes.get(name)) is not None and intake.is_connected
+        ]
+
+    def _ask(self, intake: SourceIntake, signals: set[str]) -> Ask:
+        self._number += 1
+        ask = Ask(self._number, frozenset(signals))
+        intake.put(ask)
+        return ask

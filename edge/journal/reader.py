@@ -1,0 +1,101 @@
+"""Reads the journal beside its writer, in short transactions: delivery, board and demo use it."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import apsw
+from msgspec import Raw, Struct, json
+
+from edge.contract import Record
+from edge.errors import JournalError
+from edge.journal.sql import QUERIES
+from edge.production.state import Row, decode_row
+
+
+class _Envelope(Struct, frozen=True):
+    """The event as it leaves the house; the order of the keys is the order in the JSON."""
+
+    v: int
+    id: str
+    seq: int
+    type: str
+    at: str
+    seen: str
+    line: str
+    station: str
+    data: Raw
+    context: Raw
+    attribution: int
+
+
+_encode = json.Encoder().encode
+_decode = json.Decoder().decode
+
+
+def iso(at_ms: int) -> str:
+    """`2026-05-04T06:12:09.412Z`."""
+    moment = datetime.fromtimestamp(at_ms / 1000, UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+class JournalReader:
+    """A read-only connection of its own."""
+
+    def __init__(self, path: Path, line: str) -> None:
+        """Raises JournalError when there is no journal."""
+        self._line = line
+        self._path = path
+        try:
+            self._db = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+            self._db.set_busy_timeout(2_000)
+            self.epoch = str(self._db.execute(QUERIES["get_meta"], ("epoch",)).get)
+        except apsw.Error as error:
+            raise JournalError(str(path), f"{error}; has the agent run here yet?") from error
+
+    def close(self) -> None:
+        self._db.close()
+
+    def head(self) -> int:
+        """seq of the newest event, 0 when there is none."""
+        head: int = self._db.execute(QUERIES["head"]).get
+        return head
+
+    def records(self, first: int, last: int, limit: int = 500) -> list[Record]:
+        """Events of this range of seq, ascending, `limit` at the most."""
+        rows = self._db.execute(QUERIES["events_between"], (first, last, limit))
+        return [self._record(*row) for row in rows]
+
+    def rows(self, prefix: str) -> Iterator[tuple[str, Row]]:
+        """The core's rows whose key begins so, as they were last committed."""
+        found: list[Any] = self._db.execute(QUERIES["rows_with_prefix"], (prefix,)).fetchall()
+        for key, body in found:
+            yield key, decode_row(body)
+
+    def progress(self, sink: str) -> list[tuple[int, int]]:
+        return list(self._db.execute(QUERIES["get_progress"], (sink,)))
+
+    def rejected(self) -> dict[str, int]:
+        """How many events each sink's far end will never take."""
+        counted: list[Any] = self._db.execute(QUERIES["count_rejected"]).fetchall()
+        return dict(counted)
+
+    def quarantined(self) -> int:
+        """How many observations the core could not decide."""
+        count: int = self._db.execute(QUERIES["count_quarantined"]).get
+        return count
+
+    def _record(
+        self, seq: int, type_: str, at_ms: int, seen_ms: int, station: str, context: str,
+        attribution: int, data: bytes,
+    ) -> Record:  # fmt: skip
+        identity = f"{self.epoch}-{seq}"
+        body = _encode(_Envelope(
+            1, identity, seq, type_, iso(at_ms), iso(seen_ms), self._line, station,
+            Raw(data), Raw(context.encode()), attribution,
+        ))  # fmt: skip
+        fields: dict[str, Any] = _decode(data)
+        return Record(
+            seq, identity, type_, at_ms, self._line, station, fields, _decode(context), attribution, body
+        )

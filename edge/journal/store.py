@@ -1,0 +1,173 @@
+"""The sole writer of the journal's file: one transaction holds events and state together."""
+
+import fcntl
+import os
+import secrets
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import apsw
+from msgspec import json
+
+from edge.errors import JournalError, NotRecorded
+from edge.journal.sql import QUERIES, migrations
+from edge.observation import Observation
+from edge.production.events import Event
+from edge.production.state import Context, Row, decode_row, encode_row
+
+OLDEST_SQLITE = (3, 51, 3)
+"""Before it, a WAL with several connections can lose committed transactions when it is reset."""
+
+Rejections = Sequence[tuple[str, int, str]]
+"""Sink, seq and the reason."""
+
+encode_data = json.Encoder().encode
+"""An event's data as it is stored and sent. Raises on what no JSON can hold."""
+
+
+class Journal:
+    """Opened by the agent alone; a lock on the file refuses a second one."""
+
+    def __init__(self, path: Path) -> None:
+        """Open or create. Raises JournalError."""
+        _refuse_old_sqlite(path)
+        self.path = path
+        self._lock = _lock(path)
+        try:
+            self._db = _open(path)
+            self.epoch = self._own_epoch()
+            self.head: int = self._db.execute(QUERIES["head"]).get
+        except apsw.Error as error:
+            os.close(self._lock)
+            raise JournalError(str(path), f"{error}; restore a backup or use another folder") from error
+        self._contexts: dict[Context, int] = {}
+        self._boots: dict[str, int] = {}
+
+    def close(self) -> None:
+        self._db.close()
+        os.close(self._lock)
+
+    def row(self, key: str) -> Row | None:
+        body = self._db.execute(QUERIES["get_row"], (key,)).get
+        return None if body is None else decode_row(body)
+
+    def progress(self, sink: str) -> list[tuple[int, int]]:
+        return list(self._db.execute(QUERIES["get_progress"], (sink,)))
+
+    def commit(
+        self,
+        events: Sequence[tuple[Event, bytes]] = (),
+        rows: Mapping[str, Row] | None = None,
+        quarantined: Sequence[tuple[Observation, str]] = (),
+        progress: Mapping[str, Iterable[tuple[int, int]]] | None = None,
+        rejected: Rejections = (),
+    ) -> int:
+        """Put it all on disk, or none of it. Returns the seq of the newest event.
+
+        An event comes with its data as `encode_data` made it.
+        Raises NotRecorded where a later try may succeed, JournalError where the file cannot be
+        trusted any more.
+        """
+        try:
+            with self._db:
+                self._append(events)
+                self._db.executemany(
+                    QUERIES["put_row"], [(key, encode_row(row)) for key, row in (rows or {}).items()]
+                )
+                self._put_aside(quarantined, progress or {}, rejected)
+        except (apsw.FullError, apsw.BusyError) as error:
+            self._forget_interned()
+            raise NotRecorded(f"{self.path}: {error}") from error
+        except apsw.Error as error:
+            raise JournalError(str(self.path), f"{error}; the agent must start again") from error
+        self.head += len(events)
+        return self.head
+
+    def _append(self, events: Sequence[tuple[Event, bytes]]) -> None:
+        seq, lines = self.head, []
+        for event, data in events:
+            seq += 1
+            lines.append((
+                seq, event.data.type, event.at_ms, event.seen_ms, event.mono_ms, self._boot(event.boot),
+                event.station, self._context(event.context), data,
+            ))  # fmt: skip
+        self._db.executemany(QUERIES["append_event"], lines)
+
+    def _put_aside(
+        self,
+        quarantined: Sequence[tuple[Observation, str]],
+        progress: Mapping[str, Iterable[tuple[int, int]]],
+        rejected: Rejections,
+    ) -> None:
+        for observation, error in quarantined:
+            self._db.execute(QUERIES["quarantine"], (observation.seen_ms, json.encode(observation), error))
+        for sink, ranges in progress.items():
+            self._db.execute(QUERIES["clear_progress"], (sink,))
+            self._db.executemany(QUERIES["add_progress"], [(sink, *both) for both in ranges])
+        self._db.executemany(QUERIES["reject"], rejected)
+
+    def _context(self, context: Context) -> int:
+        known = self._contexts.get(context)
+        if known is None:
+            if len(self._contexts) >= 1_000:
+                self._contexts.clear()
+            body = json.encode(context).decode()
+            known = self._contexts[context] = self._db.execute(QUERIES["add_context"], (body,)).get
+        return known
+
+    def _boot(self, name: str) -> int:
+        known = self._boots.get(name)
+        if known is None:
+            known = self._boots[name] = self._db.execute(QUERIES["add_boot"], (name,)).get
+        return known
+
+    def _forget_interned(self) -> None:
+        """Ids given out in a transaction that was rolled back mean nothing."""
+        self._contexts.clear()
+        self._boots.clear()
+
+    def _own_epoch(self) -> str:
+        epoch: Any = self._db.execute(QUERIES["get_meta"], ("epoch",)).get
+        if epoch is None:
+            epoch = secrets.token_hex(4)
+            self._db.execute(QUERIES["put_meta"], ("epoch", epoch))
+        return str(epoch)
+
+
+def _refuse_old_sqlite(path: Path) -> None:
+    version = tuple(int(part) for part in apsw.sqlite_lib_version().split("."))
+    if version < OLDEST_SQLITE:
+        found, wanted = apsw.sqlite_lib_version(), ".".join(map(str, OLDEST_SQLITE))
+        raise JournalError(str(path), f"SQLite {found} is older than {wanted}; upgrade apsw")
+
+
+def _lock(path: Path) -> int:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
+        lock = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise JournalError(str(path), "another agent is using it; stop that one first") from None
+    except OSError as error:
+        raise JournalError(str(path), f"{error.strerror}; choose a folder that can be written") from error
+    return lock
+
+
+def _open(path: Path) -> apsw.Connection:
+    db = apsw.Connection(str(path))
+    db.set_busy_timeout(5_000)
+    db.pragma("journal_mode", "wal")
+    db.pragma("synchronous", "full")
+    _migrate(db, path)
+    return db
+
+
+def _migrate(db: apsw.Connection, path: Path) -> None:
+    version, steps = db.pragma("user_version"), migrations()
+    if version > len(steps):
+        raise JournalError(str(path), f"is of schema {version}, this Lineside knows {len(steps)}; upgrade it")
+    for number, step in enumerate(steps[version:], version + 1):
+        with db:
+            db.execute(step)
+            db.pragma("user_version", number)

@@ -1,0 +1,100 @@
+"""From two readings of a cumulative counter to parts, and how far to believe it.
+
+A reading above the last adds the difference. One below it is a rollover where the declared
+width makes the difference plausible, else a reset. What is not plausible is read twice again
+against the old baseline before anything is concluded: a glitch to zero and back is nothing.
+"""
+
+from enum import StrEnum
+from typing import NamedTuple
+
+from edge.observation import Observation
+from edge.production.line import CounterSpec, StationSpec
+from edge.production.state import Counter, Suspect
+
+LOOKS = 3
+"""A reading nobody would believe is concluded from after so many that agree."""
+
+LOOK_APART_MS = 100
+"""Readings closer together than this are one look: a glitch may last for several polls."""
+
+SLACK_MS = 1_000
+SLACK_CYCLES = 3
+"""Devices post in bursts and the wire delivers late: so much time is granted to every delta."""
+
+
+class Kind(StrEnum):
+    """What a reading is; the `quality` of a count event."""
+
+    BASELINE = "baseline"
+    """The first reading ever of this counter: nothing is counted."""
+    SAME = "same"
+    LIVE = "live"
+    ROLLOVER = "rollover"
+    GAP = "gap"
+    """Counted while the counter was out of sight."""
+    RESET = "reset"
+    """It began again at zero; what was made between the last reading and that is unknown."""
+    UNCERTAIN = "uncertain"
+    """The interval could hide a whole turn of the counter, or no clock tells its length."""
+    IMPLAUSIBLE = "implausible"
+    """More than the machine can make: held for a person, not counted."""
+    SUSPECT = "suspect"
+    """Not believed yet: read again."""
+
+
+class Reading(NamedTuple):
+    """A judged reading: counts, not parts."""
+
+    kind: Kind
+    delta: int = 0
+    suspect: Suspect | None = None
+    """What is suspected, while it is not believed yet."""
+
+
+def elapsed_ms(before: Counter, now: Observation) -> int | None:
+    """Time since the baseline, None where no clock can tell.
+
+    Across two boots only the wall clock is left; if it went back it tells nothing.
+    """
+    if before.boot == now.boot:
+        return max(0, now.mono_ms - before.mono_ms)
+    passed = now.seen_ms - before.seen_ms
+    return passed if passed >= 0 else None
+
+
+def judge(station: StationSpec, spec: CounterSpec, before: Counter, now: Observation, raw: int) -> Reading:
+    """Compare a reading with its baseline; 0 <= raw < spec.modulus."""
+    forward = (raw - before.raw) % spec.modulus
+    elapsed = elapsed_ms(before, now)
+    if elapsed is None:
+        return Reading(Kind.UNCERTAIN, forward if raw >= before.raw else raw)
+    counts_per_ms = 1 / (station.fastest_cycle_ms * spec.parts_per_count)
+    if elapsed * counts_per_ms >= spec.modulus:
+        return Reading(Kind.UNCERTAIN, forward)
+    if forward == 0:
+        return Reading(Kind.SAME)
+    slack_ms = SLACK_MS + SLACK_CYCLES * station.ideal_cycle_ms
+    possible = int((elapsed + slack_ms) * counts_per_ms) + 1
+    if forward <= possible:
+        seen = Kind.ROLLOVER if raw < before.raw else Kind.LIVE
+        return Reading(Kind.GAP if before.stale else seen, forward)
+    return _unbelievable(before, now, raw, possible)
+
+
+def _unbelievable(before: Counter, now: Observation, raw: int, possible: int) -> Reading:
+    suspect = _look(before.suspect, now, raw, possible)
+    if suspect.times < LOOKS:
+        return Reading(Kind.SUSPECT, suspect=suspect)
+    if raw >= before.raw:
+        return Reading(Kind.IMPLAUSIBLE, raw - before.raw)
+    return Reading(Kind.RESET if raw <= possible else Kind.IMPLAUSIBLE, raw)
+
+
+def _look(suspect: Suspect | None, now: Observation, raw: int, possible: int) -> Suspect:
+    """The suspicion after this reading: it agrees with the one before, or begins anew."""
+    if suspect is None or not suspect.raw <= raw <= suspect.raw + possible:
+        return Suspect(raw, 1, now.mono_ms)
+    if 0 <= now.mono_ms - suspect.mono_ms < LOOK_APART_MS:
+        return suspect
+    return Suspect(raw, suspect.times + 1, now.mono_ms)

@@ -1,0 +1,101 @@
+"""Cycle times, and what the machine does: read from it, or concluded from its parts."""
+
+from msgspec.structs import replace
+
+from edge.observation import Observation, Quality, Stamp
+from edge.production.draft import Draft
+from edge.production.events import Cycle, MachineState
+from edge.production.line import StationSpec
+from edge.production.state import Edge, Station
+
+EXECUTE = "Execute"
+STOPPED = "Stopped"
+UNDEFINED = "Undefined"
+"""The machine reads a number that the line's map does not name."""
+
+PACKML = {
+    1: "Clearing", 2: STOPPED, 3: "Starting", 4: "Idle", 5: "Suspended", 6: EXECUTE, 7: "Stopping",
+    8: "Aborting", 9: "Aborted", 10: "Holding", 11: "Held", 12: "Unholding", 13: "Suspending",
+    14: "Unsuspending", 15: "Resetting", 16: "Completing", 17: "Complete",
+}  # fmt: skip
+"""State numbers of ISA-TR88.00.02 (PackML), as OPC 30050 publishes them."""
+
+
+def part_finished(draft: Draft, station: StationSpec, row: Station, parts: int) -> Station:
+    """A counter that ends cycles went up while it was in sight; returns the station after it."""
+    if station.state_signal is None and row.state != EXECUTE:
+        row = _enter(draft, station, row, EXECUTE, None)
+    now = draft.observation
+    edge = Edge(now.at_ms, now.mono_ms, now.boot, now.stamp is Stamp.SOURCE)
+    span_ms = _span_ms(row.edge, edge)
+    if not span_ms or row.state not in (EXECUTE, None):
+        return replace(row, edge=edge)
+    cycle_s = span_ms / 1000 / parts
+    draft.say(Cycle(round(cycle_s, 4), parts), station.name, row.context)
+    run = row.run and replace(
+        row.run, cycles=row.run.cycles + parts, cycles_s=round(row.run.cycles_s + span_ms / 1000, 3)
+    )
+    return replace(row, edge=edge, last_cycle_s=round(cycle_s, 4), run=run)
+
+
+def _span_ms(before: Edge | None, now: Edge) -> int | None:
+    """Between two edges: on the device's clock where both have it, else on the monotonic one."""
+    if before is None:
+        return None
+    if before.by_source and now.by_source:
+        return max(0, now.at_ms - before.at_ms)
+    return now.mono_ms - before.mono_ms if before.boot == now.boot else None
+
+
+def machine_state(draft: Draft, station: StationSpec) -> None:
+    """Decide one reading of a station's state signal; its quality is not bad."""
+    code = _code(draft.observation)
+    name = station.state_map.get(code, UNDEFINED)
+    row = draft.station(station)
+    if name != row.state:
+        number = int(code) if code.lstrip("-").isdigit() else None
+        draft.put(station.key, _enter(draft, station, row, name, number))
+
+
+def _code(now: Observation) -> str:
+    value = now.value
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value)
+
+
+def silence(draft: Draft, station: StationSpec) -> None:
+    """Time went by: a station without a state signal stops when no part comes any more.
+
+    The stop began with the last part; it is said when it is long enough to be one.
+    """
+    row, now = draft.station(station), draft.observation
+    if station.state_signal or row.state != EXECUTE:
+        return
+    edge = row.edge
+    if edge is None:
+        quiet = now.boot != row.state_boot or now.mono_ms - row.state_mono_ms > station.stop_after_ms
+        if quiet:
+            draft.put(station.key, _enter(draft, station, row, STOPPED, None))
+    elif edge.boot != now.boot or now.mono_ms - edge.mono_ms > station.stop_after_ms:
+        draft.put(station.key, _enter(draft, station, row, STOPPED, None, since=edge))
+
+
+def _enter(
+    draft: Draft, station: StationSpec, row: Station, name: str, code: int | None, since: Edge | None = None
+) -> Station:
+    now = draft.observation
+    begin = since or Edge(now.at_ms, now.mono_ms, now.boot, now.stamp is Stamp.SOURCE)
+    lasted_s = None
+    if row.state is not None and row.state_boot == begin.boot:
+        lasted_s = round(max(0, begin.mono_ms - row.state_mono_ms) / 1000, 3)
+    draft.say(MachineState(name, row.state, lasted_s, code), station.name, row.context, at_ms=begin.at_ms)
+    return replace(
+        row, state=name, state_at_ms=begin.at_ms, state_mono_ms=begin.mono_ms, state_boot=begin.boot,
+        edge=row.edge if name == EXECUTE else None,
+    )  # fmt: skip
+
+
+def is_readable(now: Observation) -> bool:
+    """A state is a number or a word, of a quality that is not bad."""
+    return now.quality is not Quality.BAD and isinstance(now.value, bool | int | float | str)

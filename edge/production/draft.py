@@ -1,0 +1,77 @@
+"""A decision in the making: rows are read, replaced, and events said, all in memory."""
+
+from collections.abc import Mapping
+from typing import TypeVar
+
+from msgspec import Struct
+
+from edge.observation import ACCEPTED, Observation, Outcome
+from edge.production.events import Event, EventData
+from edge.production.line import Line, StationSpec
+from edge.production.state import NO_CONTEXT, Context, Job, LineRow, Row, Station
+
+RowT = TypeVar("RowT", bound=Row)
+
+
+class Decision(Struct, frozen=True):
+    """What an observation means."""
+
+    events: tuple[Event, ...] = ()
+    rows: Mapping[str, Row] = {}
+    """Rows that changed. Without an event they need not be written at once."""
+    outcome: Outcome = ACCEPTED
+    boundary: tuple[str, ...] = ()
+    """Counters to be read now, before this is decided again with them as `fresh`: parts made
+    until then belong to what was so before."""
+    reread: tuple[str, ...] = ()
+    """Counters to be read again soon, for the last reading was not believed."""
+
+
+class Draft:
+    """Collects what one observation changes."""
+
+    def __init__(self, line: Line, rows: Mapping[str, Row | None], observation: Observation) -> None:
+        self.line = line
+        self.observation = observation
+        self.events: list[Event] = []
+        self.changed: dict[str, Row] = {}
+        self.outcome = ACCEPTED
+        self.boundary: tuple[str, ...] = ()
+        self.reread: tuple[str, ...] = ()
+        self._rows = rows
+
+    def get(self, key: str, kind: type[RowT]) -> RowT | None:
+        """The row as it is now. Raises KeyError for one that `needs` did not name."""
+        row = self.changed.get(key) or self._rows[key]
+        if row is not None and not isinstance(row, kind):
+            raise TypeError(f"row {key} is a {type(row).__name__}, not a {kind.__name__}")
+        return row
+
+    def put(self, key: str, row: Row) -> None:
+        self.changed[key] = row
+
+    def station(self, spec: StationSpec) -> Station:
+        return self.get(spec.key, Station) or Station()
+
+    def job(self, key: str, order: str, operation: int | None) -> Job:
+        return self.get(key, Job) or Job(order, operation)
+
+    def line_row(self, key: str) -> LineRow:
+        return self.get(key, LineRow) or LineRow()
+
+    def say(
+        self, data: EventData, station: str = "", context: Context = NO_CONTEXT, at_ms: int | None = None
+    ) -> None:
+        """Add an event; it happened at the observation's time unless `at_ms` says when."""
+        now = self.observation
+        at = now.at_ms if at_ms is None else at_ms
+        self.events.append(Event(data, at, now.seen_ms, now.mono_ms, now.boot, station, context))
+
+    def undo(self) -> None:
+        """Forget everything: nothing is changed."""
+        self.events.clear()
+        self.changed.clear()
+        self.boundary = ()
+
+    def decision(self) -> Decision:
+        return Decision(tuple(self.events), self.changed, self.outcome, self.boundary, self.reread)

@@ -1,0 +1,114 @@
+"""What a line is made of, as the core sees it: stations, their signals, the orders it knows."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import NamedTuple
+
+
+class Role(StrEnum):
+    """What a counter counts (ISO 22400: PQ, GQ, SQ)."""
+
+    TOTAL = "total"
+    GOOD = "good"
+    REJECT = "reject"
+
+
+@dataclass(frozen=True, slots=True)
+class CounterSpec:
+    """One cumulative counter in a device."""
+
+    signal: str
+    role: Role
+    source: str
+    key: str
+    """Row of its baseline: source, address and decoding, so that a remapped counter starts anew."""
+    modulus: int
+    """2 to the width in bits: the reading after `modulus - 1` is 0."""
+    parts_per_count: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class StationSpec:
+    """One work unit (ISA-95)."""
+
+    name: str
+    ideal_cycle_ms: int
+    """Planned run time per item (PRI)."""
+    fastest_cycle_ms: float
+    """No real part follows another sooner, in the long run; the bound of what is plausible."""
+    stop_after_ms: int
+    """Without a state signal: so long without a part is a stop."""
+    counters: tuple[CounterSpec, ...] = ()
+    state_signal: str | None = None
+    state_map: Mapping[str, str] = field(default_factory=dict)
+    """From what is read, as text, to the name of the state (PackML's where there is one)."""
+    gun: str | None = None
+    rig: str | None = None
+
+    @property
+    def key(self) -> str:
+        return f"station/{self.name}"
+
+    @property
+    def roles(self) -> frozenset[Role]:
+        return frozenset(counter.role for counter in self.counters)
+
+
+@dataclass(frozen=True, slots=True)
+class OrderSpec:
+    """A work order: what to make, how many, by which operations."""
+
+    id: str
+    item: str
+    quantity: int
+    revision: str | None = None
+    batch: str | None = None
+    operations: tuple[int, ...] = ()
+
+
+class CounterAt(NamedTuple):
+    """Where a counter's signal leads."""
+
+    station: StationSpec
+    counter: CounterSpec
+    needs: tuple[str, str]
+    ends_cycle: bool
+    """A part of this counter ends a cycle: the total, or where there is none, good and reject."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line. Its indexes are made once, for every observation is looked up in them."""
+
+    name: str
+    stations: tuple[StationSpec, ...]
+    orders: Mapping[str, OrderSpec] = field(default_factory=dict)
+    badge_required: bool = True
+    counters: Mapping[str, CounterAt] = field(init=False)
+    states: Mapping[str, StationSpec] = field(init=False)
+    guns: Mapping[str, tuple[StationSpec, ...]] = field(init=False)
+    rigs: Mapping[str, tuple[StationSpec, ...]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        def index(name: str, value: object) -> None:
+            object.__setattr__(self, name, value)
+
+        index("counters", {
+            counter.signal: CounterAt(
+                station, counter, (counter.key, station.key),
+                counter.role is Role.TOTAL or Role.TOTAL not in station.roles,
+            )
+            for station in self.stations
+            for counter in station.counters
+        })  # fmt: skip
+        index("states", {one.state_signal: one for one in self.stations if one.state_signal})
+        index("guns", self._by(lambda station: station.gun))
+        index("rigs", self._by(lambda station: station.rig))
+
+    def _by(self, name_of: Callable[[StationSpec], str | None]) -> dict[str, tuple[StationSpec, ...]]:
+        found: dict[str, tuple[StationSpec, ...]] = {}
+        for station in self.stations:
+            if name := name_of(station):
+                found[name] = (*found.get(name, ()), station)
+        return found

@@ -1,0 +1,68 @@
+"""Tests of units, and parts that turn out not to be good."""
+
+from hashlib import sha1
+
+from msgspec.structs import replace
+
+from edge.observation import Outcome, TestResult, Verdict
+from edge.production.draft import Draft
+from edge.production.events import Disposition, Health, Test
+from edge.production.line import StationSpec
+from edge.production.orders import RefusedError
+from edge.production.state import Rig
+
+REMEMBERED = 64
+"""Results of a rig that a repeated one is compared with."""
+UNNUMBERED_MS = 60_000
+"""A rig that does not number its results may measure the same again after this time."""
+
+
+def rig_key(rig: str) -> str:
+    return f"rig/{rig}"
+
+
+def book_scrap(draft: Draft, spec: StationSpec, reason: str, parts: int) -> str:
+    """Parts of the run that is on, counted good, are scrap. Returns it in words; may refuse."""
+    row = draft.station(spec)
+    if row.run is None:
+        raise RefusedError(f"no job is running at {spec.name}")
+    if parts > row.run.totals.good_parts:
+        raise RefusedError(f"this run has only {max(0, row.run.totals.good_parts)} good parts")
+    run = replace(row.run, totals=row.run.totals.book_scrap(parts))
+    draft.put(spec.key, replace(row, run=run))
+    good, scrap = run.order_totals.good_parts, run.order_totals.scrap_parts
+    draft.say(Disposition("scrap", parts, reason, good, scrap), spec.name, row.context)
+    return f"{parts} scrapped, {reason}"
+
+
+def test_result(draft: Draft, rig: str, stations: tuple[StationSpec, ...]) -> None:
+    """Decide what a rig sent; a repeated result is recognised and recorded once."""
+    result, now = draft.observation.value, draft.observation
+    station = stations[0]
+    if not isinstance(result, TestResult):
+        draft.say(Health(rig, "unreadable", now.detail), station.name, draft.station(station).context)
+        draft.outcome = Outcome(Verdict.REFUSED, now.detail or "not a test result")
+        return
+    key, digest = rig_key(rig), _digest(now.detail, result)
+    before = draft.get(key, Rig) or Rig()
+    if _is_known(before, digest, result, now.seen_ms):
+        draft.outcome = Outcome(Verdict.DUPLICATE, f"{result.unit}: this result is recorded already")
+        return
+    draft.put(key, Rig((*before.recent, (digest, now.seen_ms))[-REMEMBERED:]))
+    draft.say(
+        Test(result.unit, result.program, result.passed, rig, result.revision, result.number, result.steps),
+        station.name,
+        draft.station(station).context,
+    )
+    draft.outcome = Outcome(Verdict.ACCEPTED, f"{result.unit} {'passed' if result.passed else 'failed'}")
+
+
+def _digest(raw: str, result: TestResult) -> str:
+    return sha1((raw or repr(result)).encode(), usedforsecurity=False).hexdigest()[:16]
+
+
+def _is_known(before: Rig, digest: str, result: TestResult, seen_ms: int) -> bool:
+    for known, at_ms in before.recent:
+        if known == digest:
+            return result.number is not None or abs(seen_ms - at_ms) <= UNNUMBERED_MS
+    return False

@@ -1,0 +1,349 @@
+"""The one way in: observations are decided in order, committed together, and answered."""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from msgspec.structs import replace
+
+from edge.contract import Ask
+from edge.errors import JournalError, NotRecorded
+from edge.journal import Journal
+from edge.journal.store import encode_data
+from edge.observation import AGENT, Observation, Outcome, Quality, Verdict
+from edge.production import Decision, Line, decide, needs
+from edge.production.events import Event
+from edge.production.presence import SOURCE
+from edge.working import WorkingRows
+
+log = logging.getLogger("lineside.recorder")
+
+SAMPLES_WAIT_S = 0.25
+"""Samples are committed within this time, together; scans and test results at once."""
+BOUNDARY_WAIT_S = 1.0
+"""So long a scan waits for the counters to be read; then what straddles it is UNASSIGNED."""
+REREAD_S = 0.15
+PROGRESS_S = 30.0
+"""An idle line's acknowledgements are written this often; else they go with the next events."""
+BATCH = 5_000
+"""Observations decided in one go, before anybody else has a turn."""
+CAPACITY = 20_000
+"""Observations that may wait; beyond it `emit` waits for room."""
+
+Asker = Callable[[Iterable[str]], list[Ask]]
+"""Asks the sources for a fresh read of these signals, and says which asks are under way."""
+
+
+@dataclass(slots=True, eq=False)
+class _Entry:
+    """One call of emit."""
+
+    observations: Sequence[Observation]
+    done: asyncio.Future[list[Outcome]]
+    outcomes: list[Outcome | None] = field(default_factory=list)
+
+
+@dataclass(slots=True, eq=False)
+class _Held:
+    """A scan that waits for its boundary: the counters of its stations, read now."""
+
+    entry: _Entry
+    index: int
+    asks: frozenset[int]
+    waiting: set[str]
+    fresh: list[str] = field(default_factory=list)
+    decided: bool = False
+
+
+@dataclass(slots=True)
+class _Batch:
+    """What one commit will hold."""
+
+    events: list[tuple[Event, bytes]] = field(default_factory=list)
+    quarantined: list[tuple[Observation, str]] = field(default_factory=list)
+    entries: list[_Entry] = field(default_factory=list)
+
+
+class Recorder:
+    """Owns the working state; `run` is its only task."""
+
+    def __init__(self, line: Line, journal: Journal, ask: Asker) -> None:
+        self.line = line
+        self.head = journal.head
+        self.observations = 0
+        self._journal = journal
+        self._ask = ask
+        self._rows = WorkingRows(journal)
+        self._queue: deque[_Entry | _Held] = deque()
+        self._waiting = 0
+        self._arrived = asyncio.Event()
+        self._urgent = asyncio.Event()
+        self._room = asyncio.Event()
+        self._room.set()
+        self._held: list[_Held] = []
+        self._progress: dict[str, list[tuple[int, int]]] = {}
+        self._rejected: list[tuple[str, int, str]] = []
+        self._listeners: set[asyncio.Event] = set()
+        self._writer = ThreadPoolExecutor(1, "journal")
+        self._stopped = False
+        self._cancelled = False
+
+    # --- from outside -----------------------------------------------------------------------
+
+    async def emit(self, observations: Sequence[Observation]) -> list[Outcome]:
+        """Answers when they are on disk. Raises NotRecorded. Cancelling does not withdraw them."""
+        while not self._room.is_set() and not self._stopped:
+            await self._room.wait()
+        if self._stopped:
+            raise NotRecorded("the agent is stopping")
+        return await asyncio.shield(self._enter(observations).done)
+
+    def post(self, observations: Sequence[Observation]) -> None:
+        """Hand over without waiting for the answer."""
+        if not self._stopped:
+            self._enter(observations)
+
+    def _enter(self, observations: Sequence[Observation]) -> _Entry:
+        entry = _Entry(observations, asyncio.get_running_loop().create_future(), [None] * len(observations))
+        self._put(entry, urgent=any(self._is_urgent(one) for one in observations))
+        self._waiting += len(observations)
+        if self._waiting >= CAPACITY:
+            self._room.clear()
+        return entry
+
+    def note_progress(self, sink: str, ranges: Iterable[tuple[int, int]]) -> None:
+        """What a far end has acknowledged; it is written with the next events."""
+        self._progress[sink] = list(ranges)
+
+    def note_rejected(self, sink: str, seq: int, reason: str) -> None:
+        self._rejected.append((sink, seq, reason))
+
+    def listen(self) -> asyncio.Event:
+        """An event that is set after every commit; the listener clears it."""
+        event = asyncio.Event()
+        self._listeners.add(event)
+        return event
+
+    def unlisten(self, event: asyncio.Event) -> None:
+        self._listeners.discard(event)
+
+    # --- the task ---------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Until it is cancelled. Raises JournalError when the journal cannot be trusted."""
+        try:
+            while not self._cancelled:
+                await self._record(await self._gather())
+        finally:
+            self._stopped = True
+            self._room.set()
+            await self._drain()
+        raise asyncio.CancelledError
+
+    async def _drain(self) -> None:
+        """Write what waits, then refuse the rest: nobody may wait for ever."""
+        try:
+            while self._queue:
+                await self._record(self._take())
+            if self._progress or self._rejected:
+                await self._commit(_Batch())
+        except (NotRecorded, JournalError) as error:
+            log.error("%s", error)
+        finally:
+            for one in [*self._held, *self._queue]:
+                _refuse(one.entry if isinstance(one, _Held) else one, NotRecorded("the agent is stopping"))
+            self._writer.shutdown(wait=True)
+
+    async def _gather(self) -> list[_Entry | _Held]:
+        try:
+            async with asyncio.timeout(PROGRESS_S):
+                await self._arrived.wait()
+        except TimeoutError:
+            if self._progress or self._rejected:
+                await self._commit(_Batch())
+            return []
+        if not self._urgent.is_set():
+            try:
+                async with asyncio.timeout(SAMPLES_WAIT_S):
+                    await self._urgent.wait()
+            except TimeoutError:
+                pass
+        return self._take()
+
+    def _take(self) -> list[_Entry | _Held]:
+        """What waits, as much as one commit should hold."""
+        taken: list[_Entry | _Held] = []
+        weight = 0
+        while self._queue and weight < BATCH:
+            one = self._queue.popleft()
+            taken.append(one)
+            weight += len(one.observations) if isinstance(one, _Entry) else 0
+        self._waiting -= weight
+        if self._waiting < CAPACITY:
+            self._room.set()
+        if not self._queue:
+            self._arrived.clear()
+            self._urgent.clear()
+        return taken
+
+    async def _record(self, taken: list[_Entry | _Held]) -> None:
+        batch = _Batch()
+        for one in taken:
+            if isinstance(one, _Held):
+                self._release(batch, one)
+            else:
+                self._decide_entry(batch, one)
+        try:
+            if batch.events or batch.quarantined:
+                await self._commit(batch)
+        except (NotRecorded, JournalError) as error:
+            self._rows.discard()
+            self._forget(batch, error)
+            if isinstance(error, JournalError):
+                raise
+            log.error("%s; counting goes on and catches up from the counters", error)
+            return
+        for entry in batch.entries:
+            _answer(entry)
+
+    def _forget(self, batch: _Batch, error: Exception) -> None:
+        """Tell everybody in the batch that nothing of it was recorded."""
+        for held in [one for one in self._held if one.entry in batch.entries]:
+            held.decided = True
+            self._held.remove(held)
+        for entry in batch.entries:
+            _refuse(entry, error)
+
+    async def _commit(self, batch: _Batch) -> None:
+        progress, rejected = dict(self._progress), tuple(self._rejected)
+        rows = self._rows.changed() if batch.events else {}
+
+        def write() -> int:
+            return self._journal.commit(batch.events, rows, batch.quarantined, progress, rejected)
+
+        self.head = await self._whole(asyncio.get_running_loop().run_in_executor(self._writer, write))
+        self._rejected = self._rejected[len(rejected) :]
+        for sink, ranges in progress.items():
+            if self._progress[sink] is ranges:
+                del self._progress[sink]
+        if batch.events:
+            self._rows.committed()
+            for listener in self._listeners:
+                listener.set()
+
+    async def _whole(self, commit: asyncio.Future[int]) -> int:
+        """Wait for a commit to its end: a cancel must not leave memory and disk apart."""
+        while True:
+            try:
+                return await asyncio.shield(commit)
+            except asyncio.CancelledError:
+                self._cancelled = True
+
+    # --- deciding ---------------------------------------------------------------------------
+
+    def _put(self, one: _Entry | _Held, *, urgent: bool) -> None:
+        self._queue.append(one)
+        self._arrived.set()
+        if urgent:
+            self._urgent.set()
+
+    def _is_urgent(self, observation: Observation) -> bool:
+        signal, line = observation.signal, self.line
+        return (
+            bool(observation.answers)
+            or signal in line.guns
+            or signal in line.rigs
+            or signal == AGENT
+            or signal.startswith(SOURCE)
+        )
+
+    def _decide_entry(self, batch: _Batch, entry: _Entry) -> None:
+        batch.entries.append(entry)
+        self.observations += len(entry.observations)
+        for index, observation in enumerate(entry.observations):
+            decision, events = self._decide(batch, observation)
+            asked = self._asked(decision, observation)
+            if asked:
+                self._hold(entry, index, asked)
+            else:
+                self._accept(batch, decision, events)
+                entry.outcomes[index] = decision.outcome
+            if observation.answers:
+                self._answered(batch, observation)
+
+    def _decide(self, batch: _Batch, observation: Observation) -> tuple[Decision, list[tuple[Event, bytes]]]:
+        rows = self._rows
+        try:
+            while rows.load(needs(self.line, observation, rows)):
+                pass
+            decision = decide(self.line, rows, observation)
+            return decision, [(event, encode_data(event.data)) for event in decision.events]
+        except Exception as error:  # whatever the core raises, it is one bad observation
+            return self._quarantine(batch, observation, error), []
+
+    def _quarantine(self, batch: _Batch, observation: Observation, error: Exception) -> Decision:
+        log.exception("%s: put into quarantine, nothing was changed", observation.signal)
+        batch.quarantined.append((observation, f"{type(error).__name__}: {error}"))
+        return Decision(outcome=Outcome(Verdict.QUARANTINED, "this could not be decided; it is kept"))
+
+    def _accept(self, batch: _Batch, decision: Decision, events: list[tuple[Event, bytes]]) -> None:
+        batch.events += events
+        self._rows.change(decision.rows)
+        if decision.reread:
+            loop = asyncio.get_running_loop()
+            loop.call_later(REREAD_S, self._ask, decision.reread)
+
+    # --- the boundary between two contexts ---------------------------------------------------
+
+    def _asked(self, decision: Decision, observation: Observation) -> list[Ask]:
+        """The reads that are under way for it; none when it can be decided as it is."""
+        if not decision.boundary or observation.fresh is not None:
+            return []
+        return self._ask(decision.boundary)
+
+    def _hold(self, entry: _Entry, index: int, asks: list[Ask]) -> None:
+        waiting = {signal for ask in asks for signal in ask.signals}
+        held = _Held(entry, index, frozenset(ask.number for ask in asks), waiting)
+        self._held.append(held)
+        asyncio.get_running_loop().call_later(BOUNDARY_WAIT_S, self._put_back, held)
+
+    def _put_back(self, held: _Held) -> None:
+        if not held.decided:
+            self._put(held, urgent=True)
+
+    def _answered(self, batch: _Batch, observation: Observation) -> None:
+        for held in [one for one in self._held if observation.answers in one.asks]:
+            held.waiting.discard(observation.signal)
+            if observation.quality is not Quality.BAD:
+                held.fresh.append(observation.signal)
+            if not held.waiting:
+                self._release(batch, held)
+
+    def _release(self, batch: _Batch, held: _Held) -> None:
+        """Decide a held scan: what was read since it came belongs to what was so before."""
+        if held.decided:
+            return
+        held.decided = True
+        self._held.remove(held)
+        observation = replace(held.entry.observations[held.index], fresh=tuple(held.fresh))
+        decision, events = self._decide(batch, observation)
+        self._accept(batch, decision, events)
+        held.entry.outcomes[held.index] = decision.outcome
+        if held.entry not in batch.entries:
+            batch.entries.append(held.entry)
+
+
+def _answer(entry: _Entry) -> None:
+    outcomes = [outcome for outcome in entry.outcomes if outcome is not None]
+    if len(outcomes) == len(entry.outcomes) and not entry.done.done():
+        entry.done.set_result(outcomes)
+
+
+def _refuse(entry: _Entry, error: Exception) -> None:
+    if not entry.done.done():
+        refusal = error if isinstance(error, NotRecorded) else NotRecorded(str(error))
+        entry.done.set_exception(refusal)
+        entry.done.exception()  # its caller may have gone; that is no fault

@@ -1,0 +1,54 @@
+"""The core's rows in memory: as committed, and what has changed since the last commit."""
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from edge.journal import Journal
+from edge.production.state import Row
+
+KEPT = 10_000
+"""Rows held in memory; more are read again from the journal when they are needed."""
+
+
+class WorkingRows(Mapping[str, Row | None]):
+    """A row that does not exist is None; a row that was not loaded is a KeyError."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self._rows: dict[str, Row | None] = {}
+        self._committed: dict[str, Row | None] = {}
+        """Of each row that has changed since the last commit: what it was then."""
+
+    def __getitem__(self, key: str) -> Row | None:
+        return self._rows[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._rows)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def load(self, keys: Iterable[str]) -> bool:
+        """Have these rows at hand. False when they all were."""
+        missing = [key for key in keys if key not in self._rows]
+        for key in missing:
+            self._rows[key] = self._journal.row(key)
+        return bool(missing)
+
+    def change(self, rows: Mapping[str, Row]) -> None:
+        for key, row in rows.items():
+            self._committed.setdefault(key, self._rows.get(key))
+            self._rows[key] = row
+
+    def changed(self) -> dict[str, Row]:
+        """What the next commit has to write."""
+        return {key: row for key in self._committed if (row := self._rows[key]) is not None}
+
+    def committed(self) -> None:
+        self._committed.clear()
+        if len(self._rows) > KEPT:
+            self._rows.clear()
+
+    def discard(self) -> None:
+        """Go back to what is on disk."""
+        self._rows.update(self._committed)
+        self._committed.clear()
