@@ -12,7 +12,8 @@ from rich.console import Console
 
 from edge import __version__
 from edge.config import LineConfig, load
-from edge.errors import ConfigError, JournalError
+from edge.contract import parse_duration
+from edge.errors import ConfigError, JournalError, LinesideError
 
 app = typer.Typer(
     name="lineside", help="Counts every part once, for the right order.", no_args_is_help=True,
@@ -75,6 +76,58 @@ def check(file: ConfigFile) -> None:
     typer.echo(f"  sinks: {', '.join(f'{one.name} ({one.settings.type})' for one in config.sinks.values())}")
     typer.echo(f"  orders: {', '.join(line.orders) or 'none'}")
     typer.echo(f"  journal: {config.journal}")
+
+
+@app.command()
+def demo(
+    for_: Annotated[str, typer.Option("--for", help="How long parts are made, such as 30s.")] = "2min",
+    seed: Annotated[int, typer.Option(help="The same seed makes the same parts.")] = 1,
+    rate: Annotated[
+        float | None, typer.Option(min=0.1, max=50, help="Parts a second at each machine.")
+    ] = None,
+    kills: Annotated[int, typer.Option(min=0, max=20, help="Kill the agent (-9) so often on the way.")] = 0,
+    json: Annotated[bool, typer.Option("--json", help="The last line of output is one JSON object.")] = False,
+    mqtt: Annotated[str | None, typer.Option(help="A running broker, such as mqtt://127.0.0.1:1883.")] = None,
+    influx: Annotated[
+        str | None, typer.Option(help="A running InfluxDB, such as http://127.0.0.1:8086.")
+    ] = None,
+    keep: Annotated[bool, typer.Option("--keep", help="Keep the demo's files.")] = False,
+) -> None:
+    """A whole line on simulators, with a board to look at; at the end it is settled to the part."""
+    from edge.demo.options import DemoOptions
+    from edge.demo.run import play
+
+    try:
+        for_s = parse_duration(for_).total_seconds()
+    except ValueError as error:
+        _fail(f"--for: {error}")
+    try:
+        status = play(DemoOptions(for_s, seed, rate, kills, json, mqtt, influx, keep))
+    except KeyboardInterrupt:
+        _fail("the demo was ended before its time; nothing was settled")
+    except LinesideError as error:
+        _fail(str(error))
+    raise typer.Exit(status)
+
+
+@app.command()
+def board(
+    file: ConfigFile,
+    data: DataFolder = None,
+    host: Annotated[str | None, typer.Option(help="Address to serve on; else [board] host.")] = None,
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65_535, help="Port, 0 for a free one; else [board] port.")
+    ] = None,
+) -> None:
+    """Show a line in the browser, live, until told to stop. Needs no running agent."""
+    from edge.board import BoardRefused, serve
+
+    _log_to_stderr()
+    config = _load(file, data)
+    try:
+        asyncio.run(serve(config, host or config.board.host, config.board.port if port is None else port))
+    except BoardRefused as error:
+        _fail(str(error))
 
 
 def _load(file: Path, data: Path | None) -> LineConfig:

@@ -62,8 +62,7 @@ class Faults:
             valid = [*_keys_at(model, path[:-1]), *(also if len(path) == 1 else ())]
             self.add(key, "is not a key here", nearest(str(path[-1]), valid))
             return
-        found = f", found {_shown(error['input'])}" if error["type"] != "missing" else ""
-        self.add(key, _what(error) + found)
+        self.add(key, _what(error) + _found(error))
 
 
 def _what(error: Any) -> str:
@@ -75,9 +74,13 @@ def _what(error: Any) -> str:
     return known or str(error["msg"])[:1].lower() + str(error["msg"])[1:]
 
 
-def _shown(value: object) -> str:
+def _found(error: Any) -> str:
+    """The value as it stands there; a table is not repeated, and a secret never."""
+    value = error["input"]
+    if error["type"] == "missing" or isinstance(value, dict) or "secret" in _what(error):
+        return ""
     text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    return f", found {text}" if len(text) <= 60 else f", found {text[:57]}..."
 
 
 def _key(where: str, table: Mapping[str, Any], path: list[Any]) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 from edge import registry
 from edge.config.document import read_document
 from edge.config.faults import Faults, nearest
-from edge.config.stations import build_stations
+from edge.config.stations import Sources, build_stations
 from edge.config.tables import BoardTable, Document, LineTable, OrderTable
 from edge.contract import Signal, SinkModule, SinkSettings, Source, SourceSettings
 from edge.errors import ConfigError
@@ -76,6 +76,7 @@ def load(file: Path, data: Path | None = None) -> LineConfig:
         {
             name: SourceConfig(name, module, settings, tuple(signals.get(name, ())))
             for name, (module, settings) in sources.items()
+            if settings is not None
         },
         sinks, document.board, _warnings(sources),
     )  # fmt: skip
@@ -95,19 +96,17 @@ def _read(file: Path, faults: Faults) -> dict[str, Any]:
     raise ConfigError(faults.found)
 
 
-def _sources(document: Document, faults: Faults) -> dict[str, tuple[Source, SourceSettings]]:
-    found: dict[str, tuple[Source, SourceSettings]] = {}
+def _sources(document: Document, faults: Faults) -> Sources:
+    """Every source whose type is known; without settings where they have faults."""
+    found: dict[str, tuple[Source, SourceSettings | None]] = {}
     for name, table in document.sources.items():
         key = f"source.{name}"
         kind = _type(table, key, faults)
         module = registry.source(kind) if kind else None
-        if module is None:
-            if kind:
-                faults.add(f"{key}.type", f'"{kind}" is no source', nearest(kind, registry.types()))
-            continue
-        settings = faults.check(module.Settings, table, key)
-        if settings is not None:
-            found[name] = module, settings
+        if module is not None:
+            found[name] = module, faults.check(module.Settings, table, key)
+        elif kind:
+            _wrong_type(kind, "source", key, faults)
     _refuse_shared_ports(found, faults)
     return found
 
@@ -121,7 +120,14 @@ def _type(table: Mapping[str, Any], key: str, faults: Faults) -> str | None:
     return None
 
 
-def _refuse_shared_ports(sources: Mapping[str, tuple[Source, SourceSettings]], faults: Faults) -> None:
+def _wrong_type(kind: str, wanted: str, key: str, faults: Faults) -> None:
+    if kind in registry.types():
+        faults.add(f"{key}.type", f'"{kind}" is not a {wanted}')
+    else:
+        faults.add(f"{key}.type", f'there is no "{kind}"', nearest(kind, registry.types()))
+
+
+def _refuse_shared_ports(sources: Sources, faults: Faults) -> None:
     """One owner a wire: two sources on one serial port would steal each other's bytes."""
     owner: dict[str, str] = {}
     for name, (_, settings) in sources.items():
@@ -140,13 +146,11 @@ def _sinks(document: Document, faults: Faults) -> dict[str, SinkConfig]:
         key = f"sink.{name}"
         kind = _type(table, key, faults)
         module = registry.sink(kind) if kind else None
-        if module is None:
-            if kind:
-                faults.add(f"{key}.type", f'"{kind}" is no sink', nearest(kind, registry.types()))
-            continue
-        settings = faults.check(module.Settings, table, key)
-        if settings is not None:
+        settings = faults.check(module.Settings, table, key) if module else None
+        if module is not None and settings is not None:
             found[name] = SinkConfig(name, module, settings)
+        elif kind and module is None:
+            _wrong_type(kind, "sink", key, faults)
     return found
 
 
@@ -162,11 +166,12 @@ def _orders(tables: Sequence[OrderTable], faults: Faults) -> dict[str, OrderSpec
     }
 
 
-def _warnings(sources: Mapping[str, tuple[Source, SourceSettings]]) -> list[str]:
+def _warnings(sources: Sources) -> list[str]:
     """What adapters find doubtful, though it is valid."""
     return [
         f"source.{name}: {warning}"
         for name, (_, settings) in sources.items()
+        if settings is not None
         for warning in settings.warnings()
     ]
 

@@ -10,7 +10,8 @@ from edge.config.tables import CounterTable, Document, SignalTable, StateTable, 
 from edge.contract import Signal, SignalAddress, Source, SourceSettings
 from edge.production.line import CounterSpec, Role, StationSpec
 
-Sources = Mapping[str, tuple[Source, SourceSettings]]
+Sources = Mapping[str, tuple[Source, SourceSettings | None]]
+"""By name; without settings where those have faults."""
 Signals = dict[str, list[Signal[Any]]]
 
 SignalTableT = TypeVar("SignalTableT", bound=SignalTable)
@@ -143,7 +144,7 @@ class _Builder:
             self._no_source(place, name)
             return None, None
         found = self.sources.get(name)
-        if found is None:  # the source's own faults are told already
+        if found is None:  # that its type is unknown is told already
             return None, None
         address_model = found[0].Address
         if address_model is None:

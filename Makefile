@@ -1,0 +1,53 @@
+# make demo     a whole line on simulators, with a board to look at
+# make test     everything that proves it, against real servers
+# make check    style, types, import direction
+# make bench    the figures
+# make install  /opt/lineside and the systemd units (as root)
+# make soak     the long runs
+# make lock     renew the lock files (needs uv)
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMPS := .stamps
+
+.PHONY: demo test check bench soak install lock clean
+
+demo: $(STAMPS)/run
+	@$(BIN)/lineside demo $(DEMO_ARGS)
+
+test: $(STAMPS)/dev
+	$(BIN)/pytest -m "not long" $(TEST_ARGS)
+
+check: $(STAMPS)/dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pytest tests/unit/test_directions.py
+
+bench: $(STAMPS)/dev
+	@$(BIN)/python -m tests.bench $(BENCH_ARGS)
+
+soak: $(STAMPS)/dev
+	$(BIN)/pytest -m long $(TEST_ARGS)
+
+install:
+	@.ci/prepare install "$(PYTHON)" /opt/lineside/venv
+	@systemd/install.sh
+
+$(STAMPS)/run: requirements.lock pyproject.toml .ci/prepare
+	@.ci/prepare run "$(PYTHON)" $(VENV)
+	@mkdir -p $(STAMPS) && touch $@
+
+$(STAMPS)/dev: requirements-dev.lock pyproject.toml .ci/prepare
+	@.ci/prepare dev "$(PYTHON)" $(VENV)
+	@mkdir -p $(STAMPS) && touch $@ $(STAMPS)/run
+
+lock:
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	    --extra build pyproject.toml -o requirements.lock
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	    --extra build --extra dev -c requirements.lock pyproject.toml -o requirements-dev.lock
+
+clean:
+	rm -rf $(VENV) $(STAMPS) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
