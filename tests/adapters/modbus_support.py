@@ -1,0 +1,107 @@
+"""Devices, lines and a running `collect` for the Modbus tests."""
+
+import asyncio
+import subprocess
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from adapters import modbus
+from edge.contract import Intake, Signal
+
+
+def build_device(folder: Path) -> Path:
+    """Compile modbus_device.c; libmodbus-dev and gcc have to be there."""
+    program = folder / "modbus_device"
+    source = Path(__file__).with_name("modbus_device.c")
+    flags = subprocess.run(
+        ["pkg-config", "--cflags", "--libs", "libmodbus"], check=True, capture_output=True, text=True
+    ).stdout.split()
+    subprocess.run(["gcc", "-O2", "-Wall", "-Wextra", "-Werror", "-o", program, source, *flags], check=True)
+    return program
+
+
+class Device:
+    """A running modbus_device: `port` is its TCP port; `tell` gives it a command."""
+
+    def __init__(self, process: asyncio.subprocess.Process, port: int) -> None:
+        self._process = process
+        self.port = port
+
+    async def stop(self) -> None:
+        await _end(self._process)
+
+    async def tell(self, command: str) -> int:
+        """A command of modbus_device.c; gives the number of requests since the last `count`."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(f"{command}\n".encode())
+        return int(await asyncio.wait_for(self._process.stdout.readline(), 5))
+
+    async def set(self, table: str, address: int, *values: int) -> None:
+        for at, value in enumerate(values, address):
+            await self.tell(f"set {table} {at} {value}")
+
+
+@asynccontextmanager
+async def device(program: Path, *arguments: str) -> AsyncIterator[Device]:
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(program, *arguments, stdin=pipe, stdout=pipe)
+    try:
+        assert process.stdout is not None
+        ready, port = (await asyncio.wait_for(process.stdout.readline(), 5)).split()
+        assert ready == b"READY"
+        yield Device(process, int(port))
+    finally:
+        await _end(process)
+
+
+@asynccontextmanager
+async def serial_line(folder: Path) -> AsyncIterator[tuple[str, str, Callable[[], Awaitable[None]]]]:
+    """Two serial ports joined by socat: the device's, ours, and a function that unplugs them."""
+    ends = (str(folder / "device"), str(folder / "agent"))
+    process = await asyncio.create_subprocess_exec(
+        "socat", "-d", "-d", *(f"pty,raw,echo=0,link={end}" for end in ends), stderr=asyncio.subprocess.PIPE
+    )
+    try:
+        assert process.stderr is not None
+        async with asyncio.timeout(5):
+            while b"starting data transfer" not in await process.stderr.readline():
+                pass
+        yield (*ends, lambda: _end(process))
+    finally:
+        await _end(process)
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    if process.stdin is not None:
+        process.stdin.close()  # its order to end
+    elif process.returncode is None:
+        process.terminate()
+    await process.wait()
+
+
+def settings(**keys: Any) -> modbus.Settings:
+    return modbus.Settings.model_validate({"type": "modbus", **keys})
+
+
+def signal(name: str, as_: str | None = None, every: float = 0.05, **keys: Any) -> Signal[modbus.Address]:
+    """A signal; `as_` is the key `as`, `every` is in seconds."""
+    kind = {} if as_ is None else {"as": as_}
+    return Signal(name, modbus.Address.model_validate(keys | kind), timedelta(seconds=every))
+
+
+@asynccontextmanager
+async def collecting(
+    how: modbus.Settings, signals: list[Signal[modbus.Address]], intake: Intake
+) -> AsyncIterator[asyncio.Task[None]]:
+    """`collect` at work; cancelled at the end. What it raised before is raised then."""
+    task = asyncio.create_task(modbus.collect(how, signals, intake))
+    try:
+        yield task
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
