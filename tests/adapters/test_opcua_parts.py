@@ -1,0 +1,426 @@
+"""The parts of the OPC UA source that need no server: parsing, ordering, clocks, bounds, errors, settings."""
+
+import dataclasses
+import errno
+import importlib
+import inspect
+import pkgutil
+import socket
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import cast
+
+import asyncua
+import pytest
+from asyncua import ua
+from asyncua.common.utils import Buffer
+from asyncua.ua.status_codes import StatusCodes
+from asyncua.ua.ua_binary import nodeid_from_binary, nodeid_to_binary, struct_from_binary
+from asyncua.ua.uaerrors import UaError, UaStatusCodeError, UaStatusCodeErrors
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from adapters._opcua_errors import LIBRARY_ERRORS, to_source_error
+from adapters._opcua_frames import FrameMeter
+from adapters._opcua_nodes import UnknownNamespace, parse_node
+from adapters._opcua_values import Gate, Pending, Reading, ServerClock, overflowed, reading, status_name
+from adapters.opcua import Address, Settings
+from edge.contract import Quality, SourceError, SourceLost, SourceRefused
+from tests.support.intake import MemoryIntake
+
+NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
+NOON_MS = int(NOON.timestamp() * 1000)
+
+
+def at(seconds: float) -> datetime:
+    return NOON + timedelta(seconds=seconds)
+
+
+# --- node ids ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("i=2258", "i=2258"),
+        ("ns=2;s=Count.Total", "ns=2;s=Count.Total"),
+        ('ns=3;s="DB1"."Count;of=parts"', 'ns=3;s="DB1"."Count;of=parts"'),
+        ("nsu=urn:acme:press;s=Count", "ns=1;s=Count"),
+        ("nsu=urn:odd%3Bname%25;i=7", "ns=2;i=7"),
+        ("g=09087e75-8e5e-499b-954f-f2a9603db28a", "g=09087e75-8e5e-499b-954f-f2a9603db28a"),
+        ("ns=1;b=M/RbKBsRVkePCePcx24oRA==", "ns=1;b=M/RbKBsRVkePCePcx24oRA=="),
+    ],
+)
+def test_a_node_id_as_written_is_the_one_on_the_wire(text: str, expected: str) -> None:
+    node = parse_node(text).on(["http://opcfoundation.org/UA/", "urn:acme:press", "urn:odd;name%"])
+    assert node.to_string() == expected
+    assert nodeid_from_binary(Buffer(nodeid_to_binary(node))) == node
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "Count", "s=", "ns=2", "ns=70000;i=1", "i=-1", "i=4294967296", "i=x", "g=1", "b=*", "b=é", "x=1;i=5",
+     "nsu=;s=Count", "ns=1;nsu=urn:a;s=b", "s=" + "x" * 5000],
+)  # fmt: skip
+def test_what_is_no_node_id_is_refused(text: str) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011 - its words are the parser's own
+        parse_node(text)
+    with pytest.raises(ValidationError):
+        Address(node=text)
+
+
+@given(st.text() | st.from_regex(r"((nsu|ns)=[^;]*;)?[isgb]=.*"))
+def test_any_text_is_a_node_that_can_be_sent_or_a_value_error(text: str) -> None:
+    try:
+        name = parse_node(text)
+    except ValueError:
+        return
+    node = name.on([name.uri or "urn:only"])
+    assert nodeid_from_binary(Buffer(nodeid_to_binary(node))) == node
+
+
+def test_an_unknown_namespace_is_named_with_those_that_exist() -> None:
+    with pytest.raises(UnknownNamespace, match=r"urn:a.*urn:b"):
+        parse_node("nsu=urn:a;s=x").on(["http://opcfoundation.org/UA/", "urn:b"])
+
+
+# --- values -----------------------------------------------------------------------------------
+
+
+def data(value: object, status: int = 0, stamp: datetime | None = NOON) -> ua.DataValue:
+    return ua.DataValue(
+        ua.Variant(value), ua.StatusCode(ua.UInt32(status)), SourceTimestamp=cast(ua.DateTime | None, stamp)
+    )
+
+
+@pytest.mark.parametrize("value", [True, 0, -1, 2**64 - 1, 1.5, "", "WO-1001"])
+def test_plain_values_pass_with_their_type(value: bool | float | str) -> None:
+    assert reading(data(value)) == Reading(value, Quality.GOOD, "", NOON)
+    assert type(reading(data(value)).value) is type(value)
+
+
+@pytest.mark.parametrize("value", [None, [1, 2], b"x", NOON, float("nan"), float("-inf"), "x" * 5000])
+def test_what_is_no_value_is_bad_and_says_why(value: object) -> None:
+    bad = reading(data(value))
+    assert (bad.value, bad.quality) == (None, Quality.BAD)
+    assert bad.detail
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_every_status_code_is_good_uncertain_or_bad_with_a_name(status: int) -> None:
+    one = reading(data(7, status))
+    if status >= 2**31:
+        assert one.quality is Quality.BAD
+        assert one.detail.startswith("Bad")
+    elif status >= 2**30 or overflowed(status):
+        assert one.quality is Quality.UNCERTAIN
+        assert one.detail
+    else:
+        assert one == Reading(7, Quality.GOOD, "", NOON)
+
+
+def test_the_overflow_bit_counts_only_with_its_info_type() -> None:
+    assert ua.StatusCode(ua.UInt32(0x480)).is_good()
+    assert [overflowed(status) for status in (0x480, 0x80, 0x400, 0x880, 0x40000480)] == [
+        True, False, False, False, True,
+    ]  # fmt: skip
+    assert status_name(StatusCodes.BadNodeIdUnknown) == "BadNodeIdUnknown"
+    assert status_name(0x8FFF0000) == "Bad (0x8FFF0000)"
+
+
+# --- the server's clock -----------------------------------------------------------------------------
+
+
+def server_time(seconds: float) -> ua.DataValue:
+    return data(at(seconds), stamp=None)
+
+
+def test_a_server_timestamp_behind_picoseconds_is_not_read() -> None:
+    """On the wire the source's picoseconds come before the server's time (OPC 10000-6, 5.2.2.17)."""
+    ticks = (b"\x01" * 8, b"\x10\x00", b"\x02" * 8, b"\x20\x00")
+    wire = b"\x3d" + b"\x06\x07\x00\x00\x00" + b"".join(ticks)
+    decoded = struct_from_binary(ua.DataValue, Buffer(wire))
+    assert reading(decoded).stamp == decoded.SourceTimestamp
+    only_server = dataclasses.replace(decoded, SourceTimestamp=None)
+    assert reading(only_server).stamp is None
+
+
+def test_a_time_beside_the_servers_is_used_only_where_it_is_near() -> None:
+    clock = ServerClock()
+    far = datetime(9999, 12, 31, tzinfo=UTC)
+    clock.measured(NOON_MS, NOON_MS, data(at(0), stamp=far))
+    assert clock.local_ms(at(1), NOON_MS + 1000) == NOON_MS + 1000
+    clock.measured(NOON_MS, NOON_MS, data(at(0), stamp=at(0.7)))
+    assert clock.local_ms(at(1), NOON_MS + 1000) == NOON_MS + 300
+
+
+def test_a_server_seven_minutes_slow_is_corrected() -> None:
+    clock = ServerClock()
+    clock.measured(NOON_MS, NOON_MS + 20, server_time(-420))
+    assert clock.local_ms(at(-420 + 1), NOON_MS + 1500) == NOON_MS + 1010
+
+
+def test_the_least_offset_wins_for_the_servers_time_may_be_a_second_old() -> None:
+    clock = ServerClock()
+    for age in (0.9, 0.1, 0.5):
+        clock.measured(NOON_MS, NOON_MS, server_time(-age))
+    assert clock.local_ms(at(2), NOON_MS + 5000) == NOON_MS + 2100
+
+
+def test_a_time_after_now_is_now_and_an_implausible_one_is_none() -> None:
+    clock = ServerClock()
+    assert clock.local_ms(NOON, NOON_MS) is None
+    clock.measured(NOON_MS, NOON_MS, server_time(0))
+    assert clock.local_ms(at(3), NOON_MS) == NOON_MS
+    assert clock.local_ms(at(-11), NOON_MS) is None
+    assert clock.local_ms(at(11), NOON_MS) is None
+    assert clock.local_ms(None, NOON_MS) is None
+
+
+def test_a_clock_that_was_set_back_is_followed_after_a_few_measurements() -> None:
+    clock = ServerClock()
+    clock.measured(NOON_MS, NOON_MS, server_time(0))
+    for _ in range(5):
+        clock.measured(NOON_MS, NOON_MS, server_time(-3600))
+    assert clock.local_ms(at(-3600), NOON_MS) == NOON_MS
+
+
+# --- order --------------------------------------------------------------------------------------------
+
+
+def good(value: int, stamp: datetime | None) -> Reading:
+    return Reading(value, Quality.GOOD, "", stamp)
+
+
+def test_an_older_notification_behind_a_read_is_dropped_for_a_while_only() -> None:
+    gate = Gate(window_s=1.0)
+    assert gate.settle(good(10, at(5)), 100.0, 100.1) == good(10, at(5))
+    assert not gate.admits(good(9, at(4)), 100.2)
+    assert not gate.admits(good(10, at(5)), 100.2)
+    assert gate.admits(good(11, at(6)), 100.3)
+    assert not gate.admits(good(9, None), 100.4)
+    assert gate.admits(good(12, at(-3600)), 101.2)
+
+
+def test_a_later_notification_that_overtook_the_answer_is_the_answer() -> None:
+    gate = Gate(window_s=1.0)
+    assert gate.admits(good(11, at(6)), 100.05)
+    assert gate.settle(good(10, at(5)), 100.0, 100.1) == good(11, at(6))
+
+
+def test_a_read_after_the_clock_was_set_back_is_believed() -> None:
+    gate = Gate(window_s=1.0)
+    assert gate.admits(good(11, at(6)), 90.0)
+    assert gate.settle(good(12, at(-3600)), 100.0, 100.1) == good(12, at(-3600))
+
+
+@given(st.lists(st.sampled_from(["part", "publish", "read", "read late"]), max_size=60), st.booleans())
+def test_a_counter_never_goes_back_whatever_overtakes_what(steps: list[str], stamped: bool) -> None:
+    """A server makes parts, samples them into a queue, and answers reads; the gate sees what arrives."""
+    gate, now, count = Gate(window_s=1.0), 100.0, 0
+    queue: list[Reading] = []
+    handed_on: list[int] = []
+    for step in steps:
+        now += 0.01
+        here = at(now) if stamped else None
+        if step == "part":
+            count += 1
+            queue.append(good(count, here))
+        elif step == "publish":
+            handed_on += [cast(int, one.value) for one in queue if gate.admits(one, now)]
+            queue.clear()
+        else:
+            last = queue[-1].stamp if queue else here
+            read = good(count, last)
+            if step == "read late" and stamped:
+                handed_on += [cast(int, one.value) for one in queue if gate.admits(one, now)]
+                queue.clear()
+            handed_on.append(cast(int, gate.settle(read, now - 0.005, now).value))
+    assert handed_on == sorted(handed_on)
+
+
+def test_doubt_begins_with_a_difference_and_ends_with_a_notification() -> None:
+    gate = Gate(window_s=1.0)
+    assert not gate.agrees(good(6, None), 10.0)
+    assert gate.admits(good(6, at(0)), 10.1)
+    assert gate.agrees(good(6, at(99)), 12.0)
+    assert not gate.agrees(good(7, None), 14.0)
+    assert not gate.agrees(good(8, None), 16.0)
+    assert gate.doubted_for_s(16.0) == 2.0
+    assert gate.admits(good(8, at(3)), 16.1)
+    assert gate.doubted_for_s(99.0) == 0.0
+
+
+def test_floats_within_a_servers_deadband_are_near_and_counters_are_not() -> None:
+    assert Reading(20.5, Quality.GOOD).near(Reading(20.6, Quality.GOOD))
+    assert not Reading(20.5, Quality.GOOD).near(Reading(22.0, Quality.GOOD))
+    assert not good(1000, None).near(good(1001, None))
+
+
+@given(st.lists(st.sampled_from(["a", "b", "c"]), max_size=200))
+def test_what_waits_keeps_its_order_and_the_newest(names: list[str]) -> None:
+    pending, intake = Pending(2000), MemoryIntake("plc")  # 2,000 signals: a share of 16 each
+    for number, name in enumerate(names):
+        pending.put(intake.observe(name, number))
+    taken = [(one.signal, one.value) for one in pending.take()]
+    expected = [(name, number) for number, name in enumerate(names) if names[number:].count(name) <= 16]
+    assert taken == expected
+    assert pending.dropped == len(names) - len(taken)
+    assert pending.take() == []
+
+
+# --- bounds ---------------------------------------------------------------------------------------------
+
+
+def chunk(kind: bytes, size: int) -> bytes:
+    return kind + (size + 8).to_bytes(4, "little") + b"x" * size
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from([b"MSGC", b"MSGF", b"OPNF", b"MSGA"]), st.integers(0, 60)), max_size=12
+    ),
+    st.lists(st.integers(1, 30)),
+)
+def test_the_meter_sees_the_same_in_any_slicing(chunks: list[tuple[bytes, int]], cuts: list[int]) -> None:
+    stream = b"".join(chunk(*one) for one in chunks)
+    meter, whole, at_ = FrameMeter(100), FrameMeter(100), 0
+    sliced = True
+    for cut in [*cuts, len(stream) + 1]:
+        sliced = sliced and meter.admits(stream[at_ : at_ + cut])
+        at_ += cut
+    largest = message = 0
+    for kind, size in chunks:
+        message += size + 8
+        largest = max(largest, message)
+        message = 0 if kind[3:] in (b"F", b"A") else message
+    assert whole.admits(stream) is sliced is (largest <= 100)
+
+
+@pytest.mark.parametrize("size", [0, 7, 101, 2**32 - 1])
+def test_an_impossible_size_is_refused(size: int) -> None:
+    assert not FrameMeter(100).admits(b"MSGF" + size.to_bytes(4, "little"))
+
+
+@given(st.binary(max_size=200))
+def test_the_meter_survives_any_bytes(stream: bytes) -> None:
+    assert FrameMeter(1000).admits(stream) in (True, False)
+
+
+# --- errors ---------------------------------------------------------------------------------------------
+
+
+_NOT_USED = (
+    "asyncua.tools",
+    "asyncua.pubsub",
+    "asyncua.sync",
+    "asyncua.client.ha",
+    "asyncua.common.sql_injection",
+)
+
+
+def library_errors() -> Iterator[type[Exception]]:
+    """Every exception class that asyncua defines."""
+    for module in pkgutil.walk_packages(asyncua.__path__, "asyncua."):
+        if module.name.startswith(_NOT_USED):
+            continue
+        for _, one in inspect.getmembers(importlib.import_module(module.name), inspect.isclass):
+            if issubclass(one, Exception) and one.__module__.startswith("asyncua"):
+                yield one
+
+
+def example(kind: type[Exception]) -> Exception:
+    """An instance; their constructors differ."""
+    if kind is UaStatusCodeErrors:
+        return kind([StatusCodes.BadTimeout])  # type: ignore[no-untyped-call]
+    if issubclass(kind, UaStatusCodeError) and kind is not UaStatusCodeError:
+        return kind()
+    return kind(1)
+
+
+def test_every_error_of_the_library_is_caught_and_is_a_sentence() -> None:
+    classes = set(library_errors())
+    assert len(classes) > 200
+    for kind in classes:
+        assert any(issubclass(kind, caught) for caught in LIBRARY_ERRORS), kind
+        assert "opc.tcp://plc" in str(to_source_error("press-plc", "opc.tcp://plc", example(kind)))
+
+
+def status(name: str) -> Exception:
+    return UaStatusCodeError(getattr(StatusCodes, name))  # type: ignore[no-untyped-call]
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "words"),
+    [
+        (ConnectionRefusedError(errno.ECONNREFUSED, ""), SourceLost, "nothing listens there"),
+        (OSError(errno.EHOSTUNREACH, ""), SourceLost, "no way to that host"),
+        (OSError(errno.ENETUNREACH, ""), SourceLost, "no way to that network"),
+        (ConnectionResetError(errno.ECONNRESET, ""), SourceLost, "reset"),
+        (socket.gaierror(-2, "x"), SourceLost, "cannot be resolved"),
+        (TimeoutError(), SourceLost, "no answer in time"),
+        (ConnectionError("client is disconnected"), SourceLost, "was closed"),
+        (status("BadIdentityTokenRejected"), SourceRefused, "check user and password"),
+        (status("BadUserAccessDenied"), SourceRefused, "check user and password"),
+        (status("BadTooManySessions"), SourceRefused, "no room for one more"),
+        (status("BadTcpServerTooBusy"), SourceRefused, "no room for one more"),
+        (
+            status("BadSecurityModeRejected"),
+            SourceRefused,
+            "does not offer this security",
+        ),
+        (status("BadCertificateUntrusted"), SourceRefused, "trusted"),
+        (status("BadSecurityChecksFailed"), SourceRefused, "certificates"),
+        (status("BadTcpEndpointUrlInvalid"), SourceRefused, "endpoint"),
+        (status("BadServiceUnsupported"), SourceRefused, "subscriptions"),
+        (status("BadSessionClosed"), SourceLost, "BadSessionClosed"),
+        (UaError("No matching endpoints: 3, x"), SourceRefused, "does not offer this security"),
+        (UaError("Server certificate mismatch"), SourceRefused, "another certificate"),
+        (UnicodeDecodeError("utf-8", b"", 0, 1, ""), SourceLost, "not OPC UA"),
+    ],
+)
+def test_an_error_says_what_happened_and_what_to_do(
+    error: Exception, kind: type[SourceError], words: str
+) -> None:
+    turned = to_source_error("press-plc", "opc.tcp://plc", error)
+    assert type(turned) is kind
+    assert words in turned.reason
+
+
+# --- settings -------------------------------------------------------------------------------------------
+
+
+def test_what_is_left_out() -> None:
+    chosen = Settings.model_validate({"type": "opcua", "endpoint": "opc.tcp://plc"})
+    assert chosen.endpoint == "opc.tcp://plc:4840"
+    assert (chosen.security, chosen.user) == ("None", None)
+    assert chosen.publish == timedelta(milliseconds=200)
+    assert chosen.session_timeout == timedelta(seconds=30)
+    assert chosen.request_timeout == timedelta(seconds=4)
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"endpoint": "http://plc"},
+        {"endpoint": "opc.tcp://"},
+        {"endpoint": "opc.tcp://plc:99999"},
+        {"endpoint": "opc.tcp://me:secret@plc:4840"},
+        {"security": "Basic256:Sign"},
+        {"security": "Basic256Sha256:Sign", "certificate": "a.der", "key": "a.pem"},
+        {"certificate": "a.der"},
+        {"password": "secret", "user": "lineside"},
+        {"password": {"env": "PRESS"}},
+        {"publish": 200},
+        {"publlish": "200ms"},
+    ],
+)
+def test_what_is_wrong_is_refused(keys: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        Settings.model_validate({"type": "opcua", "endpoint": "opc.tcp://plc:4840"} | keys)
+
+
+def test_two_signals_on_one_node_have_one_identity() -> None:
+    assert Address(node=" ns=2;s=Count ").identity() == Address(node="ns=2;s=Count").identity()
+    assert Address(node="ns=2;s=Count").counter_bits() is None
