@@ -98,7 +98,8 @@ def _newest_totals(url: str, bucket: str, expected: Held) -> Held:
     except urllib.error.HTTPError:
         series = _selected(url, bucket)
     good, scrap = series["good"], series["scrap"]
-    return {key: (_best(good[key], expected, key, 0), _best(scrap[key], expected, key, 1)) for key in good}
+    found = {key: (_best(good[key], expected, key, 0), _best(scrap[key], expected, key, 1)) for key in good}
+    return {key: parts for key, parts in found.items() if parts != (0, 0)}
 
 
 Series = dict[str, dict[tuple[str, str], list[int]]]
