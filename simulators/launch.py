@@ -81,6 +81,7 @@ async def simulator(module: str, *arguments: str) -> AsyncIterator[Running]:
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", f"simulators.{module}", *arguments,
         stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
+        start_new_session=True,  # Ctrl-C is for the parent; it ends its simulators in order
     )  # fmt: skip
     running = Running(module, process)
     try:

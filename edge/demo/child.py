@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import shutil
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -10,6 +11,8 @@ from pathlib import Path
 RESTART_S = 0.5
 """As a service manager would wait."""
 STOP_S = 10.0
+_GUARD = ("setpriv", "--pdeathsig", "KILL") if shutil.which("setpriv") else ()
+"""A child must not outlive the demo, not even after a kill -9."""
 
 
 class Child:
@@ -27,8 +30,8 @@ class Child:
         while not self._stopping:
             with self._log.open("ab") as log:
                 self._process = await asyncio.create_subprocess_exec(
-                    sys.executable, "-m", "edge", *self._arguments, stdin=asyncio.subprocess.DEVNULL,
-                    stdout=log, stderr=log,
+                    *_GUARD, sys.executable, "-m", "edge", *self._arguments,
+                    stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
                 )  # fmt: skip
             self.starts += 1
             await self._process.wait()

@@ -1,7 +1,8 @@
 """The scripted operator: badges in, scans job cards, scraps parts, stops the press once."""
 
 import asyncio
-from collections.abc import Callable
+import contextlib
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -48,6 +49,8 @@ class Operator:
 
     def __init__(self, floor: Floor, journal: Path, say: Callable[[str], None]) -> None:
         self.log = Log()
+        self.goes_home = asyncio.Event()
+        """Set it to end the shift early: machines are stopped, the rest of the script is left out."""
         self._floor = floor
         self._journal = journal
         self._say = say
@@ -57,24 +60,29 @@ class Operator:
         floor = self._floor
         await self._begin()
         start = asyncio.get_running_loop().time()
-
-        async def until(share: float) -> None:
-            await asyncio.sleep(max(0.0, start + share * for_s - asyncio.get_running_loop().time()))
-
-        await until(0.30)
-        await self._scrap(floor.gun_1, PRESS, FIRST, "BURR", 2)
-        await until(0.50)
-        await self._change_over(SECOND)
-        await until(0.68)
-        self._tell("stops the press")
-        await floor.press.do("stop")
-        await until(0.76)
-        self._tell("starts the press again")
-        await floor.press.do("start")
-        await until(0.88)
-        await self._scrap(floor.gun_2, PACKER, SECOND, "LABEL", 1)
-        await until(1.0)
+        script: list[tuple[float, Callable[[], Awaitable[None]]]] = [
+            (0.30, lambda: self._scrap(floor.gun_1, PRESS, FIRST, "BURR", 2)),
+            (0.50, lambda: self._change_over(SECOND)),
+            (0.68, lambda: self._press("stop")),
+            (0.76, lambda: self._press("start")),
+            (0.88, lambda: self._scrap(floor.gun_2, PACKER, SECOND, "LABEL", 1)),
+        ]
+        for share, act in script:
+            if await self._waits_until(start + share * for_s):
+                await act()
+        await self._waits_until(start + for_s)
         await self._end()
+
+    async def _waits_until(self, moment: float) -> bool:
+        """False when it is time to go home first."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout_at(moment):
+                await self.goes_home.wait()
+        return not self.goes_home.is_set()
+
+    async def _press(self, command: str) -> None:
+        self._tell(f"{command}s the press")
+        await self._floor.press.do(command)
 
     async def _begin(self) -> None:
         floor = self._floor

@@ -3,6 +3,7 @@
 import asyncio
 import random
 import shutil
+import signal
 import sys
 import tempfile
 from collections import deque
@@ -144,14 +145,14 @@ async def _wait_until_up(stage: _Stage, agent: Child, board: Child) -> None:
     """All sources connected, once; the first thing that a newcomer waits for."""
     try:
         async with asyncio.timeout(UP_S):
-            while not await _all_connected(stage):
+            while not await _all_connected(stage):  # noqa: ASYNC110 (a socket that may not be there yet)
                 await asyncio.sleep(0.1)
-            while (url := board.printed("board:")) is None:  # noqa: ASYNC110
+            while (url := board.printed("board:")) is None:  # noqa: ASYNC110 (it tells in a file)
                 await asyncio.sleep(0.1)
     except TimeoutError:
         words = "the line did not come up"
         raise DemoFailed(f"{words}; the agent said:\n{agent.last_words()}\n{board.last_words()}") from None
-    stage.say(f"the line is up; its board: {url}")
+    stage.say(f"the line is up; its board: {url}   (Ctrl-C ends the shift early)")
 
 
 async def _all_connected(stage: _Stage) -> bool:
@@ -164,6 +165,7 @@ async def _all_connected(stage: _Stage) -> bool:
 
 async def _watch(stage: _Stage, floor: Floor, agent: Child) -> DemoResult:
     operator = Operator(floor, stage.line.journal, stage.say)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGINT, operator.goes_home.set)
     reader = JournalReader(stage.line.journal, stage.line.line.name)
     try:
         async with asyncio.TaskGroup() as group:

@@ -1,0 +1,99 @@
+"""The board's routes: one page, its events, the same as JSON. Everything is read-only."""
+
+import time
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from msgspec import Struct, json
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from edge.board import words
+from edge.board.feed import Feed
+from edge.board.guard import Guard
+
+HERE = Path(__file__).parent
+LISTENERS = 32
+"""Pages that can be open at once; one more is told to come back later."""
+BEAT_S = 2.0
+"""So often a page hears that the board is there, whatever else it hears."""
+FRESH_S = 5.0
+"""A board whose newest snapshot is older than this is not healthy."""
+
+
+def application(feed: Feed, hosts: Sequence[str] | None) -> Starlette:
+    """The ASGI application. `hosts`: the Host headers that are served; None: any."""
+    board = _Board(feed)
+    routes = [
+        Route("/", board.page),
+        Route("/events", board.events),
+        Route("/api/line", board.line),
+        Route("/healthz", board.health),
+        Mount("/static", StaticFiles(directory=HERE / "static")),
+    ]
+    return Starlette(routes=routes, middleware=[Middleware(Guard, hosts=hosts)])
+
+
+class _Health(Struct, frozen=True):
+    agent: str
+    journal: str
+    age_s: float
+
+
+class _Board:
+    """The handlers."""
+
+    def __init__(self, feed: Feed) -> None:
+        self._feed = feed
+        self._listeners = 0
+        pages = Environment(
+            loader=FileSystemLoader(HERE / "templates"), autoescape=True, undefined=StrictUndefined,
+            trim_blocks=True, lstrip_blocks=True,
+        )  # fmt: skip
+        pages.filters["span"] = words.span
+        self._page = pages.get_template("board.html")
+
+    async def page(self, _: Request) -> Response:
+        return HTMLResponse(self._page.render(now=self._feed.snapshot))
+
+    async def line(self, _: Request) -> Response:
+        return Response(self._feed.encoded, media_type="application/json")
+
+    async def health(self, _: Request) -> Response:
+        """200 while snapshots are made; whether the agent is there is said in the body."""
+        feed = self._feed
+        said = _Health(feed.snapshot.agent.state, feed.snapshot.journal, round(feed.age_s, 3))
+        status = 200 if feed.age_s < FRESH_S else 503
+        return Response(json.encode(said), status, media_type="application/json")
+
+    async def events(self, _: Request) -> Response:
+        if self._listeners >= LISTENERS:
+            words = f"{LISTENERS} pages are open on this board; close one, or try again later\n"
+            return PlainTextResponse(words, 503, headers={"Retry-After": "5"})
+        return StreamingResponse(self._stream(), media_type="text/event-stream")
+
+    async def _stream(self) -> AsyncIterator[bytes]:
+        self._listeners += 1
+        try:
+            async for event in self._events():
+                yield event
+        finally:
+            self._listeners -= 1
+
+    async def _events(self) -> AsyncIterator[bytes]:
+        """The newest snapshot whenever there is one: a slow page skips, it never queues."""
+        feed, number, beat_at = self._feed, 0, 0.0
+        while not feed.closed:
+            now = time.monotonic()
+            if now >= beat_at:
+                beat_at = now + BEAT_S
+                yield b'event: beat\ndata: {"age_s":%.1f}\n\n' % feed.age_s
+            if feed.number > number:
+                number = feed.number
+                yield b"data: %b\n\n" % feed.encoded
+            await feed.newer(number, beat_at - time.monotonic())

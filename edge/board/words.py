@@ -1,0 +1,65 @@
+"""How numbers, durations and states are written for a reader at five metres."""
+
+from typing import Literal
+
+Kind = Literal["run", "wait", "stop", "other"]
+"""What a state asks of a person: nothing, patience, help; `other` where nobody can say."""
+
+NONE = "–"
+"""What is not known is a dash, never a zero."""
+
+_KINDS: dict[Kind, str] = {
+    "run": "Execute",
+    "wait": "Idle Starting Suspending Suspended Unsuspending Resetting Completing Complete",
+    "stop": "Stopping Stopped Aborting Aborted Clearing Holding Held Unholding",
+}
+_STATES = {state: kind for kind, states in _KINDS.items() for state in states.split()}
+
+
+def kind_of(state: str | None) -> Kind:
+    """PackML's names are known; a plant's own name is shown as it is, with a neutral mark."""
+    return _STATES.get(state or "", "other")
+
+
+def parts(count: int) -> str:
+    """`412`, `12 345`: groups of three from five digits on, by a narrow no-break space."""
+    return f"{count:,}".replace(",", "\u202f") if abs(count) >= 10_000 else str(count)
+
+
+def cycle(seconds: float | None) -> str:
+    """`0.52 s`, `12.4 s`, `185 s`: three figures say all that a clock on the wall can."""
+    if seconds is None:
+        return NONE
+    digits = 3 if seconds < 0.1 else 2 if seconds < 10 else 1 if seconds < 100 else 0
+    return f"{seconds:.{digits}f} s"
+
+
+def span(seconds: float) -> str:
+    """`42 s`, `12:07`, `3:04:05`, `2 d 3:04:05`. board.js writes running timers the same way."""
+    whole = max(0, int(seconds))
+    if whole < 100:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    if not (days or hours):
+        return f"{minutes}:{rest:02}"
+    clock = f"{hours}:{minutes:02}:{rest:02}"
+    return f"{days} d {clock}" if days else clock
+
+
+def job(order: str | None, operation: int | None) -> str:
+    """`WO-1001 · op 10`."""
+    if order is None:
+        return "no order"
+    return order if operation is None else f"{order} · op {operation}"
+
+
+def product(item: str | None, revision: str | None, batch: str | None, operator: str | None) -> str:
+    """`P7 rev C · batch L12 · operator 4711`; what is not known is left out."""
+    named = (
+        item and (f"{item} rev {revision}" if revision else item),
+        batch and f"batch {batch}",
+        operator and f"operator {operator}",
+    )
+    return " · ".join(one for one in named if one)
