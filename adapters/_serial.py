@@ -53,9 +53,7 @@ def _observed(arrival: Arrival, read: Read) -> Observation:
     return replace(arrival.stamped, quality=Quality.BAD, detail=detail)
 
 
-async def _recorded(
-    observation: Observation, intake: Intake, thanks: Mapping[Verdict, str]
-) -> str | None:
+async def _recorded(observation: Observation, intake: Intake, thanks: Mapping[Verdict, str]) -> str | None:
     """The thanks that are due once it is on disk; None: it must be refused."""
     try:
         [outcome] = await intake.emit([observation])

@@ -24,6 +24,7 @@ class Settings(LineSettings):
 
 
 Address: type[SignalAddress] | None = None
+gives = "labels"
 
 
 def label(raw: bytes) -> tuple[Value, str]:

@@ -111,6 +111,7 @@ class Settings(LineSettings):
 
 
 Address: type[SignalAddress] | None = None
+gives = "results"
 
 # --- the grammar ----------------------------------------------------------------------------
 
@@ -124,9 +125,7 @@ def parse(settings: Settings, raw: bytes) -> TestResult:
     """A line without its end to a result. Raises Broken."""
     fields = _fields(_text(_checked(raw, settings), settings), settings.separator)
     names = settings.fields
-    unit, program, result = (
-        _taken(fields, name) for name in (names.unit, names.program, names.result)
-    )
+    unit, program, result = (_taken(fields, name) for name in (names.unit, names.program, names.result))
     revision, number = (fields.pop(name, "") or None for name in (names.revision, names.number))
     steps = [_step(name, value) for name, value in fields.items() if name not in settings.ignore]
     return TestResult(
@@ -152,7 +151,7 @@ def _text(body: bytes, settings: Settings) -> str:
     try:
         text = body.decode(settings.encoding)
     except UnicodeDecodeError as error:
-        raise Broken(f'byte {error.start + 1} is no {settings.encoding}; see `encoding`') from error
+        raise Broken(f"byte {error.start + 1} is no {settings.encoding}; see `encoding`") from error
     if found := _CONTROL.search(text.replace(settings.separator, "")):
         raise Broken(f"a control character ({found[0]!r}) in the line")
     return text

@@ -4,6 +4,7 @@ A source is a module with
     class Settings(SourceSettings)                  its table `[source.NAME]`
     class Address(SignalAddress)                    how a signal of it is written; None if it
                                                     speaks for itself (a scanner, a rig)
+    gives = "labels" or "results"                   of one that speaks for itself: what it sends
     async def collect(settings, signals, intake)    lives as long as its connection, then
                                                     raises SourceLost or SourceRefused
 A sink is a module with
@@ -21,7 +22,7 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Generic, Protocol, TypeVar
 
 from msgspec import Struct
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationInfo, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, model_validator
 
 from edge.errors import SinkError, SinkLost, SinkRefused, SourceError, SourceLost, SourceRefused
 from edge.observation import (
@@ -45,6 +46,7 @@ __all__ = [
 # --- how settings are written -------------------------------------------------------------
 
 _UNITS_S = {"ms": 0.001, "s": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "y": 31_557_600.0}
+LONGEST_S = 10_000 * _UNITS_S["y"]
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|min|m|h|d|y)")
 
 
@@ -52,16 +54,19 @@ def parse_duration(value: object) -> timedelta:
     """`"250ms"`, `"12s"`, `"2min"`, `"8h"`, `"30d"`, `"2y"`. Raises ValueError."""
     if isinstance(value, timedelta):
         return value
-    match = _DURATION.fullmatch(value.strip()) if isinstance(value, str) else None
+    match = _DURATION.fullmatch(value.strip()) if isinstance(value, str) and len(value) < 40 else None
     if match is None:
         raise ValueError('write a duration with its unit, such as "250ms", "12s" or "8h"')
-    return timedelta(seconds=float(match[1]) * _UNITS_S[match[2]])
+    seconds = float(match[1]) * _UNITS_S[match[2]]
+    if seconds > LONGEST_S:
+        raise ValueError("must not be longer than 10,000 years")
+    return timedelta(seconds=seconds)
 
 
 def _positive(value: object) -> timedelta:
     duration = parse_duration(value)
-    if duration <= timedelta(0):
-        raise ValueError("must be longer than zero")
+    if duration < timedelta(milliseconds=1):
+        raise ValueError("must not be shorter than a millisecond")
     return duration
 
 
@@ -142,7 +147,7 @@ class SinkSettings(Settings):
     type: str
     linger: Duration = timedelta(0)
     """How long live events wait for company, so that fewer and larger writes go out."""
-    batch: int = 500
+    batch: int = Field(default=500, ge=1, le=5_000)
     """Events in one write at the most."""
 
 
@@ -215,6 +220,10 @@ class Source(Protocol):
 
     Settings: type[SourceSettings]
     Address: type[SignalAddress] | None
+
+    @property
+    def gives(self) -> str:
+        """Of a source that speaks for itself, what it sends: `labels` or `results`."""
 
     async def collect(self, settings: Any, signals: Sequence[Signal[Any]], intake: Intake) -> None: ...
 

@@ -118,15 +118,16 @@ class Delivery:
 
     async def _write(self, sink: Sink, records: Sequence[Record]) -> None:
         receipt = await sink.write(records)
-        self._book(receipt)
+        self._book(receipt, {record.seq for record in records})
         if not receipt.acknowledged and not receipt.rejected:
             raise SinkLost(self.name, "the far end acknowledged nothing of a whole write")
 
-    def _book(self, receipt: Receipt) -> None:
+    def _book(self, receipt: Receipt, sent: set[int]) -> None:
+        """What was not sent cannot be acknowledged, whatever the far end claims."""
         for seq, reason in receipt.rejected.items():
             log.error("%s: event %d will never be taken: %s", self.name, seq, reason)
             self._recorder.note_rejected(self.name, seq, reason)
-        self._acknowledged.add_all([*receipt.acknowledged, *receipt.rejected])
+        self._acknowledged.add_all(sent & {*receipt.acknowledged, *receipt.rejected})
         self._recorder.note_progress(self.name, self._acknowledged)
         self.progress.delivered = len(self._acknowledged)
         self._moved.set()

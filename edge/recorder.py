@@ -65,6 +65,8 @@ class _Batch:
     events: list[tuple[Event, bytes]] = field(default_factory=list)
     quarantined: list[tuple[Observation, str]] = field(default_factory=list)
     entries: list[_Entry] = field(default_factory=list)
+    answers: list[tuple[_Held, str]] = field(default_factory=list)
+    """Readings in it that scans were waiting for."""
 
 
 class Recorder:
@@ -83,9 +85,12 @@ class Recorder:
         self._urgent = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
+        self._door = asyncio.Lock()
+        self._behind: deque[_Entry] = deque()
         self._held: list[_Held] = []
         self._progress: dict[str, list[tuple[int, int]]] = {}
         self._rejected: list[tuple[str, int, str]] = []
+        self._progress_due = 0.0
         self._listeners: set[asyncio.Event] = set()
         self._writer = ThreadPoolExecutor(1, "journal")
         self._stopped = False
@@ -95,11 +100,13 @@ class Recorder:
 
     async def emit(self, observations: Sequence[Observation]) -> list[Outcome]:
         """Answers when they are on disk. Raises NotRecorded. Cancelling does not withdraw them."""
-        while not self._room.is_set() and not self._stopped:
-            await self._room.wait()
-        if self._stopped:
-            raise NotRecorded("the agent is stopping")
-        return await asyncio.shield(self._enter(observations).done)
+        async with self._door:  # first come, first served: no reading overtakes one that waits
+            while not self._room.is_set() and not self._stopped:
+                await self._room.wait()
+            if self._stopped:
+                raise NotRecorded("the agent is stopping")
+            entry = self._enter(observations)
+        return await asyncio.shield(entry.done)
 
     def post(self, observations: Sequence[Observation]) -> None:
         """Hand over without waiting for the answer."""
@@ -137,6 +144,7 @@ class Recorder:
         try:
             while not self._cancelled:
                 await self._record(await self._gather())
+                await self._write_progress()
         finally:
             self._stopped = True
             self._room.set()
@@ -153,19 +161,29 @@ class Recorder:
         except (NotRecorded, JournalError) as error:
             log.error("%s", error)
         finally:
-            for one in [*self._held, *self._queue]:
+            for one in [*self._held, *self._behind, *self._queue]:
                 _refuse(one.entry if isinstance(one, _Held) else one, NotRecorded("the agent is stopping"))
             self._writer.shutdown(wait=True)
+
+    async def _write_progress(self) -> None:
+        """What far ends have acknowledged, where no event has taken it along for some time."""
+        now = asyncio.get_running_loop().time()
+        if not (self._progress or self._rejected):
+            self._progress_due = now + PROGRESS_S
+        elif now >= self._progress_due:
+            self._progress_due = now + PROGRESS_S
+            try:
+                await self._commit(_Batch())
+            except NotRecorded as error:
+                log.error("%s; events that were delivered may be sent again", error)
 
     async def _gather(self) -> list[_Entry | _Held]:
         try:
             async with asyncio.timeout(PROGRESS_S):
                 await self._arrived.wait()
         except TimeoutError:
-            if self._progress or self._rejected:
-                await self._commit(_Batch())
             return []
-        if not self._urgent.is_set():
+        if not self._urgent.is_set() and self._waiting < BATCH:
             try:
                 async with asyncio.timeout(SAMPLES_WAIT_S):
                     await self._urgent.wait()
@@ -214,6 +232,9 @@ class Recorder:
         for held in [one for one in self._held if one.entry in batch.entries]:
             held.decided = True
             self._held.remove(held)
+        self._let_follow()
+        for held, signal in batch.answers:
+            held.fresh.remove(signal)  # it was read, but its baseline is the old one again
         for entry in batch.entries:
             _refuse(entry, error)
 
@@ -261,6 +282,9 @@ class Recorder:
         )
 
     def _decide_entry(self, batch: _Batch, entry: _Entry) -> None:
+        if self._follows_a_held(entry):
+            self._behind.append(entry)
+            return
         batch.entries.append(entry)
         self.observations += len(entry.observations)
         for index, observation in enumerate(entry.observations):
@@ -272,7 +296,7 @@ class Recorder:
                 self._accept(batch, decision, events)
                 entry.outcomes[index] = decision.outcome
             if observation.answers:
-                self._answered(batch, observation)
+                self._answered(batch, observation, decision.outcome)
 
     def _decide(self, batch: _Batch, observation: Observation) -> tuple[Decision, list[tuple[Event, bytes]]]:
         rows = self._rows
@@ -314,11 +338,18 @@ class Recorder:
         if not held.decided:
             self._put(held, urgent=True)
 
-    def _answered(self, batch: _Batch, observation: Observation) -> None:
+    def _follows_a_held(self, entry: _Entry) -> bool:
+        """A gun's scans are decided in their order: a job card needs the badge before it."""
+        waiting = {one.entry.observations[one.index].signal for one in self._held}
+        waiting |= {observation.signal for one in self._behind for observation in one.observations}
+        return any(observation.signal in waiting for observation in entry.observations if waiting)
+
+    def _answered(self, batch: _Batch, observation: Observation, outcome: Outcome) -> None:
         for held in [one for one in self._held if observation.answers in one.asks]:
             held.waiting.discard(observation.signal)
-            if observation.quality is not Quality.BAD:
+            if observation.quality is not Quality.BAD and outcome.verdict is Verdict.ACCEPTED:
                 held.fresh.append(observation.signal)
+                batch.answers.append((held, observation.signal))
             if not held.waiting:
                 self._release(batch, held)
 
@@ -334,6 +365,15 @@ class Recorder:
         held.entry.outcomes[held.index] = decision.outcome
         if held.entry not in batch.entries:
             batch.entries.append(held.entry)
+        self._let_follow()
+
+    def _let_follow(self) -> None:
+        """Scans that came after one that was held are next."""
+        if self._behind:
+            self._queue.extendleft(reversed(self._behind))
+            self._behind.clear()
+            self._arrived.set()
+            self._urgent.set()
 
 
 def _answer(entry: _Entry) -> None:

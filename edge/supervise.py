@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from edge.clock import Clock
-from edge.errors import SourceError
+from edge.errors import NotRecorded, SourceError
 from edge.intake import SourceIntake
 from edge.observation import Observation
 from edge.production.presence import BACK, LOST, SOURCE
@@ -47,6 +47,8 @@ class Supervisor:
                 reason = "the adapter ended without a word"
             except SourceError as error:
                 reason = error.reason
+            except NotRecorded as error:
+                reason = str(error)
             except Exception as error:  # a bug in one adapter must not take the line down
                 log.exception("%s: stopped by a bug in its adapter; restart the agent", self._intake.name)
                 self._tell_lost("broken", f"{type(error).__name__}: {error}")

@@ -203,8 +203,12 @@ async def mosquitto(
 
 
 @contextlib.asynccontextmanager
-async def victoria_metrics(folder: Path) -> AsyncIterator[FarEnd]:
-    """A database that takes InfluxDB's v2 writes. A fresh series shows in queries after some 2 s."""
+async def victoria_metrics(folder: Path, *, merge: bool = True) -> AsyncIterator[FarEnd]:
+    """A database that takes InfluxDB's v2 writes. A fresh series shows in queries after some 2 s.
+
+    It keeps milliseconds only: with `merge`, one of the values of a millisecond is kept, so
+    that repeats are harmless; without, all of them are.
+    """
 
     def make(port: int) -> FarEnd:
         folder.mkdir(parents=True, exist_ok=True)
@@ -215,7 +219,7 @@ async def victoria_metrics(folder: Path) -> AsyncIterator[FarEnd]:
             "-retentionPeriod=100y",
             "-search.latencyOffset=0s",
             "-search.disableCache",
-            "-dedup.minScrapeInterval=1ms",
+            *(["-dedup.minScrapeInterval=1ms"] if merge else []),
         ]
         return FarEnd(argv, port, folder, lambda port: answers_http(port, "/health"))
 

@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 from contextlib import closing, suppress
 from dataclasses import replace
 
-import apsw
 from msgspec import DecodeError, json
 
 from edge.board.snapshot import Committed, Heard, Snapshot, nothing_yet, snapshot
@@ -118,7 +117,7 @@ class Feed:
                 head = reader.head()
                 newest = reader.records(head, head)
                 views = station_views(reader, config.line)
-        except (JournalError, apsw.Error, DecodeError) as error:
+        except (JournalError, DecodeError) as error:
             return self._unread(str(error))
         self._read_ms = self._clock.mono_ms()
         return Committed(views, head, newest[0].at_ms if newest else None)

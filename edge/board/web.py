@@ -24,6 +24,8 @@ BEAT_S = 2.0
 """So often a page hears that the board is there, whatever else it hears."""
 FRESH_S = 5.0
 """A board whose newest snapshot is older than this is not healthy."""
+AGAIN_MS = 1000
+"""A page that was cut off comes back after this."""
 
 
 def application(feed: Feed, hosts: Sequence[str] | None) -> Starlette:
@@ -88,6 +90,7 @@ class _Board:
     async def _events(self) -> AsyncIterator[bytes]:
         """The newest snapshot whenever there is one: a slow page skips, it never queues."""
         feed, number, beat_at = self._feed, 0, 0.0
+        yield b"retry: %d\n\n" % AGAIN_MS
         while not feed.closed:
             now = time.monotonic()
             if now >= beat_at:

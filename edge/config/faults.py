@@ -87,6 +87,8 @@ def _key(where: str, table: Mapping[str, Any], path: list[Any]) -> str:
     """`station[press].total.node`: list places are named after what is in them."""
     text, place = where, table
     for part in path:
+        if isinstance(part, str) and not isinstance(place, dict):
+            continue  # pydantic's name of one alternative among several
         try:
             here: Any = place[part]
         except (KeyError, IndexError, TypeError):

@@ -16,7 +16,7 @@ from edge.config.tables import BoardTable, Document, LineTable, OrderTable
 from edge.contract import Signal, SinkModule, SinkSettings, Source, SourceSettings
 from edge.errors import ConfigError
 from edge.production import Line
-from edge.production.line import OrderSpec
+from edge.production.line import OrderSpec, StationSpec
 
 DEFAULT_SINK = {"file": {"type": "file"}}
 
@@ -78,7 +78,7 @@ def load(file: Path, data: Path | None = None) -> LineConfig:
             for name, (module, settings) in sources.items()
             if settings is not None
         },
-        sinks, document.board, _warnings(sources),
+        sinks, document.board, _warnings(sources, stations),
     )  # fmt: skip
 
 
@@ -93,6 +93,10 @@ def _read(file: Path, faults: Faults) -> dict[str, Any]:
         faults.add("", f"is not UTF-8 text: {error.reason} at byte {error.start}")
     except tomllib.TOMLDecodeError as error:
         faults.add("", f"is not valid TOML: {error}")
+    except RecursionError:
+        faults.add("", "is not valid TOML that can be read: it is nested too deeply")
+    except ValueError as error:
+        faults.add("", f"is not valid TOML that can be read: {error}")
     raise ConfigError(faults.found)
 
 
@@ -158,6 +162,10 @@ def _orders(tables: Sequence[OrderTable], faults: Faults) -> dict[str, OrderSpec
     for name, times in Counter(table.id for table in tables).items():
         if times > 1:
             faults.add(f"order[{name}].id", f"{times} orders have this id", "an id names one order")
+    jobs = {f"{table.id}-{operation}": table.id for table in tables for operation in table.operations}
+    for name in {table.id for table in tables} & jobs.keys():
+        what = f"is also the job card of an operation of order {jobs[name]}"
+        faults.add(f"order[{name}].id", what, "choose another id")
     return {
         table.id: OrderSpec(
             table.id, table.item, table.quantity, table.revision, table.batch, tuple(table.operations)
@@ -166,8 +174,20 @@ def _orders(tables: Sequence[OrderTable], faults: Faults) -> dict[str, OrderSpec
     }
 
 
-def _warnings(sources: Sources) -> list[str]:
-    """What adapters find doubtful, though it is valid."""
+def _warnings(sources: Sources, stations: Sequence[StationSpec]) -> list[str]:
+    """What is valid but doubtful, as adapters see it, and what nobody listens to."""
+    heard = {name for station in stations for name in (station.gun, station.rig)}
+    return [
+        *(
+            f"source.{name}: no station names it; what it sends is refused"
+            for name, (module, _) in sources.items()
+            if module.Address is None and name not in heard
+        ),
+        *_doubts(sources),
+    ]
+
+
+def _doubts(sources: Sources) -> list[str]:
     return [
         f"source.{name}: {warning}"
         for name, (_, settings) in sources.items()

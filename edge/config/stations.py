@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from edge.config.faults import Faults, nearest
 from edge.config.tables import CounterTable, Document, SignalTable, StateTable, StationTable
 from edge.contract import Signal, SignalAddress, Source, SourceSettings
+from edge.observation import AGENT, TICK
 from edge.production.line import CounterSpec, Role, StationSpec
 
 Sources = Mapping[str, tuple[Source, SourceSettings | None]]
@@ -17,6 +18,8 @@ Signals = dict[str, list[Signal[Any]]]
 SignalTableT = TypeVar("SignalTableT", bound=SignalTable)
 
 STOP_AFTER_CYCLES = 5
+SPEAKERS = {"scanner": "labels", "rig": "results"}
+"""What the source behind a station's key must give."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +49,21 @@ def build_stations(document: Document, sources: Sources, faults: Faults) -> tupl
     built = [_station(builder, *station) for station in document.stations]
     stations = [station for station in built if station is not None]
     _refuse_shared_counters(stations, faults)
+    _refuse_taken_names(document, stations, faults)
     return stations, signals
+
+
+def _refuse_taken_names(document: Document, stations: list[StationSpec], faults: Faults) -> None:
+    """A source that speaks for itself does so under its own name: nothing else may have it."""
+    taken = {TICK, AGENT, *(counter.signal for station in stations for counter in station.counters)}
+    taken |= {station.state_signal for station in stations if station.state_signal}
+    for name in document.sources:
+        if name in taken:
+            faults.add(f"source.{name}", "has the name of a signal", "choose another name")
+
+
+def _gives(module: Source) -> str:
+    return module.gives if module.Address is None else "values"
 
 
 def _station(
@@ -132,8 +149,9 @@ class _Builder:
         where = f"station[{station}].{key}"
         if name not in self.document.sources:
             self.faults.add(where, f'names no source: "{name}"', nearest(name, self.document.sources))
-        elif name in self.sources and self.sources[name][0].Address is not None:
-            self.faults.add(where, f'source "{name}" is read by address; it sends no scans or results')
+        elif name in self.sources and (gives := _gives(self.sources[name][0])) != SPEAKERS[key]:
+            does = "is read by address" if gives == "values" else f"gives {gives}"
+            self.faults.add(where, f'source "{name}" {does}; it sends no {SPEAKERS[key]}')
         return name
 
     def _signal(

@@ -20,9 +20,15 @@ Name = Annotated[str, Field(pattern=NAME)]
 def _zone(name: str) -> str:
     try:
         ZoneInfo(name)
-    except (OSError, ValueError):
+    except (KeyError, OSError, ValueError):
         raise ValueError(f'{name!r} is no time zone; write one such as "Europe/London"') from None
     return name
+
+
+def _different(numbers: list[int]) -> list[int]:
+    if len(set(numbers)) < len(numbers):
+        raise ValueError("names one operation twice")
+    return numbers
 
 
 class LineTable(Settings):
@@ -32,7 +38,7 @@ class LineTable(Settings):
     path: Annotated[str, Field(pattern=r"^([A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*)?$")] = ""
     """ISA-95 enterprise/site/area; the beginning of every MQTT topic."""
     timezone: Annotated[str, AfterValidator(_zone)] = "UTC"
-    data: str | None = None
+    data: Annotated[str, Field(pattern=r"^[^\x00]+$")] | None = None
     """Folder of the journal; relative to the file."""
     badge: Literal["required", "optional"] = "required"
     """Whether an operator must badge in before a job can be started."""
@@ -44,10 +50,12 @@ class OrderTable(Settings):
     id: Annotated[str, Field(pattern=r"^[0-9A-Z][0-9A-Z.-]{0,31}$")]
     """Capital letters, digits, `.` and `-`: what a job card's label can hold."""
     item: str
-    quantity: Annotated[int, Field(gt=0)]
+    quantity: Annotated[int, Field(gt=0, le=1_000_000_000)]
     revision: str | None = None
     batch: str | None = None
-    operations: list[Annotated[int, Field(ge=0, le=99_999)]] = Field(default_factory=list)
+    operations: Annotated[list[Annotated[int, Field(ge=0, le=99_999)]], AfterValidator(_different)] = Field(
+        default_factory=list
+    )
 
 
 class StationTable(Settings):

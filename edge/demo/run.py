@@ -129,7 +129,9 @@ async def _far_ends(stack: AsyncExitStack, stage: _Stage) -> str:
         sinks += MQTT_SINK.format(url=broker)
     stage.influx = options.influx
     if stage.influx is None and is_installed("victoria-metrics"):
-        stage.influx = (await stack.enter_async_context(victoria_metrics(stage.folder / "metrics"))).url
+        stage.influx = (
+            await stack.enter_async_context(victoria_metrics(stage.folder / "metrics", merge=False))
+        ).url
     if stage.influx is not None:
         sinks += INFLUX_SINK.format(url=stage.influx)
     return sinks

@@ -41,7 +41,7 @@ def iso(at_ms: int) -> str:
 
 
 class JournalReader:
-    """A read-only connection of its own."""
+    """A read-only connection of its own. Every method raises JournalError when it cannot be read."""
 
     def __init__(self, path: Path, line: str) -> None:
         """Raises JournalError when there is no journal."""
@@ -59,32 +59,34 @@ class JournalReader:
 
     def head(self) -> int:
         """seq of the newest event, 0 when there is none."""
-        head: int = self._db.execute(QUERIES["head"]).get
-        return head
+        return int(self._ask("head")[0][0])
 
     def records(self, first: int, last: int, limit: int = 500) -> list[Record]:
         """Events of this range of seq, ascending, `limit` at the most."""
-        rows = self._db.execute(QUERIES["events_between"], (first, last, limit))
-        return [self._record(*row) for row in rows]
+        return [self._record(*row) for row in self._ask("events_between", first, last, limit)]
 
     def rows(self, prefix: str) -> Iterator[tuple[str, Row]]:
         """The core's rows whose key begins so, as they were last committed."""
-        found: list[Any] = self._db.execute(QUERIES["rows_with_prefix"], (prefix,)).fetchall()
-        for key, body in found:
+        for key, body in self._ask("rows_with_prefix", prefix):
             yield key, decode_row(body)
 
     def progress(self, sink: str) -> list[tuple[int, int]]:
-        return list(self._db.execute(QUERIES["get_progress"], (sink,)))
+        return self._ask("get_progress", sink)
 
     def rejected(self) -> dict[str, int]:
         """How many events each sink's far end will never take."""
-        counted: list[Any] = self._db.execute(QUERIES["count_rejected"]).fetchall()
-        return dict(counted)
+        return dict(self._ask("count_rejected"))
 
     def quarantined(self) -> int:
         """How many observations the core could not decide."""
-        count: int = self._db.execute(QUERIES["count_quarantined"]).get
-        return count
+        return int(self._ask("count_quarantined")[0][0])
+
+    def _ask(self, query: str, *values: int | str) -> list[Any]:
+        """Every row of a named query, its transaction ended. Raises JournalError."""
+        try:
+            return self._db.execute(QUERIES[query], values).fetchall()
+        except apsw.Error as error:
+            raise JournalError(str(self._path), str(error)) from error
 
     def _record(
         self, seq: int, type_: str, at_ms: int, seen_ms: int, station: str, context: str,

@@ -3,7 +3,8 @@
 import fcntl
 import os
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,9 @@ class Journal:
         except apsw.Error as error:
             os.close(self._lock)
             raise JournalError(str(path), f"{error}; restore a backup or use another folder") from error
+        except JournalError:
+            os.close(self._lock)
+            raise
         self._contexts: dict[Context, int] = {}
         self._boots: dict[str, int] = {}
 
@@ -70,19 +74,31 @@ class Journal:
         trusted any more.
         """
         try:
-            with self._db:
+            with self._transaction():
                 self._append(events)
                 self._db.executemany(
                     QUERIES["put_row"], [(key, encode_row(row)) for key, row in (rows or {}).items()]
                 )
                 self._put_aside(quarantined, progress or {}, rejected)
         except (apsw.FullError, apsw.BusyError) as error:
-            self._forget_interned()
             raise NotRecorded(f"{self.path}: {error}") from error
         except apsw.Error as error:
             raise JournalError(str(self.path), f"{error}; the agent must start again") from error
         self.head += len(events)
         return self.head
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """All or nothing. SQLite itself has rolled back already when the disk is full."""
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._db.execute("COMMIT")
+        except BaseException:
+            self._forget_interned()
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            raise
 
     def _append(self, events: Sequence[tuple[Event, bytes]]) -> None:
         seq, lines = self.head, []
@@ -101,7 +117,9 @@ class Journal:
         rejected: Rejections,
     ) -> None:
         for observation, error in quarantined:
-            self._db.execute(QUERIES["quarantine"], (observation.seen_ms, json.encode(observation), error))
+            body = _encode_observation(observation)
+            words = error.encode("utf-8", "backslashreplace").decode()
+            self._db.execute(QUERIES["quarantine"], (observation.seen_ms, body, words))
         for sink, ranges in progress.items():
             self._db.execute(QUERIES["clear_progress"], (sink,))
             self._db.executemany(QUERIES["add_progress"], [(sink, *both) for both in ranges])
@@ -133,6 +151,14 @@ class Journal:
             epoch = secrets.token_hex(4)
             self._db.execute(QUERIES["put_meta"], ("epoch", epoch))
         return str(epoch)
+
+
+def _encode_observation(observation: Observation) -> bytes:
+    """Also one that no JSON can hold: it is in quarantine for a reason."""
+    try:
+        return json.encode(observation)
+    except (UnicodeEncodeError, OverflowError):
+        return json.encode(ascii(observation))
 
 
 def _refuse_old_sqlite(path: Path) -> None:

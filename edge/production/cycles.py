@@ -1,13 +1,16 @@
 """Cycle times, and what the machine does: read from it, or concluded from its parts."""
 
+import re
+
 from msgspec.structs import replace
 
 from edge.observation import Observation, Quality, Stamp
 from edge.production.draft import Draft
 from edge.production.events import Cycle, MachineState
 from edge.production.line import StationSpec
-from edge.production.state import Edge, Station
+from edge.production.state import Counter, Edge, Station
 
+_WHOLE = re.compile(r"-?[0-9]{1,18}")
 EXECUTE = "Execute"
 STOPPED = "Stopped"
 UNDEFINED = "Undefined"
@@ -53,13 +56,13 @@ def machine_state(draft: Draft, station: StationSpec) -> None:
     name = station.state_map.get(code, UNDEFINED)
     row = draft.station(station)
     if name != row.state:
-        number = int(code) if code.lstrip("-").isdigit() else None
+        number = int(code) if _WHOLE.fullmatch(code) else None
         draft.put(station.key, _enter(draft, station, row, name, number))
 
 
 def _code(now: Observation) -> str:
     value = now.value
-    if isinstance(value, float) and value.is_integer():
+    if isinstance(value, bool) or (isinstance(value, float) and value.is_integer()):
         return str(int(value))
     return str(value)
 
@@ -70,7 +73,7 @@ def silence(draft: Draft, station: StationSpec) -> None:
     The stop began with the last part; it is said when it is long enough to be one.
     """
     row, now = draft.station(station), draft.observation
-    if station.state_signal or row.state != EXECUTE:
+    if row.state != EXECUTE or _is_out_of_sight(draft, station):
         return
     edge = row.edge
     if edge is None:
@@ -79,6 +82,12 @@ def silence(draft: Draft, station: StationSpec) -> None:
             draft.put(station.key, _enter(draft, station, row, STOPPED, None))
     elif edge.boot != now.boot or now.mono_ms - edge.mono_ms > station.stop_after_ms:
         draft.put(station.key, _enter(draft, station, row, STOPPED, None, since=edge))
+
+
+def _is_out_of_sight(draft: Draft, station: StationSpec) -> bool:
+    """A lost connection is as silent as a machine that stands still."""
+    counters = [draft.get(counter.key, Counter) for counter in station.counters]
+    return any(counter is not None and counter.stale for counter in counters)
 
 
 def _enter(

@@ -26,7 +26,7 @@ def needs(line: Line, observation: Observation, rows: Rows) -> tuple[str, ...]:
     if (station := line.states.get(signal)) is not None:
         return (station.key,)
     if signal == TICK:
-        return tuple(one.key for one in line.stations)
+        return line.tick_needs
     if (stations := line.guns.get(signal)) is not None:
         return _scan_needs(line, stations, observation, rows)
     if (stations := line.rigs.get(signal)) is not None:
@@ -68,7 +68,8 @@ def decide(line: Line, rows: Rows, observation: Observation) -> Decision:
         _state(draft, station)
     elif signal == TICK:
         for one in line.stations:
-            silence(draft, one)
+            if one.state_signal is None:
+                silence(draft, one)
     elif (stations := line.guns.get(signal)) is not None:
         scan(draft, signal, stations)
     elif (stations := line.rigs.get(signal)) is not None:

@@ -70,13 +70,16 @@ class Scan(Struct, frozen=True, omit_defaults=True):
 
 
 class Order(Struct, frozen=True, omit_defaults=True):
-    """A job (order and operation) changed its state at a station."""
+    """A run of a job (order and operation) begins or ends at a station."""
 
     type: ClassVar[str] = "order"
 
     order: str
     operation: int | None
+    run_state: str
+    """`begun` or `ended`."""
     state: str
+    """Of the job, over all its stations."""
     was: str
     good: int
     """Of this order at this station, until now."""

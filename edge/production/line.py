@@ -89,6 +89,8 @@ class Line:
     states: Mapping[str, StationSpec] = field(init=False)
     guns: Mapping[str, tuple[StationSpec, ...]] = field(init=False)
     rigs: Mapping[str, tuple[StationSpec, ...]] = field(init=False)
+    tick_needs: tuple[str, ...] = field(init=False)
+    """Rows that the passing of time is about: of stations that have no signal for their state."""
 
     def __post_init__(self) -> None:
         def index(name: str, value: object) -> None:
@@ -105,6 +107,9 @@ class Line:
         index("states", {one.state_signal: one for one in self.stations if one.state_signal})
         index("guns", self._by(lambda station: station.gun))
         index("rigs", self._by(lambda station: station.rig))
+        silent = [station for station in self.stations if station.state_signal is None]
+        counters = [counter.key for station in silent for counter in station.counters]
+        index("tick_needs", (*(station.key for station in silent), *counters))
 
     def _by(self, name_of: Callable[[StationSpec], str | None]) -> dict[str, tuple[StationSpec, ...]]:
         found: dict[str, tuple[StationSpec, ...]] = {}

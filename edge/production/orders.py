@@ -35,6 +35,16 @@ def split_job(draft: Draft, body: str) -> tuple[OrderSpec, int | None]:
     return order, int(operation)
 
 
+def known_job(draft: Draft, order_id: str, operation: int | None) -> tuple[OrderSpec, int | None]:
+    """A job that ran before, if its order still has it. Raises RefusedError."""
+    order = draft.line.orders.get(order_id)
+    if order is None:
+        raise RefusedError(f"this line has no order {order_id}")
+    if operation not in (order.operations or (None,)):
+        raise RefusedError(f"{order_id} has operations {_listed(order)}: scan the card of one of them")
+    return order, operation
+
+
 def _listed(order: OrderSpec) -> str:
     return ", ".join(str(operation) for operation in order.operations) or "none"
 
@@ -66,13 +76,14 @@ def _begin_run(draft: Draft, spec: StationSpec, job: Job, order: OrderSpec) -> N
         f"r{line.runs + 1}", order.id, job.operation, draft.observation.at_ms, order.quantity,
         before=job.totals.get(spec.name, Totals()),
     )  # fmt: skip
+    batch = order.batch or row.context.batch
     context = Context(
-        order.id, job.operation, run.id, order.item, order.revision, order.batch, row.context.operator
+        order.id, job.operation, run.id, order.item, order.revision, batch, row.context.operator
     )
-    draft.put(spec.key, replace(row, run=run, last_job=(order.id, job.operation), edge=None))
-    _move(draft, spec, job, RUNNING, (*job.stations, spec.name))
+    draft.put(spec.key, replace(row, run=run, last_job=(order.id, job.operation), edge=None, noun=None))
+    _move(draft, job, RUNNING, (*job.stations, spec.name))
     change_context(draft, spec, context)
-    _say(draft, spec, run, RUNNING, job.state)
+    _say(draft, spec, run, "begun", RUNNING, job.state)
 
 
 def stop_job(draft: Draft, spec: StationSpec, state: str) -> str:
@@ -84,25 +95,27 @@ def stop_job(draft: Draft, spec: StationSpec, state: str) -> str:
     job = draft.job(job_key(run.order, run.operation), run.order, run.operation)
     elsewhere = tuple(name for name in job.stations if name != spec.name)
     after = state if not elsewhere else RUNNING
-    _say(draft, spec, run, state, job.state)
+    _say(draft, spec, run, "ended", after, job.state)
     totals = {**job.totals, spec.name: run.order_totals}
-    _move(draft, spec, replace(job, totals=totals), after, elsewhere)
-    draft.put(spec.key, replace(row, run=None))
+    _move(draft, replace(job, totals=totals), after, elsewhere)
+    draft.put(spec.key, replace(row, run=None, noun=None))
     change_context(draft, spec, Context(operator=row.context.operator))
     made = f"{run.order_totals.good_parts} of {run.quantity}"
-    return f"{job_name(run.order, run.operation)} {state.lower()}: {made}"
+    name = job_name(run.order, run.operation)
+    if elsewhere:
+        return f"{name}: {spec.name} made {made}, it goes on at {', '.join(elsewhere)}"
+    return f"{name} {state.lower()}: {made}"
 
 
-def _move(draft: Draft, spec: StationSpec, job: Job, state: str, stations: tuple[str, ...]) -> None:
+def _move(draft: Draft, job: Job, state: str, stations: tuple[str, ...]) -> None:
     draft.put(job_key(job.order, job.operation), replace(job, state=state, stations=stations))
 
 
-def _say(draft: Draft, spec: StationSpec, run: Run, state: str, was: str) -> None:
+def _say(draft: Draft, spec: StationSpec, run: Run, here: str, state: str, was: str) -> None:
     totals, context = run.order_totals, draft.station(spec).context
+    good, scrap = totals.good_parts, totals.scrap_parts
     draft.say(
-        Order(run.order, run.operation, state, was, totals.good_parts, totals.scrap_parts, run.quantity),
-        spec.name,
-        context,
+        Order(run.order, run.operation, here, state, was, good, scrap, run.quantity), spec.name, context
     )
 
 

@@ -62,7 +62,7 @@ def _digest(raw: str, result: TestResult) -> str:
 
 
 def _is_known(before: Rig, digest: str, result: TestResult, seen_ms: int) -> bool:
-    for known, at_ms in before.recent:
-        if known == digest:
-            return result.number is not None or abs(seen_ms - at_ms) <= UNNUMBERED_MS
-    return False
+    return any(
+        known == digest and (result.number is not None or abs(seen_ms - at_ms) <= UNNUMBERED_MS)
+        for known, at_ms in before.recent
+    )

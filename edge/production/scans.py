@@ -14,6 +14,7 @@ from edge.production.orders import (
     RefusedError,
     change_context,
     job_name,
+    known_job,
     split_job,
     start_job,
     stop_job,
@@ -136,7 +137,7 @@ def _resume(draft: Draft, station: StationSpec) -> str:
         raise RefusedError(f"{job_name(row.run.order, row.run.operation)} is running already")
     if row.last_job is None:
         raise RefusedError("which job? Scan its card")
-    return start_job(draft, station, *split_job(draft, job_name(*row.last_job)))
+    return start_job(draft, station, *known_job(draft, *row.last_job))
 
 
 def _done(draft: Draft, station: StationSpec) -> str:

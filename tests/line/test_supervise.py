@@ -1,0 +1,198 @@
+"""One source kept running: lost once, back once, a bug in it stops only it."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edge.clock import ManualClock
+from edge.contract import Ask
+from edge.errors import NotRecorded, SourceLost, SourceRefused
+from edge.intake import ASKS, Asks, SourceIntake
+from edge.observation import Quality, Stamp
+from edge.supervise import Supervisor
+from tests.support.line import events_on_disk, line, recording, run_quickly
+
+Collect = Callable[[SourceIntake], Awaitable[None]]
+
+
+@asynccontextmanager
+async def supervised(path: Path, collect: Collect) -> AsyncIterator[Supervisor]:
+    """A source named plc, on a real recorder."""
+    clock = ManualClock()
+    async with recording(line(), path) as recorder:
+        await asyncio.sleep(0)
+
+        def back() -> None:
+            supervisor.back()
+
+        intake = SourceIntake("plc", clock, recorder, back)
+        supervisor = Supervisor(intake, clock)
+
+        async def once() -> None:
+            clock.pass_ms(1000)
+            await collect(intake)
+
+        def run() -> Coroutine[Any, Any, None]:
+            return once()
+
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(supervisor.run(run))
+            yield supervisor
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+
+def health(path: Path) -> list[tuple[str, str]]:
+    return [
+        (event["state"], event.get("detail", ""))
+        for event in events_on_disk(path)
+        if event["type"] == "health"
+    ]
+
+
+def test_lost_and_back_are_said_once_each(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    tries = 0
+    caplog.set_level("WARNING", "lineside.source")
+
+    async def collect(intake: SourceIntake) -> None:
+        nonlocal tries
+        tries += 1
+        if tries < 4:
+            raise SourceLost("plc", "no route to host")
+        intake.connected()
+        intake.connected()
+        back.set()
+        await asyncio.sleep(3600)
+
+    back = asyncio.Event()
+
+    async def line_runs() -> None:
+        async with supervised(tmp_path / "journal.db", collect) as supervisor:
+            await back.wait()
+            assert supervisor.presence.state == "connected"
+
+    run_quickly(line_runs(), 40)
+    said = [record.message for record in caplog.records if record.name == "lineside.source"]
+    assert said == ["plc: unavailable: no route to host", "plc: back after 3 s"]
+    assert health(tmp_path / "journal.db") == [("lost", "no route to host"), ("back", "")]
+
+
+def test_the_connection_ends_and_asks_end_with_it(tmp_path: Path) -> None:
+    async def line_runs() -> None:
+        clock = ManualClock()
+        async with recording(line(), tmp_path / "journal.db") as recorder:
+            intake = SourceIntake("plc", clock, recorder, lambda: None)
+            asks = Asks({"press.total": "plc", "press.reject": "plc", "packer.good": "bus"})
+            assert asks(["press.total"]) == [], "a source that is not there yet"
+            asks.intakes["plc"] = intake
+            assert asks(["press.total"]) == [], "nor connected"
+            intake.connected()
+            assert asks(["press.total", "packer.good", "press.reject"]) == [
+                Ask(1, frozenset({"press.total", "press.reject"}))
+            ]
+            assert await intake.asked(1.0) == Ask(1, frozenset({"press.total", "press.reject"}))
+            asks(["press.total"])
+            intake.lost()
+            assert asks(["press.total"]) == []
+            intake.connected()
+            assert await intake.asked(0.01) is None
+            for _ in range(ASKS + 5):
+                asks(["press.total"])
+            first = await intake.asked(1.0)
+            assert first is not None
+            assert first.number == 8, "the oldest go, and memory stays flat"
+
+    run_quickly(line_runs())
+
+
+@pytest.mark.parametrize(
+    "error", [SourceLost("plc", "x"), SourceRefused("plc", "x"), NotRecorded("full")], ids=repr
+)
+def test_what_may_pass_is_tried_again(tmp_path: Path, error: Exception) -> None:
+    """Also that the disk was full, where an adapter lets it through: a full disk must not cost a source."""
+    tries = 0
+
+    async def collect(intake: SourceIntake) -> None:
+        nonlocal tries
+        tries += 1
+        intake.connected()
+        if tries == 3:
+            again.set()
+        raise error
+
+    again = asyncio.Event()
+
+    async def line_runs() -> None:
+        async with supervised(tmp_path / "journal.db", collect):
+            async with asyncio.timeout(80):
+                await again.wait()
+
+    run_quickly(line_runs(), 40)
+
+
+def test_a_bug_stops_this_source_and_is_shown(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async def collect(intake: SourceIntake) -> None:
+        intake.connected()
+        raise ZeroDivisionError("by hand")
+
+    async def line_runs() -> None:
+        async with supervised(tmp_path / "journal.db", collect) as supervisor:
+            while supervisor.presence.state != "broken":
+                await asyncio.sleep(0.1)
+            assert supervisor.presence.reason == "ZeroDivisionError: by hand"
+
+    run_quickly(line_runs())
+    assert "restart the agent" in caplog.text
+    assert health(tmp_path / "journal.db") == [("lost", "ZeroDivisionError: by hand")]
+
+
+def test_an_adapter_that_just_ends_is_started_again(tmp_path: Path) -> None:
+    tries = 0
+
+    async def collect(intake: SourceIntake) -> None:
+        nonlocal tries
+        tries += 1
+        if tries == 2:
+            again.set()
+
+    again = asyncio.Event()
+
+    async def line_runs() -> None:
+        async with supervised(tmp_path / "journal.db", collect):
+            await again.wait()
+
+    run_quickly(line_runs())
+    assert health(tmp_path / "journal.db") == [("lost", "the adapter ended without a word")]
+
+
+async def test_stopping_is_not_a_loss(tmp_path: Path) -> None:
+    async def collect(intake: SourceIntake) -> None:
+        intake.connected()
+        await asyncio.sleep(3600)
+
+    async with supervised(tmp_path / "journal.db", collect):
+        await asyncio.sleep(0)
+    assert health(tmp_path / "journal.db") in ([], [("back", "")])
+
+
+async def test_a_value_is_stamped_with_the_clocks_of_now(tmp_path: Path) -> None:
+    clock = ManualClock(wall_ms=1_777_900_000_000)
+    async with recording(line(), tmp_path / "journal.db") as recorder:
+        intake = SourceIntake("plc", clock, recorder, lambda: None)
+        now = intake.observe("press.total", 5)
+        assert (now.at_ms, now.seen_ms, now.mono_ms, now.boot) == (
+            clock.wall_ms(),
+            clock.wall_ms(),
+            clock.mono_ms(),
+            "b0",
+        )
+        assert (now.stamp, now.quality, now.answers) == (Stamp.RECEIPT, Quality.GOOD, 0)
+        theirs = intake.observe("press.total", 5, source_ms=clock.wall_ms() - 400_000)
+        assert (theirs.stamp, theirs.seen_ms - theirs.at_ms) == (Stamp.SOURCE, 400_000)
+        for wrong in (0, clock.wall_ms() + 90_000_000, -1):
+            assert intake.observe("press.total", 5, source_ms=wrong).stamp is Stamp.RECEIPT

@@ -1,0 +1,80 @@
+"""The systemd units: systemd itself finds nothing wrong with them, and little exposed."""
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+UNITS = Path(__file__).parents[2] / "systemd"
+NAMES = ("lineside@.service", "lineside-board@.service")
+PROGRAM = "/opt/lineside/venv/bin/lineside"
+
+pytestmark = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="there is no systemd here")
+
+
+@pytest.fixture
+def installed(tmp_path: Path) -> Path:
+    """The units as they would be installed, with a program that exists."""
+    for name in NAMES:
+        (tmp_path / name).write_text((UNITS / name).read_text().replace(PROGRAM, "/bin/true"))
+    return tmp_path
+
+
+def analyze(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["systemd-analyze", *map(str, arguments)], capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_systemd_understands_every_line(installed: Path, name: str) -> None:
+    verified = analyze("verify", installed / name.replace("@", "@line-1"), installed / name)
+    assert (verified.returncode, verified.stderr) == (0, "")
+
+
+def test_a_misspelt_key_would_be_noticed(installed: Path) -> None:
+    unit = installed / NAMES[0]
+    unit.write_text(unit.read_text().replace("WatchdogSec=", "WatchdogSecs="))
+    assert "WatchdogSecs" in analyze("verify", unit).stderr
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_little_is_exposed(installed: Path, name: str) -> None:
+    judged = analyze("security", "--offline=yes", "--threshold=30", "--no-pager", installed / name)
+    assert judged.returncode == 0, judged.stdout
+    bare = installed / "bare@.service"
+    bare.write_text("[Service]\nExecStart=/bin/true\n")
+    assert analyze("security", "--offline=yes", "--threshold=30", "--no-pager", bare).returncode != 0
+
+
+def settings(name: str) -> dict[str, list[str]]:
+    """What a unit sets, by key."""
+    found: dict[str, list[str]] = {}
+    for key, value in re.findall(r"^(\w+)=(.*)$", (UNITS / name).read_text(), re.MULTILINE):
+        found.setdefault(key, []).append(value)
+    return found
+
+
+def test_both_share_a_journal_and_only_the_agent_has_ports_and_secrets() -> None:
+    agent, board = (settings(name) for name in NAMES)
+    for key in ("User", "StateDirectory", "StateDirectoryMode", "UMask"):
+        assert agent[key] == board[key]
+    assert agent["ExecStart"] == [f"{PROGRAM} run /etc/lineside/%i.toml"]
+    assert board["ExecStart"] == [f"{PROGRAM} board /etc/lineside/%i.toml"]
+    assert agent["SupplementaryGroups"] == ["dialout"]
+    assert "char-ttyUSB rw" in agent["DeviceAllow"]
+    assert not {"DeviceAllow", "SupplementaryGroups", "LoadCredential"} & set(board)
+    assert not {"Requires", "BindsTo", "PartOf"} & (set(agent) | set(board))
+
+
+def test_the_units_and_their_page_name_the_same_files() -> None:
+    page, script = (UNITS / "README.md").read_text(), (UNITS / "install.sh").read_text()
+    for name in (*NAMES, "lineside.sysusers"):
+        assert f"`{name}`" in page
+        assert name in script
+    assert os.access(UNITS / "install.sh", os.X_OK)
+    checked = subprocess.run(["sh", "-n", UNITS / "install.sh"], capture_output=True, text=True, check=False)
+    assert (checked.returncode, checked.stderr) == (0, "")

@@ -1,0 +1,156 @@
+"""The core against everything that a wire, a person or a broken device can send it."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec import json
+
+from edge.clock import ManualClock
+from edge.observation import AGENT, TICK, Observation, Quality, Stamp, Step, TestResult, Value, Verdict
+from edge.production.scanning import LETTERS
+from tests.support.line import Core, label, line, see, station
+from tests.support.line import counter as counter_of
+
+huge = st.integers(-(1 << 80), 1 << 80) | st.sampled_from(
+    [0, -1, 1 << 16, 1 << 32, 1 << 63, 1 << 64, 10**400]
+)
+numbers = huge | st.floats() | st.sampled_from([float("nan"), float("inf"), float("-inf"), -0.0, 1e300])
+odd = st.sampled_from(
+    ["", "\x00", "--5", "²", "٣", "1e5", "$", "]C1", "\ud800", "source/", "9" * 5000, "lost", "\U0010ffff"]
+)
+labels = st.builds(
+    lambda letter, body: label(f"{letter} {body}"),
+    st.sampled_from(sorted(LETTERS)),
+    st.from_regex(r"[0-9A-Z.-]{1,40}", fullmatch=True)
+    | st.sampled_from(
+        ["WO-1001-10", "WO-1002", "WO-1003", "PAUSE", "DONE", "RESUME", "START", "LOGOUT", "1", "0", "-"]
+    ),
+)
+texts = st.text() | st.text(alphabet=st.characters()) | odd | labels
+steps = st.builds(Step, texts, st.none() | st.floats(), st.none() | texts, st.none() | st.floats())
+results = st.builds(
+    TestResult,
+    texts,
+    texts,
+    st.booleans(),
+    st.none() | texts,
+    st.none() | texts,
+    st.lists(steps, max_size=3).map(tuple),
+)
+values: st.SearchStrategy[Value] = st.none() | st.booleans() | numbers | texts | results
+
+SIGNALS = [
+    "press.total",
+    "press.reject",
+    "press.state",
+    "gun-1",
+    "rig-press",
+    TICK,
+    AGENT,
+    "source/plc",
+    "nobody",
+    "",
+]
+
+times = st.integers(-(1 << 62), 1 << 62)
+observations = st.builds(
+    Observation,
+    st.sampled_from(SIGNALS),
+    values,
+    times,
+    times,
+    st.integers(0, 1 << 40),
+    st.sampled_from(["b0", "b1", ""]),
+    st.sampled_from(Quality),
+    st.sampled_from(Stamp),
+    st.just("") | texts,
+    st.integers(0, 3),
+    st.none() | st.lists(st.sampled_from(SIGNALS), max_size=3).map(tuple),
+)
+
+
+@given(st.lists(observations, max_size=12), st.booleans())
+def test_the_core_raises_on_nothing(seen: list[Observation], badge_required: bool) -> None:
+    """Nor does it name rows that `needs` did not, nor make what no JSON can hold of what JSON can."""
+    core = Core(
+        line(
+            station(),
+            station("packer", counter_of("packer", next(iter(station().roles)))),
+            badge_required=badge_required,
+        )
+    )
+    for observation in seen:
+        if encodable(observation):
+            decision = core.see(observation)
+            for event in decision.events:
+                assert encodable(event.data)
+
+
+def encodable(thing: Any) -> bool:
+    """What our adapters hand over: JSON has no lone surrogates, nor whole numbers of any length."""
+    try:
+        return json.decode(json.encode(thing)) is not None
+    except (UnicodeEncodeError, OverflowError, ValueError):
+        return False
+
+
+@given(st.lists(observations, max_size=12))
+def test_the_same_observations_give_the_same_bytes(seen: list[Observation]) -> None:
+    clean = [one for one in seen if encodable(one)]
+    once, again = Core(line()), Core(line())
+    for observation in clean:
+        assert json.encode(once.see(observation)) == json.encode(again.see(observation))
+    assert once.rows == again.rows
+
+
+@given(st.lists(observations, max_size=8))
+def test_what_is_refused_changes_no_count_and_no_order(seen: list[Observation]) -> None:
+    core = Core(line())
+    for observation in seen:
+        if not encodable(observation):
+            continue
+        before, context = core.totals(), core.station().context
+        if core.see(observation).outcome.verdict is not Verdict.ACCEPTED:
+            assert core.totals() == before
+            assert core.station().context == context
+
+
+HOSTILE: list[Value] = [
+    True,
+    -1,
+    1.5,
+    1 << 70,
+    10**400,
+    float("nan"),
+    float("inf"),
+    -0.0,
+    1e300,
+    "",
+    "--5",
+    "²",
+    "٣",
+    "-",
+    "6\x00",
+    TestResult("U1", "final", True),
+]
+
+
+@pytest.mark.parametrize("signal", SIGNALS)
+@pytest.mark.parametrize("value", HOSTILE, ids=repr)
+def test_the_core_raises_on_no_such_value(signal: str, value: Value) -> None:
+    core, clock = Core(line()), ManualClock()
+    for _ in range(2):
+        core.see(see(clock, signal, value))
+    assert all(encodable(event.data) for event in core.events)
+
+
+def test_a_count_is_the_same_whatever_number_type_carries_it() -> None:
+    core, clock = Core(line()), ManualClock()
+    for value in (10, 11.0, 12):
+        clock.pass_ms(1000)
+        core.see(
+            Observation("press.total", value, clock.wall_ms(), clock.wall_ms(), clock.mono_ms(), clock.boot)
+        )
+    assert [count.raw for count in core.counts()] == [10, 11, 12]

@@ -1,0 +1,110 @@
+"""Jobs over restarts, edited orders and several stations: what a label asks for and what becomes of it."""
+
+import pytest
+
+from edge.clock import ManualClock
+from edge.observation import Outcome, Verdict
+from edge.production.events import Order
+from edge.production.line import Line, OrderSpec, Role
+from tests.support.line import Core, counter, line, scan, see, station
+
+PRESS = station("press", counter("press", Role.TOTAL))
+
+
+def said(core: Core, clock: ManualClock, text: str) -> Outcome:
+    clock.pass_ms(2_000)
+    return core.see(scan(clock, text, fresh=())).outcome
+
+
+def orders(*specs: OrderSpec) -> Line:
+    return Line("line-1", (PRESS,), {spec.id: spec for spec in specs}, badge_required=False)
+
+
+@pytest.mark.parametrize(
+    ("now", "words"),
+    [
+        ((), "this line has no order WO-1"),
+        ((OrderSpec("WO-1", "P7", 5, operations=(10,)),), None),
+        ((OrderSpec("WO-1", "P7", 5, operations=(10, 20)),), "WO-1 has operations 10, 20"),
+    ],
+    ids=["order gone", "one operation now", "two operations now"],
+)
+def test_resume_after_the_orders_were_edited(now: tuple[OrderSpec, ...], words: str | None) -> None:
+    """The agent restarts with another list of orders; RESUME means the job that was on."""
+    core, clock = Core(orders(OrderSpec("WO-1", "P7", 5))), ManualClock()
+    said(core, clock, "J WO-1")
+    said(core, clock, "C PAUSE")
+    core.line = orders(*now)
+    outcome = said(core, clock, "C RESUME")
+    if words is not None:
+        assert outcome.verdict is Verdict.REFUSED
+        assert words in outcome.words
+
+
+def test_a_running_job_whose_order_was_deleted_can_be_ended() -> None:
+    core, clock = Core(orders(OrderSpec("WO-1", "P7", 5))), ManualClock()
+    said(core, clock, "J WO-1")
+    core.line = orders()
+    assert said(core, clock, "C DONE").words == "WO-1 ended: 0 of 5"
+
+
+def test_a_reason_does_not_follow_to_another_order() -> None:
+    """Scrap is booked on the order that the reason was scanned under, or not at all."""
+    core, clock = Core(line(PRESS)), ManualClock()
+    core.see(see(clock, "press.total", 100))
+    for raw, text in [(100, "J WO-1001-10"), (105, "X BURR"), (110, "J WO-1002"), (115, "Q 2")]:
+        outcome = said(core, clock, text)
+        for more in (raw, raw + 4):
+            clock.pass_ms(2_000)
+            core.see(see(clock, "press.total", more))
+    assert outcome.verdict is Verdict.REFUSED
+    assert sum(totals.booked for totals in core.totals()["press"].values()) == 0
+
+
+def test_a_lot_scanned_before_the_job_card_goes_with_the_job() -> None:
+    """WO-1001 names no batch of its own."""
+    core, clock = Core(line(PRESS)), ManualClock()
+    said(core, clock, "L LOT7")
+    said(core, clock, "J WO-1001-10")
+    assert core.station().context.batch == "LOT7"
+
+
+def test_a_job_at_two_stations_ends_when_the_last_one_is_done() -> None:
+    packer = station("packer", counter("packer", Role.GOOD), gun="gun-2")
+    core, clock = Core(line(PRESS, packer)), ManualClock()
+    for gun in ("gun-1", "gun-2"):
+        core.see(scan(clock, "J WO-1002", gun, fresh=()))
+    core.see(scan(clock, "C DONE", "gun-1", fresh=()))
+    clock.pass_ms(2_000)
+    assert core.see(scan(clock, "J WO-1002", "gun-1", fresh=())).outcome.verdict is Verdict.ACCEPTED
+    core.see(scan(clock, "C DONE", "gun-2", fresh=()))
+    clock.pass_ms(2_000)
+    core.see(scan(clock, "C DONE", "gun-1", fresh=()))
+    clock.pass_ms(2_000)
+    refused = core.see(scan(clock, "J WO-1002", "gun-2", fresh=())).outcome
+    assert refused.words == "WO-1002 has ended; a new job is needed to make more"
+    states = [event.data.state for event in core.events if isinstance(event.data, Order)]
+    assert "Running" not in states[states.index("Ended") :], "nothing leaves Ended"
+
+
+def test_two_guns_cannot_mix_their_stations_up() -> None:
+    packer = station("packer", counter("packer", Role.GOOD), gun="gun-2")
+    core, clock = Core(line(PRESS, packer)), ManualClock()
+    core.see(scan(clock, "E 4711", "gun-1", fresh=()))
+    core.see(scan(clock, "E 4712", "gun-2", fresh=()))
+    assert [core.station(name).context.operator for name in ("press", "packer")] == ["4711", "4712"]
+
+
+def test_a_machine_out_of_sight_is_not_said_to_stand_still() -> None:
+    """Without a state signal a stop is concluded from silence; a lost connection is silent too."""
+    spec = station("press", counter("press", Role.TOTAL))
+    unwatched = Line("line-1", (type(spec)("press", 1000, 500, 5000, spec.counters),))
+    core, clock = Core(unwatched), ManualClock()
+    for raw in (100, 101):
+        clock.pass_ms(1000)
+        core.see(see(clock, "press.total", raw))
+    core.see(see(clock, "source/plc", "lost"))
+    for _ in range(20):
+        clock.pass_ms(1000)
+        core.see(see(clock, "tick", None))
+    assert core.station().state != "Stopped"

@@ -1,0 +1,154 @@
+"""Rows of the journal's state: what is written is what is read, and what is not a row is refused."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec import DecodeError
+from msgspec.structs import replace
+
+from edge.production.line import Role
+from edge.production.state import (
+    NO_CONTEXT,
+    Context,
+    Counter,
+    Edge,
+    Job,
+    LastScan,
+    LineRow,
+    Noun,
+    Rig,
+    Row,
+    Run,
+    Station,
+    Suspect,
+    Totals,
+    decode_row,
+    encode_row,
+)
+
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+maybe = st.none() | texts
+counts = st.integers(0, (1 << 64) - 1)
+signed = st.integers(-(1 << 62), 1 << 62)
+contexts = st.builds(Context, maybe, st.none() | counts, maybe, maybe, maybe, maybe, maybe)
+totals = st.builds(Totals, signed, signed, signed, signed)
+moments = st.integers(0, 1 << 45)
+runs = st.builds(
+    Run, texts, texts, st.none() | counts, moments, counts, totals, totals, counts, st.floats(0, 1e9)
+)
+stations = st.builds(
+    Station,
+    contexts,
+    st.none() | runs,
+    totals,
+    st.none() | st.tuples(texts, st.none() | counts),
+    maybe,
+    moments,
+    moments,
+    texts,
+    st.none() | st.builds(Edge, moments, moments, texts, st.booleans()),
+    st.none() | st.floats(0, 1e9),
+    st.none() | st.builds(Noun, texts, texts, moments, texts),
+    st.none() | st.builds(LastScan, texts, moments, texts),
+    texts,
+    st.dictionaries(texts, texts, max_size=3),
+)
+rows: st.SearchStrategy[Row] = st.one_of(
+    st.builds(
+        Counter,
+        counts,
+        moments,
+        moments,
+        moments,
+        texts,
+        contexts,
+        st.booleans(),
+        st.none() | st.builds(Suspect, counts, st.integers(1, 3), moments),
+    ),
+    stations,
+    st.builds(
+        Job,
+        texts,
+        st.none() | counts,
+        texts,
+        st.lists(texts).map(tuple),
+        st.dictionaries(texts, totals, max_size=3),
+    ),
+    st.builds(Rig, st.lists(st.tuples(texts, moments), max_size=5).map(tuple)),
+    st.builds(LineRow, counts, st.dictionaries(texts, moments, max_size=3)),
+)
+
+
+@given(rows)
+def test_a_row_comes_back_as_it_was(row: Row) -> None:
+    assert decode_row(encode_row(row)) == row
+
+
+@given(rows)
+def test_a_row_is_always_written_the_same(row: Row) -> None:
+    assert encode_row(decode_row(encode_row(row))) == encode_row(row)
+
+
+@given(
+    st.binary(max_size=60)
+    | st.sampled_from([b"", b"null", b"[]", b'{"type":"nothing"}', b'{"type":"counter"}'])
+)
+def test_what_is_no_row_is_refused_by_one_error(body: bytes) -> None:
+    with pytest.raises((DecodeError, UnicodeDecodeError)):
+        decode_row(body)
+
+
+RUNS = [
+    NO_CONTEXT,
+    Context("WO-1", 10, "r1", "P7", "C"),
+    Context("WO-1", 10, "r2", "P7", "C"),
+    Context("WO-2", None, "r3", "P8"),
+]
+"""A run pins its order, operation, item and revision."""
+
+pinned = st.builds(
+    replace,
+    st.sampled_from(RUNS),
+    batch=st.sampled_from([None, "L1"]),
+    operator=st.sampled_from([None, "4711", "4712"]),
+)
+
+
+@given(pinned, pinned, pinned)
+def test_what_is_certain_never_grows(one: Context, other: Context, third: Context) -> None:
+    both = one.common(other)
+    assert one.common(one) == one
+    assert both == other.common(one) == both.common(one) == both.common(both)
+    assert both.common(third) == one.common(other.common(third))
+    for name in Context.__struct_fields__:
+        assert getattr(both, name) in (None, getattr(one, name))
+
+
+def test_two_runs_of_one_order_are_two_answers() -> None:
+    first = Context("WO-1", 10, "r1", "P7", "C", "L1", "4711")
+    assert first.common(replace(first, run="r2")) == Context(batch="L1", operator="4711")
+    assert first.common(NO_CONTEXT) == NO_CONTEXT
+
+
+@given(totals, totals)
+def test_totals_add_up_by_role(one: Totals, other: Totals) -> None:
+    both = one.and_(other)
+    assert [both.of(role) for role in Role] == [one.of(role) + other.of(role) for role in Role]
+    assert both.booked == one.booked + other.booked
+
+
+@pytest.mark.parametrize(
+    ("made", "good", "scrap"),
+    [
+        (Totals(), 0, 0),
+        (Totals(total=10), 10, 0),
+        (Totals(total=10, reject=2), 8, 2),
+        (Totals(total=10, reject=2, booked=1), 7, 3),
+        (Totals(good=8, reject=2), 8, 2),
+        (Totals(good=8, reject=2, booked=1), 7, 3),
+    ],
+)
+def test_good_and_scrap(made: Totals, good: int, scrap: int) -> None:
+    """PQ = GQ + SQ, whichever two of the three the station counts."""
+    assert (made.good_parts, made.scrap_parts) == (good, scrap)
+    assert made.good_parts + made.scrap_parts == (made.total or made.good + made.reject)
