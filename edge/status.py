@@ -2,7 +2,8 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+import socket
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from edge.recorder import Recorder
 
 SOCKET = "agent.sock"
 EVERY_S = 1.0
+LONGEST = 1 << 20
+"""Bytes of one line, with room for hundreds of sources and their reasons."""
 SETTLE_S = 0.1
 """Commits closer together than this are told as one."""
 
@@ -54,40 +57,64 @@ def _short(folder: Path) -> Iterator[str]:
 
 async def serve_status(folder: Path, recorder: Recorder, status: Callable[[], AgentStatus]) -> None:
     """Until cancelled. Only the agent's own user can connect."""
+    listeners: set[asyncio.Task[None]] = set()
 
     async def tell(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        committed = recorder.listen()
+        task = asyncio.current_task()
+        assert task is not None
+        listeners.add(task)
         try:
-            while True:
-                committed.clear()
-                writer.write(json.encode(status()) + b"\n")
-                await writer.drain()
-                await asyncio.sleep(SETTLE_S)
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(EVERY_S):
-                        await committed.wait()
-        except OSError:
-            pass  # the listener has gone
+            await _tell(writer, recorder, status)
+        except asyncio.CancelledError:
+            pass  # the agent stops; Python 3.11's streams would report it as an error
         finally:
-            recorder.unlisten(committed)
+            listeners.discard(task)
             writer.close()
 
+    try:
+        async with await asyncio.start_unix_server(tell, sock=_listen(folder)) as server:
+            await server.serve_forever()
+    finally:
+        for task in listeners:
+            task.cancel()
+        await asyncio.gather(*listeners, return_exceptions=True)
+
+
+def _listen(folder: Path) -> socket.socket:
+    """The mode is set before the name exists, so that nobody else ever gets in."""
+    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    os.fchmod(listening.fileno(), 0o600)
     (folder / SOCKET).unlink(missing_ok=True)
     with _short(folder) as path:
-        mask = os.umask(0o177)
-        try:
-            server = await asyncio.start_unix_server(tell, path)
-        finally:
-            os.umask(mask)
-        async with server:
-            await server.serve_forever()
+        listening.bind(path)
+    return listening
 
 
-async def follow_status(folder: Path) -> AsyncIterator[AgentStatus]:
+async def _tell(
+    writer: asyncio.StreamWriter, recorder: Recorder, status: Callable[[], AgentStatus]
+) -> None:
+    """To one listener, until it has gone."""
+    committed = recorder.listen()
+    try:
+        while True:
+            committed.clear()
+            writer.write(json.encode(status()) + b"\n")
+            await writer.drain()
+            await asyncio.sleep(SETTLE_S)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(EVERY_S):
+                    await committed.wait()
+    except OSError:
+        pass
+    finally:
+        recorder.unlisten(committed)
+
+
+async def follow_status(folder: Path) -> AsyncGenerator[AgentStatus, None]:
     """What the agent says of itself. Ends when it cannot be reached any more."""
     try:
         with _short(folder) as path:
-            reader, writer = await asyncio.open_unix_connection(path)
+            reader, writer = await asyncio.open_unix_connection(path, limit=LONGEST)
     except OSError:
         return
     try:
