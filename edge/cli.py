@@ -120,13 +120,13 @@ def board(
     ] = None,
 ) -> None:
     """Show a line in the browser, live, until told to stop. Needs no running agent."""
-    from edge.board import BoardRefused, serve
+    from edge.board import serve
 
     _log_to_stderr()
     config = _load(file, data)
     try:
         asyncio.run(serve(config, host or config.board.host, config.board.port if port is None else port))
-    except BoardRefused as error:
+    except LinesideError as error:
         _fail(str(error))
 
 

@@ -2,6 +2,8 @@
 
 LinesideError
 ├── ConfigError          the configuration has faults; carries all of them
+├── BoardRefused         the board cannot be served where it was asked to
+├── DemoFailed           the demo could not be played to its end
 ├── NotRecorded          the observations did not reach the disk; keep them or read again
 ├── JournalError         the journal cannot be used: locked, from a newer version, damaged
 ├── SourceError          something about one source; its supervisor retries
@@ -43,6 +45,17 @@ class ConfigError(LinesideError):
     def __init__(self, faults: Sequence[Fault]) -> None:
         self.faults = tuple(faults)
         super().__init__("\n".join(str(fault) for fault in faults))
+
+
+class BoardRefused(LinesideError):
+    """The board cannot be served where it was asked to."""
+
+    def __init__(self, host: str, port: int, reason: str) -> None:
+        super().__init__(f"the board cannot be served on {host}:{port}: {reason}")
+
+
+class DemoFailed(LinesideError):
+    """The demo could not be played to its end; nothing can be said of the counting."""
 
 
 class NotRecorded(LinesideError):

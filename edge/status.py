@@ -90,9 +90,7 @@ def _listen(folder: Path) -> socket.socket:
     return listening
 
 
-async def _tell(
-    writer: asyncio.StreamWriter, recorder: Recorder, status: Callable[[], AgentStatus]
-) -> None:
+async def _tell(writer: asyncio.StreamWriter, recorder: Recorder, status: Callable[[], AgentStatus]) -> None:
     """To one listener, until it has gone."""
     committed = recorder.listen()
     try:

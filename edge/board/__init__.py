@@ -1,5 +1,5 @@
 """The board: a process of its own that shows a line in a browser. Its page is board.md."""
 
-from edge.board.app import BoardRefused, serve
+from edge.board.app import serve
 
-__all__ = ["BoardRefused", "serve"]
+__all__ = ["serve"]

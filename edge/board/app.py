@@ -15,7 +15,7 @@ from edge.board.feed import Feed
 from edge.board.web import LISTENERS, application
 from edge.clock import SystemClock
 from edge.config import LineConfig
-from edge.errors import LinesideError
+from edge.errors import BoardRefused
 from edge.watchdog import Watchdog
 
 log = logging.getLogger("lineside.board")
@@ -28,13 +28,6 @@ LAST_ANSWERS_S = 1
 """At the end, so long an answer that is under way may take."""
 STALLED_MS = 15_000
 """A page that takes no data for so long is cut off."""
-
-
-class BoardRefused(LinesideError):
-    """The board cannot be served where it was asked to."""
-
-    def __init__(self, host: str, port: int, reason: str) -> None:
-        super().__init__(f"the board cannot be served on {host}:{port}: {reason}")
 
 
 class _Server(uvicorn.Server):

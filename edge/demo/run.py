@@ -23,7 +23,7 @@ from edge.demo.operator import Operator, ScanNotTaken
 from edge.demo.options import DemoOptions
 from edge.demo.result import DemoResult, as_held, read_counted, read_floor, settle
 from edge.demo.view import final_view, live_view, one_line
-from edge.errors import LinesideError
+from edge.errors import DemoFailed, LinesideError
 from edge.journal import JournalReader
 from edge.readmodel import station_views
 from edge.status import AgentStatus, follow_status
@@ -47,10 +47,6 @@ MQTT_SINK = """
 type = "mqtt"
 broker = "{url}"
 """
-
-
-class DemoFailed(LinesideError):
-    """The demo could not be played; nothing can be said of the counting."""
 
 
 @dataclass(slots=True)

@@ -195,7 +195,7 @@ async def test_a_server_that_fails_in_the_middle_leaves_a_partial_receipt(front:
             super().write(points)
 
     server = Failing("plant-influx", parsed(front.url, token=TOKEN))
-    server.write(r'half n=1i 1')
+    server.write(r"half n=1i 1")
     events = [record(seq, "half", {"n": "text" if seq == 3 else seq}) for seq in range(4)]
     receipt = await influxdb.InfluxSink(server).write(events)
     server.close()

@@ -219,7 +219,8 @@ async def test_the_real_engine_takes_any_event(engine: FarEnd) -> None:
         nonlocal writes
         writes += 1
         # A measurement of its own for each, since hypothesis gives one key all types.
-        text = "\n".join(f"w{writes}n{n}{line}" for n, one in enumerate(batch) for line in lines(one))
+        written = [line for one in batch for line in lines(one)]
+        text = "\n".join(f"w{writes}n{n}{line}" for n, line in enumerate(written))
         status, answer = _influx(engine.port, "POST", "/write?db=edge&precision=ns", text.encode())
         assert status == 204, (answer, text)
 
@@ -235,5 +236,5 @@ async def test_the_real_engine_gives_back_what_was_written(engine: FarEnd) -> No
     assert row["item"] == awkward
     assert row["order"] == "WO 1,2=3\\"
     assert (row["kind"], row["time"]) == ("good", STAMP + 5)
-    (total,) = query_influx(engine.port, 'SELECT * FROM order_total WHERE "order" = \'WO 1,2=3%5C\'')
+    (total,) = query_influx(engine.port, "SELECT * FROM order_total WHERE \"order\" = 'WO 1,2=3%5C'")
     assert total["good"] == 5

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from msgspec import json
 
-from edge.board.app import STALLED_MS, BoardRefused, _bind, _hosts
+from edge.board.app import STALLED_MS, _bind, _hosts
 from edge.board.web import LISTENERS
+from edge.errors import BoardRefused
 from tests.board.agent import fake_agent, write_line
 from tests.board.http import ask, events
 from tests.board.process import board, end, start
