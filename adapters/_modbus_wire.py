@@ -8,6 +8,7 @@ itself it takes a reply of another function or length, and on a serial line a la
 import asyncio
 import errno
 import os
+import termios
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -69,6 +70,12 @@ class SerialLine:
         """The silence that parts two frames: 3.5 bytes, above 19200 baud 1.75 ms (section 2.5.1.1)."""
         return max(3.5 * self.octet_s, 0.00175)
 
+    @property
+    def parity_letter(self) -> str:
+        """As pyserial wants it. A pseudo-terminal has no parity, and refuses to be given one."""
+        is_pseudo = os.path.realpath(self.path).startswith("/dev/pts/")
+        return "N" if is_pseudo else self.parity[0].upper()
+
     def __str__(self) -> str:
         return f"{self.path} ({self.baud} baud, parity {self.parity}, {self.stop_bits} stop)"
 
@@ -129,7 +136,7 @@ class Link:
                 await self._made.wait()
         except TimeoutError as error:
             raise self._lost(f"{self._line} does not answer; is it on, and the address right?") from error
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, termios.error) as error:
             raise self._lost(f"cannot open {self._line}: {_words(error)}") from error
 
     def _new_client(self) -> AsyncModbusTcpClient | AsyncModbusSerialClient:
@@ -140,7 +147,7 @@ class Link:
                 trace_packet=self._packet, trace_connect=self._connect,
             )  # fmt: skip
         return AsyncModbusSerialClient(
-            line.path, baudrate=line.baud, parity=line.parity[0].upper(), stopbits=line.stop_bits,
+            line.path, baudrate=line.baud, parity=line.parity_letter, stopbits=line.stop_bits,
             timeout=_NEVER_S, retries=0, reconnect_delay=0,
             trace_packet=self._packet, trace_connect=self._connect,
         )  # fmt: skip
@@ -289,7 +296,7 @@ def converted(error: ModbusException, source: str, line: TcpLine | SerialLine) -
     return NoAnswer(f"the answer cannot be read: {error}")
 
 
-def _words(error: OSError | ValueError) -> str:
+def _words(error: Exception) -> str:
     number = error.errno if isinstance(error, OSError) else None
     if number is None or number < 0:
         return str(getattr(error, "strerror", None) or error)

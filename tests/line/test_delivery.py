@@ -85,7 +85,10 @@ class Bench:
     async def happen(self, events: int) -> None:
         """So many events, committed together."""
         self.clock.pass_ms(1000)
-        await self.recorder.emit([see(self.clock, "gun-1", f"rubbish {number}") for number in range(events)])
+        async with asyncio.timeout(10):
+            await self.recorder.emit(
+                [see(self.clock, "gun-1", f"rubbish {number}") for number in range(events)]
+            )
 
     @asynccontextmanager
     async def delivering(self, sink: HandSink, **settings: int | timedelta) -> AsyncIterator[Delivery]:
