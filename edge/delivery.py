@@ -118,19 +118,20 @@ class Delivery:
 
     async def _write(self, sink: Sink, records: Sequence[Record]) -> None:
         receipt = await sink.write(records)
-        self._book(receipt, {record.seq for record in records})
-        if not receipt.acknowledged and not receipt.rejected:
+        if not self._book(receipt, {record.seq for record in records}):
             raise SinkLost(self.name, "the far end acknowledged nothing of a whole write")
 
-    def _book(self, receipt: Receipt, sent: set[int]) -> None:
-        """What was not sent cannot be acknowledged, whatever the far end claims."""
+    def _book(self, receipt: Receipt, sent: set[int]) -> bool:
+        """False where it settles nothing: what was not sent cannot be acknowledged, whatever it claims."""
         for seq, reason in receipt.rejected.items():
             log.error("%s: event %d will never be taken: %s", self.name, seq, reason)
             self._recorder.note_rejected(self.name, seq, reason)
-        self._acknowledged.add_all(sent & {*receipt.acknowledged, *receipt.rejected})
+        settled = sent & {*receipt.acknowledged, *receipt.rejected}
+        self._acknowledged.add_all(settled)
         self._recorder.note_progress(self.name, self._acknowledged)
         self.progress.delivered = len(self._acknowledged)
         self._moved.set()
+        return bool(settled)
 
     def _tell_back(self) -> None:
         if self.progress.state == "lost":

@@ -7,6 +7,9 @@ from msgspec import Struct
 TICK = "tick"
 """The signal of the passing of time: one observation a second, its value is None."""
 
+ORDER = "order"
+"""The signal under which work orders come in, from whatever side."""
+
 AGENT = "agent"
 """The signal of the agent itself: `start` after every start, `stop` before an orderly end."""
 
@@ -38,7 +41,19 @@ class Step(Struct, frozen=True, omit_defaults=True):
     high: float | None = None
 
 
-class TestResult(Struct, frozen=True, omit_defaults=True):
+class WorkOrder(Struct, frozen=True, omit_defaults=True, tag="order"):
+    """What to make, how many, by which operations (ISA-95: work order)."""
+
+    id: str
+    item: str
+    quantity: int
+    """Parts; the target."""
+    revision: str | None = None
+    batch: str | None = None
+    operations: tuple[int, ...] = ()
+
+
+class TestResult(Struct, frozen=True, omit_defaults=True, tag="test"):
     """What a test rig says of one unit."""
 
     __test__ = False
@@ -54,7 +69,7 @@ class TestResult(Struct, frozen=True, omit_defaults=True):
     steps: tuple[Step, ...] = ()
 
 
-Value = None | bool | int | float | str | TestResult
+Value = None | bool | int | float | str | TestResult | WorkOrder
 
 
 class Observation(Struct, frozen=True, omit_defaults=True):

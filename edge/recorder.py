@@ -47,6 +47,14 @@ class _Entry:
 
 
 @dataclass(slots=True, eq=False)
+class _Rest:
+    """What is left of an entry: its next scan waits for one of the same gun that is held."""
+
+    entry: _Entry
+    index: int
+
+
+@dataclass(slots=True, eq=False)
 class _Held:
     """A scan that waits for its boundary: the counters of its stations, read now."""
 
@@ -62,9 +70,11 @@ class _Held:
 class _Batch:
     """What one commit will hold."""
 
+    work: deque[_Entry | _Held | _Rest] = field(default_factory=deque)
     events: list[tuple[Event, bytes]] = field(default_factory=list)
     quarantined: list[tuple[Observation, str]] = field(default_factory=list)
-    entries: list[_Entry] = field(default_factory=list)
+    entries: dict[_Entry, None] = field(default_factory=dict)
+    """In the order they came."""
     answers: list[tuple[_Held, str]] = field(default_factory=list)
     """Readings in it that scans were waiting for."""
 
@@ -79,14 +89,14 @@ class Recorder:
         self._journal = journal
         self._ask = ask
         self._rows = WorkingRows(journal)
-        self._queue: deque[_Entry | _Held] = deque()
+        self._queue: deque[_Entry | _Held | _Rest] = deque()
         self._waiting = 0
         self._arrived = asyncio.Event()
         self._urgent = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
         self._door = asyncio.Lock()
-        self._behind: deque[_Entry] = deque()
+        self._behind: list[_Rest] = []
         self._held: list[_Held] = []
         self._progress: dict[str, list[tuple[int, int]]] = {}
         self._rejected: list[tuple[str, int, str]] = []
@@ -162,7 +172,7 @@ class Recorder:
             log.error("%s", error)
         finally:
             for one in [*self._held, *self._behind, *self._queue]:
-                _refuse(one.entry if isinstance(one, _Held) else one, NotRecorded("the agent is stopping"))
+                _refuse(one if isinstance(one, _Entry) else one.entry, NotRecorded("the agent is stopping"))
             self._writer.shutdown(wait=True)
 
     async def _write_progress(self) -> None:
@@ -177,7 +187,7 @@ class Recorder:
             except NotRecorded as error:
                 log.error("%s; events that were delivered may be sent again", error)
 
-    async def _gather(self) -> list[_Entry | _Held]:
+    async def _gather(self) -> list[_Entry | _Held | _Rest]:
         try:
             async with asyncio.timeout(PROGRESS_S):
                 await self._arrived.wait()
@@ -191,9 +201,9 @@ class Recorder:
                 pass
         return self._take()
 
-    def _take(self) -> list[_Entry | _Held]:
+    def _take(self) -> list[_Entry | _Held | _Rest]:
         """What waits, as much as one commit should hold."""
-        taken: list[_Entry | _Held] = []
+        taken: list[_Entry | _Held | _Rest] = []
         weight = 0
         while self._queue and weight < BATCH:
             one = self._queue.popleft()
@@ -207,13 +217,17 @@ class Recorder:
             self._urgent.clear()
         return taken
 
-    async def _record(self, taken: list[_Entry | _Held]) -> None:
-        batch = _Batch()
-        for one in taken:
+    async def _record(self, taken: list[_Entry | _Held | _Rest]) -> None:
+        batch = _Batch(deque(taken))
+        while batch.work:
+            one = batch.work.popleft()
             if isinstance(one, _Held):
                 self._release(batch, one)
+            elif isinstance(one, _Rest):
+                self._decide_from(batch, one.entry, one.index)
             else:
-                self._decide_entry(batch, one)
+                self.observations += len(one.observations)
+                self._decide_from(batch, one, 0)
         try:
             if batch.events or batch.quarantined:
                 await self._commit(batch)
@@ -232,7 +246,9 @@ class Recorder:
         for held in [one for one in self._held if one.entry in batch.entries]:
             held.decided = True
             self._held.remove(held)
-        self._let_follow()
+        for rest in [one for one in self._behind if one.entry not in batch.entries]:
+            self._put(rest, urgent=True)
+        self._behind.clear()
         for held, signal in batch.answers:
             held.fresh.remove(signal)  # it was read, but its baseline is the old one again
         for entry in batch.entries:
@@ -265,7 +281,7 @@ class Recorder:
 
     # --- deciding ---------------------------------------------------------------------------
 
-    def _put(self, one: _Entry | _Held, *, urgent: bool) -> None:
+    def _put(self, one: _Entry | _Held | _Rest, *, urgent: bool) -> None:
         self._queue.append(one)
         self._arrived.set()
         if urgent:
@@ -281,13 +297,13 @@ class Recorder:
             or signal.startswith(SOURCE)
         )
 
-    def _decide_entry(self, batch: _Batch, entry: _Entry) -> None:
-        if self._follows_a_held(entry):
-            self._behind.append(entry)
-            return
-        batch.entries.append(entry)
-        self.observations += len(entry.observations)
-        for index, observation in enumerate(entry.observations):
+    def _decide_from(self, batch: _Batch, entry: _Entry, start: int) -> None:
+        batch.entries[entry] = None
+        for index in range(start, len(entry.observations)):
+            observation = entry.observations[index]
+            if self._follows_a_held(observation):
+                self._behind.append(_Rest(entry, index))
+                return
             decision, events = self._decide(batch, observation)
             asked = self._asked(decision, observation)
             if asked:
@@ -338,11 +354,12 @@ class Recorder:
         if not held.decided:
             self._put(held, urgent=True)
 
-    def _follows_a_held(self, entry: _Entry) -> bool:
+    def _follows_a_held(self, observation: Observation) -> bool:
         """A gun's scans are decided in their order: a job card needs the badge before it."""
-        waiting = {one.entry.observations[one.index].signal for one in self._held}
-        waiting |= {observation.signal for one in self._behind for observation in one.observations}
-        return any(observation.signal in waiting for observation in entry.observations if waiting)
+        if observation.signal not in self.line.guns:
+            return False
+        before: list[_Held | _Rest] = [*self._held, *self._behind]
+        return any(one.entry.observations[one.index].signal == observation.signal for one in before)
 
     def _answered(self, batch: _Batch, observation: Observation, outcome: Outcome) -> None:
         for held in [one for one in self._held if observation.answers in one.asks]:
@@ -363,17 +380,9 @@ class Recorder:
         decision, events = self._decide(batch, observation)
         self._accept(batch, decision, events)
         held.entry.outcomes[held.index] = decision.outcome
-        if held.entry not in batch.entries:
-            batch.entries.append(held.entry)
-        self._let_follow()
-
-    def _let_follow(self) -> None:
-        """Scans that came after one that was held are next."""
-        if self._behind:
-            self._queue.extendleft(reversed(self._behind))
-            self._behind.clear()
-            self._arrived.set()
-            self._urgent.set()
+        batch.entries[held.entry] = None
+        batch.work.extendleft(reversed(self._behind))
+        self._behind.clear()
 
 
 def _answer(entry: _Entry) -> None:

@@ -15,8 +15,9 @@ from edge.config.stations import Sources, build_stations
 from edge.config.tables import BoardTable, Document, LineTable, OrderTable
 from edge.contract import Signal, SinkModule, SinkSettings, Source, SourceSettings
 from edge.errors import ConfigError
+from edge.observation import WorkOrder
 from edge.production import Line
-from edge.production.line import OrderSpec, StationSpec
+from edge.production.line import StationSpec
 
 DEFAULT_SINK = {"file": {"type": "file"}}
 
@@ -158,7 +159,7 @@ def _sinks(document: Document, faults: Faults) -> dict[str, SinkConfig]:
     return found
 
 
-def _orders(tables: Sequence[OrderTable], faults: Faults) -> dict[str, OrderSpec]:
+def _orders(tables: Sequence[OrderTable], faults: Faults) -> dict[str, WorkOrder]:
     for name, times in Counter(table.id for table in tables).items():
         if times > 1:
             faults.add(f"order[{name}].id", f"{times} orders have this id", "an id names one order")
@@ -167,7 +168,7 @@ def _orders(tables: Sequence[OrderTable], faults: Faults) -> dict[str, OrderSpec
         what = f"is also the job card of an operation of order {jobs[name]}"
         faults.add(f"order[{name}].id", what, "choose another id")
     return {
-        table.id: OrderSpec(
+        table.id: WorkOrder(
             table.id, table.item, table.quantity, table.revision, table.batch, tuple(table.operations)
         )
         for table in tables

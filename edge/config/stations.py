@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from edge.config.faults import Faults, nearest
 from edge.config.tables import CounterTable, Document, SignalTable, StateTable, StationTable
 from edge.contract import Signal, SignalAddress, Source, SourceSettings
-from edge.observation import AGENT, TICK
+from edge.observation import AGENT, ORDER, TICK
 from edge.production.line import CounterSpec, Role, StationSpec
 
 Sources = Mapping[str, tuple[Source, SourceSettings | None]]
@@ -55,7 +55,7 @@ def build_stations(document: Document, sources: Sources, faults: Faults) -> tupl
 
 def _refuse_taken_names(document: Document, stations: list[StationSpec], faults: Faults) -> None:
     """A source that speaks for itself does so under its own name: nothing else may have it."""
-    taken = {TICK, AGENT, *(counter.signal for station in stations for counter in station.counters)}
+    taken = {TICK, AGENT, ORDER, *(counter.signal for station in stations for counter in station.counters)}
     taken |= {station.state_signal for station in stations if station.state_signal}
     for name in document.sources:
         if name in taken:

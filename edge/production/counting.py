@@ -1,8 +1,9 @@
 """From two readings of a cumulative counter to parts, and how far to believe it.
 
 A reading above the last adds the difference. One below it is a rollover where the declared
-width makes the difference plausible, else a reset. What is not plausible is read twice again
-against the old baseline before anything is concluded: a glitch to zero and back is nothing.
+width makes the difference plausible, else a reset. What is not plausible, or what no clock can
+vouch for, is read twice again against the old baseline before anything is concluded: a glitch to
+zero and back is nothing.
 """
 
 from enum import StrEnum
@@ -67,34 +68,54 @@ def judge(station: StationSpec, spec: CounterSpec, before: Counter, now: Observa
     """Compare a reading with its baseline; 0 <= raw < spec.modulus."""
     forward = (raw - before.raw) % spec.modulus
     elapsed = elapsed_ms(before, now)
-    if elapsed is None:
-        return Reading(Kind.UNCERTAIN, forward if raw >= before.raw else raw)
-    counts_per_ms = 1 / (station.fastest_cycle_ms * spec.parts_per_count)
-    if elapsed * counts_per_ms >= spec.modulus:
-        return Reading(Kind.UNCERTAIN, forward)
+    pace = _Pace.of(station, spec)
+    hides_a_turn = elapsed is None or elapsed * pace.counts_per_ms >= spec.modulus
     if forward == 0:
-        return Reading(Kind.SAME)
-    slack_ms = SLACK_MS + SLACK_CYCLES * station.ideal_cycle_ms
-    possible = int((elapsed + slack_ms) * counts_per_ms) + 1
-    if forward <= possible:
+        return Reading(Kind.UNCERTAIN if hides_a_turn and before.stale else Kind.SAME)
+    if elapsed is not None and not hides_a_turn and forward <= pace.possible(elapsed):
         seen = Kind.ROLLOVER if raw < before.raw else Kind.LIVE
         return Reading(Kind.GAP if before.stale else seen, forward)
-    return _unbelievable(before, now, raw, possible)
-
-
-def _unbelievable(before: Counter, now: Observation, raw: int, possible: int) -> Reading:
-    suspect = _look(before.suspect, now, raw, possible)
+    suspect = _look(before.suspect, now, raw, pace)
     if suspect.times < LOOKS:
         return Reading(Kind.SUSPECT, suspect=suspect)
+    return _concluded(before, raw, forward, elapsed, pace)
+
+
+class _Pace(NamedTuple):
+    """How fast a counter can go, and how late its reading may be."""
+
+    counts_per_ms: float
+    slack_ms: int
+    modulus: int
+
+    @classmethod
+    def of(cls, station: StationSpec, spec: CounterSpec) -> "_Pace":
+        slack_ms = SLACK_MS + SLACK_CYCLES * station.ideal_cycle_ms
+        return cls(1 / (station.fastest_cycle_ms * spec.parts_per_count), slack_ms, spec.modulus)
+
+    def possible(self, elapsed_ms: int) -> int:
+        """Counts that may have been added in this time."""
+        return int((elapsed_ms + self.slack_ms) * self.counts_per_ms) + 1
+
+
+def _concluded(before: Counter, raw: int, forward: int, elapsed: int | None, pace: _Pace) -> Reading:
+    """What a reading means that was not believed at once, and did not go away."""
+    if elapsed is None:
+        return Reading(Kind.UNCERTAIN, forward if raw >= before.raw else raw)
+    if elapsed * pace.counts_per_ms >= pace.modulus:
+        return Reading(Kind.UNCERTAIN, forward)
     if raw >= before.raw:
         return Reading(Kind.IMPLAUSIBLE, raw - before.raw)
-    return Reading(Kind.RESET if raw <= possible else Kind.IMPLAUSIBLE, raw)
+    return Reading(Kind.RESET if raw <= pace.possible(elapsed) else Kind.IMPLAUSIBLE, raw)
 
 
-def _look(suspect: Suspect | None, now: Observation, raw: int, possible: int) -> Suspect:
+def _look(suspect: Suspect | None, now: Observation, raw: int, pace: _Pace) -> Suspect:
     """The suspicion after this reading: it agrees with the one before, or begins anew."""
-    if suspect is None or not suspect.raw <= raw <= suspect.raw + possible:
+    if suspect is None:
         return Suspect(raw, 1, now.mono_ms)
-    if 0 <= now.mono_ms - suspect.mono_ms < LOOK_APART_MS:
+    since_ms = now.mono_ms - suspect.mono_ms
+    if since_ms < 0 or (raw - suspect.raw) % pace.modulus > pace.possible(since_ms):
+        return Suspect(raw, 1, now.mono_ms)
+    if since_ms < LOOK_APART_MS:
         return suspect
     return Suspect(raw, suspect.times + 1, now.mono_ms)

@@ -86,7 +86,8 @@ def silence(draft: Draft, station: StationSpec) -> None:
 
 def _is_out_of_sight(draft: Draft, station: StationSpec) -> bool:
     """A lost connection is as silent as a machine that stands still."""
-    counters = [draft.get(counter.key, Counter) for counter in station.counters]
+    ends_cycles = [one for one in station.counters if draft.line.counters[one.signal].ends_cycle]
+    counters = [draft.get(counter.key, Counter) for counter in ends_cycles]
     return any(counter is not None and counter.stale for counter in counters)
 
 

@@ -69,6 +69,21 @@ class Scan(Struct, frozen=True, omit_defaults=True):
     """Letter of the scan grammar; None for a label that means nothing here."""
 
 
+class OrderReceived(Struct, frozen=True, omit_defaults=True):
+    """A work order came in, or came in again with something changed."""
+
+    type: ClassVar[str] = "work_order"
+
+    order: str
+    item: str
+    quantity: int
+    change: str
+    """`new` or `changed`."""
+    revision: str | None = None
+    batch: str | None = None
+    operations: tuple[int, ...] = ()
+
+
 class Order(Struct, frozen=True, omit_defaults=True):
     """A run of a job (order and operation) begins or ends at a station."""
 
@@ -141,7 +156,7 @@ class Health(Struct, frozen=True, omit_defaults=True):
     detail: str = ""
 
 
-EventData = Count | Cycle | MachineState | Scan | Order | Test | Disposition | Gap | Health
+EventData = Count | Cycle | MachineState | Scan | OrderReceived | Order | Test | Disposition | Gap | Health
 
 
 class Event(Struct, frozen=True):

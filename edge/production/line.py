@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
+from edge.observation import WorkOrder
+
 
 class Role(StrEnum):
     """What a counter counts (ISO 22400: PQ, GQ, SQ)."""
@@ -55,18 +57,6 @@ class StationSpec:
         return frozenset(counter.role for counter in self.counters)
 
 
-@dataclass(frozen=True, slots=True)
-class OrderSpec:
-    """A work order: what to make, how many, by which operations."""
-
-    id: str
-    item: str
-    quantity: int
-    revision: str | None = None
-    batch: str | None = None
-    operations: tuple[int, ...] = ()
-
-
 class CounterAt(NamedTuple):
     """Where a counter's signal leads."""
 
@@ -83,7 +73,8 @@ class Line:
 
     name: str
     stations: tuple[StationSpec, ...]
-    orders: Mapping[str, OrderSpec] = field(default_factory=dict)
+    orders: Mapping[str, WorkOrder] = field(default_factory=dict)
+    """Those written in the line's file; others come in as observations."""
     badge_required: bool = True
     counters: Mapping[str, CounterAt] = field(init=False)
     states: Mapping[str, StationSpec] = field(init=False)

@@ -2,10 +2,11 @@
 
 from msgspec.structs import replace
 
+from edge.observation import WorkOrder
 from edge.production.draft import Draft
 from edge.production.events import Order
-from edge.production.line import OrderSpec, StationSpec
-from edge.production.state import LINE, Context, Counter, Job, Run, Station, Totals, job_key
+from edge.production.line import StationSpec
+from edge.production.state import LINE, Context, Counter, Job, Run, Station, Totals, job_key, order_key
 
 ALLOWED_TO_START = "AllowedToStart"
 RUNNING = "Running"
@@ -19,15 +20,25 @@ class RefusedError(Exception):
     """A scan asks for what cannot be; its text is for the operator. Nothing is changed."""
 
 
-def split_job(draft: Draft, body: str) -> tuple[OrderSpec, int | None]:
+def find_order(draft: Draft, order: str) -> WorkOrder | None:
+    """From the line's file, or as it came in."""
+    written = draft.line.orders.get(order)
+    return written or draft.get(order_key(order), WorkOrder)
+
+
+def names_of(body: str) -> tuple[str, ...]:
+    """The orders that a job card's body can mean."""
+    return (body, body.rpartition("-")[0]) if "-" in body else (body,)
+
+
+def split_job(draft: Draft, body: str) -> tuple[WorkOrder, int | None]:
     """`WO-1001-10` is operation 10 of order WO-1001. Raises RefusedError."""
-    orders = draft.line.orders
-    if (order := orders.get(body)) is not None:
+    if (order := find_order(draft, body)) is not None:
         if len(order.operations) > 1:
             raise RefusedError(f"{body} has operations {_listed(order)}: scan the card of one of them")
         return order, order.operations[0] if order.operations else None
     name, _, operation = body.rpartition("-")
-    order = orders.get(name)
+    order = find_order(draft, name)
     if order is None:
         raise RefusedError(f"this line has no order {body}")
     if not operation.isdigit() or int(operation) not in order.operations:
@@ -35,9 +46,9 @@ def split_job(draft: Draft, body: str) -> tuple[OrderSpec, int | None]:
     return order, int(operation)
 
 
-def known_job(draft: Draft, order_id: str, operation: int | None) -> tuple[OrderSpec, int | None]:
+def known_job(draft: Draft, order_id: str, operation: int | None) -> tuple[WorkOrder, int | None]:
     """A job that ran before, if its order still has it. Raises RefusedError."""
-    order = draft.line.orders.get(order_id)
+    order = find_order(draft, order_id)
     if order is None:
         raise RefusedError(f"this line has no order {order_id}")
     if operation not in (order.operations or (None,)):
@@ -45,7 +56,7 @@ def known_job(draft: Draft, order_id: str, operation: int | None) -> tuple[Order
     return order, operation
 
 
-def _listed(order: OrderSpec) -> str:
+def _listed(order: WorkOrder) -> str:
     return ", ".join(str(operation) for operation in order.operations) or "none"
 
 
@@ -53,7 +64,7 @@ def job_name(order: str, operation: int | None) -> str:
     return order if operation is None else f"{order}-{operation}"
 
 
-def start_job(draft: Draft, spec: StationSpec, order: OrderSpec, operation: int | None) -> str:
+def start_job(draft: Draft, spec: StationSpec, order: WorkOrder, operation: int | None) -> str:
     """Begin a run, ending the one that is on. Returns what happened in words; may refuse."""
     row, name = draft.station(spec), job_name(order.id, operation)
     if row.run is not None and (row.run.order, row.run.operation) == (order.id, operation):
@@ -69,7 +80,7 @@ def start_job(draft: Draft, spec: StationSpec, order: OrderSpec, operation: int 
     return f"{name} started at {spec.name}, {order.quantity} of {order.item}"
 
 
-def _begin_run(draft: Draft, spec: StationSpec, job: Job, order: OrderSpec) -> None:
+def _begin_run(draft: Draft, spec: StationSpec, job: Job, order: WorkOrder) -> None:
     line, row = draft.line_row(LINE), draft.station(spec)
     draft.put(LINE, replace(line, runs=line.runs + 1))
     run = Run(

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from msgspec import Struct, json
 
+from edge.observation import WorkOrder
 from edge.production.line import Role
 
 
@@ -201,7 +202,7 @@ class LineRow(Struct, frozen=True, omit_defaults=True, tag="line"):
     """Sources that are out of reach, since when."""
 
 
-Row = Counter | Station | Job | Rig | LineRow
+Row = Counter | Station | Job | Rig | LineRow | WorkOrder
 
 LINE = "line"
 """Key of the LineRow."""
@@ -217,6 +218,10 @@ def encode_row(row: Row) -> bytes:
 def decode_row(body: bytes) -> Row:
     """Raises msgspec.ValidationError."""
     return _decoder.decode(body)
+
+
+def order_key(order: str) -> str:
+    return f"order/{order}"
 
 
 def job_key(order: str, operation: int | None) -> str:

@@ -268,9 +268,10 @@ def test_an_absent_far_end_costs_nothing_and_is_said_once(
     ]
 
 
-def test_a_far_end_that_takes_nothing_is_asked_with_pauses(tmp_path: Path) -> None:
+@pytest.mark.parametrize("named", [[], [999]], ids=["nothing", "what was never sent"])
+def test_a_far_end_that_takes_nothing_is_asked_with_pauses(tmp_path: Path, named: list[int]) -> None:
     async def line_runs() -> None:
-        sink = HandSink(answer=lambda records: Receipt([]))
+        sink = HandSink(answer=lambda records: Receipt(named))
         async with recording(line(), tmp_path / "journal.db") as recorder:
             bench = Bench(recorder, tmp_path / "journal.db")
             await bench.happen(1)

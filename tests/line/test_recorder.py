@@ -263,6 +263,38 @@ async def test_scans_of_one_gun_are_decided_in_their_order(path: Path, clock: Ma
     assert [event["kind"] for event in events_on_disk(path) if event["type"] == "scan"] == ["E", "J"]
 
 
+async def test_scans_of_one_call_are_decided_in_their_order(path: Path, clock: ManualClock) -> None:
+    ask = HandAsker(TOTAL)
+    async with recording(line(badge_required=True), path, ask) as recorder, asyncio.TaskGroup() as group:
+        await counts(recorder, clock, 100)
+        both = group.create_task(recorder.emit([scan(clock, "E 4711"), scan(clock, "J WO-1001-10")]))
+        for raw, answered in ((101, 1), (102, 2)):
+            await ask.next()
+            await counts(recorder, clock, raw, answers=answered)
+        said = await within_10_s(both)
+    assert [str(one.verdict) for one in said] == ["accepted", "accepted"]
+
+
+def test_a_scan_never_overtakes_another_that_waits_its_turn(path: Path) -> None:
+    """The badge waits for its boundary, the card for the badge; the pause comes with the badge's answer."""
+
+    async def line_runs() -> None:
+        clock, ask = ManualClock(), HandAsker(TOTAL)
+        async with recording(line(badge_required=True), path, ask) as recorder:
+            await counts(recorder, clock, 100)
+            recorder.post([scan(clock, "E 4711")])
+            await ask.next()
+            recorder.post([scan(clock, "J WO-1001-10")])
+            await counts(recorder, clock, 101)
+            recorder.post([see(clock, TOTAL, 101, answers=1)])
+            recorder.post([scan(clock, "C PAUSE")])
+            await asyncio.sleep(5)
+
+    run_quickly(line_runs())
+    scans = [(event["kind"], event["outcome"]) for event in events_on_disk(path) if event["type"] == "scan"]
+    assert scans == [("E", "accepted"), ("J", "accepted"), ("C", "accepted")]
+
+
 async def test_two_guns_do_not_wait_for_each_other(path: Path, clock: ManualClock) -> None:
     ask = HandAsker(TOTAL)
     packer = station("packer", counter("packer", Role.GOOD), gun="gun-2")

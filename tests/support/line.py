@@ -12,10 +12,10 @@ from msgspec.structs import replace
 from edge.clock import ManualClock
 from edge.contract import Ask
 from edge.journal import Journal, JournalReader
-from edge.observation import Observation, Outcome, Quality, Stamp, TestResult, Value
+from edge.observation import Observation, Outcome, Quality, Stamp, TestResult, Value, WorkOrder
 from edge.production import Decision, Line, decide, needs
 from edge.production.events import Count, Event
-from edge.production.line import CounterSpec, OrderSpec, Role, StationSpec
+from edge.production.line import CounterSpec, Role, StationSpec
 from edge.production.scanning import make_label
 from edge.production.state import Job, Row, Station, Totals, decode_row, encode_row, job_key
 from edge.recorder import Recorder
@@ -49,9 +49,9 @@ def station(
 ORDERS = {
     order.id: order
     for order in (
-        OrderSpec("WO-1001", "P7", 100, "C", operations=(10,)),
-        OrderSpec("WO-1002", "P8", 50, batch="L12"),
-        OrderSpec("WO-1003", "P9", 10, operations=(10, 20)),
+        WorkOrder("WO-1001", "P7", 100, "C", operations=(10,)),
+        WorkOrder("WO-1002", "P8", 50, batch="L12"),
+        WorkOrder("WO-1003", "P9", 10, operations=(10, 20)),
     )
 }
 

@@ -198,9 +198,9 @@ def test_a_folder_is_no_file(tmp_path: Path) -> None:
         (b"\xff\xfe\x00", "is not UTF-8 text: .* at byte 0"),
         ('[line]\nname = "caf\xe9"'.encode("latin-1"), "is not UTF-8 text"),
         (b"\x00", "is not valid TOML"),
-        (b"a = " + b"9" * 5000, "TOML"),
-        (b"a = " + b"[" * 5000, "TOML"),
-        (b"a = " + b"{a=" * 5000, "TOML"),
+        (b"a = " + b"9" * 5000, "TOML|cannot be read"),
+        (b"a = " + b"[" * 5000, "TOML|too deeply"),
+        (b"a = " + b"{a=" * 5000, "TOML|too deeply"),
         (b"\xef\xbb\xbf[line]\nname = 'line-1'\n", "TOML|station"),
     ],
     ids=[
@@ -557,7 +557,7 @@ def test_a_duration_is_written_as_people_write_it(text: str, duration: timedelta
     assert parse_duration(text) == duration
 
 
-@given(st.integers(0, 10**6), st.sampled_from([("ms", 1), ("s", 1000), ("min", 60_000), ("h", 3_600_000)]))
+@given(st.integers(0, 10**5), st.sampled_from([("ms", 1), ("s", 1000), ("min", 60_000), ("h", 3_600_000)]))
 def test_every_whole_duration(number: int, unit: tuple[str, int]) -> None:
     assert parse_duration(f"{number}{unit[0]}") == timedelta(milliseconds=number * unit[1])
 

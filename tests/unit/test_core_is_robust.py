@@ -8,7 +8,19 @@ from hypothesis import strategies as st
 from msgspec import json
 
 from edge.clock import ManualClock
-from edge.observation import AGENT, TICK, Observation, Quality, Stamp, Step, TestResult, Value, Verdict
+from edge.observation import (
+    AGENT,
+    ORDER,
+    TICK,
+    Observation,
+    Quality,
+    Stamp,
+    Step,
+    TestResult,
+    Value,
+    Verdict,
+    WorkOrder,
+)
 from edge.production.scanning import LETTERS
 from tests.support.line import Core, label, line, see, station
 from tests.support.line import counter as counter_of
@@ -39,7 +51,16 @@ results = st.builds(
     st.none() | texts,
     st.lists(steps, max_size=3).map(tuple),
 )
-values: st.SearchStrategy[Value] = st.none() | st.booleans() | numbers | texts | results
+orders = st.builds(
+    WorkOrder,
+    texts | st.sampled_from(["WO-1001", "WO-7", "WO-7-10"]),
+    texts,
+    huge,
+    st.none() | texts,
+    st.none() | texts,
+    st.lists(huge | st.sampled_from([10, 20]), max_size=3).map(tuple),
+)
+values: st.SearchStrategy[Value] = st.none() | st.booleans() | numbers | texts | results | orders
 
 SIGNALS = [
     "press.total",
@@ -49,6 +70,7 @@ SIGNALS = [
     "rig-press",
     TICK,
     AGENT,
+    ORDER,
     "source/plc",
     "nobody",
     "",

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -125,6 +126,30 @@ def test_no_reading_makes_a_delta_twice(first: int, pauses_ms: list[int]) -> Non
         machine.run(pause_ms, 0)
         machine.read()
     assert [count.quality for count in machine.core.counts()] == [Kind.BASELINE]
+
+
+@pytest.mark.parametrize("glitch", [0, 3, 4_000_000])
+@pytest.mark.parametrize("raw", [8, 90_211])
+def test_a_glitch_when_no_clock_tells_the_time_counts_nothing(raw: int, glitch: int) -> None:
+    """A power cut: the box has no clock of its own, the PLC's memory is there a moment later."""
+    machine = a_machine(32, raw)
+    machine.clock.step_ms(-10_000_000)
+    machine.happen("machine reboots")
+    for value in (glitch, raw, raw, raw + 1, raw + 1, raw + 1):
+        machine.clock.pass_ms(250)
+        machine.core.see(see(machine.clock, "press.total", value))
+    assert sum(count.produced for count in machine.core.counts()) == 1
+
+
+@pytest.mark.parametrize("glitch", [0, 3, 40_000])
+def test_a_glitch_after_a_gap_that_hides_turns_counts_nothing(glitch: int) -> None:
+    machine = a_machine(16, 100)
+    machine.run(100_000_000, 0)
+    machine.happen("agent restarts")
+    for value in (glitch, 100, 100, 101, 101, 101):
+        machine.clock.pass_ms(250)
+        machine.core.see(see(machine.clock, "press.total", value))
+    assert sum(count.produced for count in machine.core.counts()) == 1
 
 
 # --- conservation -----------------------------------------------------------------------------

@@ -3,9 +3,9 @@
 import pytest
 
 from edge.clock import ManualClock
-from edge.observation import Outcome, Verdict
+from edge.observation import Outcome, Verdict, WorkOrder
 from edge.production.events import Order
-from edge.production.line import Line, OrderSpec, Role
+from edge.production.line import Line, Role, StationSpec
 from tests.support.line import Core, counter, line, scan, see, station
 
 PRESS = station("press", counter("press", Role.TOTAL))
@@ -16,7 +16,7 @@ def said(core: Core, clock: ManualClock, text: str) -> Outcome:
     return core.see(scan(clock, text, fresh=())).outcome
 
 
-def orders(*specs: OrderSpec) -> Line:
+def orders(*specs: WorkOrder) -> Line:
     return Line("line-1", (PRESS,), {spec.id: spec for spec in specs}, badge_required=False)
 
 
@@ -24,14 +24,14 @@ def orders(*specs: OrderSpec) -> Line:
     ("now", "words"),
     [
         ((), "this line has no order WO-1"),
-        ((OrderSpec("WO-1", "P7", 5, operations=(10,)),), None),
-        ((OrderSpec("WO-1", "P7", 5, operations=(10, 20)),), "WO-1 has operations 10, 20"),
+        ((WorkOrder("WO-1", "P7", 5, operations=(10,)),), None),
+        ((WorkOrder("WO-1", "P7", 5, operations=(10, 20)),), "WO-1 has operations 10, 20"),
     ],
     ids=["order gone", "one operation now", "two operations now"],
 )
-def test_resume_after_the_orders_were_edited(now: tuple[OrderSpec, ...], words: str | None) -> None:
+def test_resume_after_the_orders_were_edited(now: tuple[WorkOrder, ...], words: str | None) -> None:
     """The agent restarts with another list of orders; RESUME means the job that was on."""
-    core, clock = Core(orders(OrderSpec("WO-1", "P7", 5))), ManualClock()
+    core, clock = Core(orders(WorkOrder("WO-1", "P7", 5))), ManualClock()
     said(core, clock, "J WO-1")
     said(core, clock, "C PAUSE")
     core.line = orders(*now)
@@ -42,7 +42,7 @@ def test_resume_after_the_orders_were_edited(now: tuple[OrderSpec, ...], words: 
 
 
 def test_a_running_job_whose_order_was_deleted_can_be_ended() -> None:
-    core, clock = Core(orders(OrderSpec("WO-1", "P7", 5))), ManualClock()
+    core, clock = Core(orders(WorkOrder("WO-1", "P7", 5))), ManualClock()
     said(core, clock, "J WO-1")
     core.line = orders()
     assert said(core, clock, "C DONE").words == "WO-1 ended: 0 of 5"
@@ -97,8 +97,8 @@ def test_two_guns_cannot_mix_their_stations_up() -> None:
 
 def test_a_machine_out_of_sight_is_not_said_to_stand_still() -> None:
     """Without a state signal a stop is concluded from silence; a lost connection is silent too."""
-    spec = station("press", counter("press", Role.TOTAL))
-    unwatched = Line("line-1", (type(spec)("press", 1000, 500, 5000, spec.counters),))
+    spec = PRESS
+    unwatched = Line("line-1", (StationSpec("press", 1000, 500, 5000, spec.counters),))
     core, clock = Core(unwatched), ManualClock()
     for raw in (100, 101):
         clock.pass_ms(1000)
@@ -108,3 +108,20 @@ def test_a_machine_out_of_sight_is_not_said_to_stand_still() -> None:
         clock.pass_ms(1000)
         core.see(see(clock, "tick", None))
     assert core.station().state != "Stopped"
+
+
+def test_a_stop_is_concluded_from_the_counter_that_ends_cycles() -> None:
+    """A reject register that cannot be read says nothing of whether the machine runs."""
+    spec = station("press")
+    unwatched = Line("line-1", (StationSpec("press", 1000, 500, 5000, spec.counters),))
+    core, clock = Core(unwatched), ManualClock()
+    for raw in (100, 101):
+        clock.pass_ms(1000)
+        core.see(see(clock, "press.total", raw))
+        core.see(see(clock, "press.reject", 10))
+    core.see(see(clock, "press.reject", None))
+    for _ in range(20):
+        clock.pass_ms(1000)
+        core.see(see(clock, "press.total", 101))
+        core.see(see(clock, "tick", None))
+    assert core.station().state == "Stopped"

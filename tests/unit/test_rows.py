@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from msgspec import DecodeError
 from msgspec.structs import replace
 
+from edge.observation import WorkOrder
 from edge.production.line import Role
 from edge.production.state import (
     NO_CONTEXT,
@@ -75,6 +76,7 @@ rows: st.SearchStrategy[Row] = st.one_of(
         st.dictionaries(texts, totals, max_size=3),
     ),
     st.builds(Rig, st.lists(st.tuples(texts, moments), max_size=5).map(tuple)),
+    st.builds(WorkOrder, texts, texts, counts, maybe, maybe, st.lists(counts, max_size=3).map(tuple)),
     st.builds(LineRow, counts, st.dictionaries(texts, moments, max_size=3)),
 )
 

@@ -1,0 +1,88 @@
+"""Work orders come in: new, again, or changed; what has been started cannot become something else."""
+
+import re
+
+from msgspec.structs import replace
+
+from edge.observation import Outcome, Verdict, WorkOrder
+from edge.production.draft import Draft
+from edge.production.events import OrderReceived
+from edge.production.orders import ALLOWED_TO_START, RefusedError, find_order, names_of
+from edge.production.state import Job, Station, job_key, order_key
+
+_ID = re.compile(r"[0-9A-Z][0-9A-Z.-]{0,31}")
+"""What the label of a job card can hold."""
+_LONGEST = 100
+_MOST = 1_000_000_000
+
+
+def receive(draft: Draft) -> None:
+    """Decide one work order. The same again is a duplicate and changes nothing."""
+    order = draft.observation.value
+    if not isinstance(order, WorkOrder):
+        draft.outcome = Outcome(Verdict.REFUSED, "not a work order")
+        return
+    try:
+        _accept(draft, order)
+    except RefusedError as refusal:
+        draft.undo()
+        draft.outcome = Outcome(Verdict.REFUSED, str(refusal))
+
+
+def _accept(draft: Draft, order: WorkOrder) -> None:
+    _check(order)
+    if order.id in draft.line.orders:
+        raise RefusedError(f"{order.id} is written in the line's file: change it there")
+    known = find_order(draft, order.id)
+    if known == order:
+        draft.outcome = Outcome(Verdict.DUPLICATE, f"{order.id} is here already")
+        return
+    if known is not None:
+        _check_change(draft, known, order)
+    elif any(find_order(draft, name) for name in names_of(order.id)):
+        raise RefusedError(f"{order.id} is a job card of another order: choose another id")
+    draft.put(order_key(order.id), order)
+    if known is not None:
+        _tell_stations(draft, known, order.quantity)
+    change = "new" if known is None else "changed"
+    draft.say(
+        OrderReceived(
+            order.id, order.item, order.quantity, change, order.revision, order.batch, order.operations
+        )
+    )
+    draft.outcome = Outcome(Verdict.ACCEPTED, f"{order.id} is {change}: {order.quantity} of {order.item}")
+
+
+def _tell_stations(draft: Draft, known: WorkOrder, quantity: int) -> None:
+    """Where it runs already, the target is the new one at once."""
+    for operation in known.operations or (None,):
+        job = draft.get(job_key(known.id, operation), Job)
+        for name in job.stations if job else ():
+            row = draft.get(f"station/{name}", Station)
+            if row is not None and row.run is not None:
+                draft.put(f"station/{name}", replace(row, run=replace(row.run, quantity=quantity)))
+
+
+def _check(order: WorkOrder) -> None:
+    if not _ID.fullmatch(order.id):
+        raise RefusedError(f"{order.id[:40]!r} is no order id: capital letters, digits, . and -, 32 at most")
+    if not 0 < order.quantity <= _MOST:
+        raise RefusedError(f"{order.id}: {order.quantity} is no quantity")
+    for text in (order.item, order.revision or "-", order.batch or "-"):
+        if not 0 < len(text) <= _LONGEST or not text.isprintable():
+            raise RefusedError(
+                f"{order.id}: item, revision and batch are texts of 1 to {_LONGEST} characters"
+            )
+    operations = order.operations
+    if len(set(operations)) < len(operations) or not all(0 <= one < 100_000 for one in operations):
+        raise RefusedError(f"{order.id}: operations are different numbers from 0 to 99999")
+
+
+def _check_change(draft: Draft, known: WorkOrder, order: WorkOrder) -> None:
+    """A quantity may always change; the rest only before the first run."""
+    if replace(order, quantity=known.quantity) == known:
+        return
+    for operation in known.operations or (None,):
+        job = draft.get(job_key(known.id, operation), Job)
+        if job is not None and job.state != ALLOWED_TO_START:
+            raise RefusedError(f"{order.id} has been started: only its quantity can be changed")
