@@ -39,7 +39,10 @@ def lines(record: Record) -> list[str]:
     if record.type == "count":
         return list(_count_lines(record, place, stamp))
     own, points = _split(record.data)
-    written = [_line(record.type, place, own | _about(record, own), stamp)]
+    written = [
+        _line(record.type, place, own | _about(record, own), stamp),
+        *_total_lines(record, place, stamp),
+    ]
     for key, members in points.items():
         name = f"{record.type}_{key.removesuffix('s')}"
         for position, member in enumerate(members, start=1):
@@ -50,14 +53,27 @@ def lines(record: Record) -> list[str]:
 
 def _count_lines(record: Record, place: Mapping[str, str], stamp: int) -> Iterator[str]:
     """The count, tagged with its role as `kind`, and the totals of its order, tagged with the order."""
-    own = dict(record.data)
-    kind, good, scrap = own.pop("role", None), own.pop("order_good", None), own.pop("order_scrap", None)
+    own = {
+        key: value for key, value in record.data.items() if key not in ("role", "order_good", "order_scrap")
+    }
     fields = _inlined(own)
-    yield _line("count", {**place, "kind": kind or ""}, fields | _about(record, fields), stamp)
-    if good is not None or scrap is not None:
-        order = str(record.context.get("order") or UNASSIGNED)
-        totals = {"good": good, "scrap": scrap, "attribution": record.attribution}
-        yield _line("order_total", {**place, "order": order}, totals, stamp)
+    kind = {"kind": record.data.get("role") or ""}
+    yield _line("count", {**place, **kind}, fields | _about(record, fields), stamp)
+    yield from _total_lines(record, place, stamp)
+
+
+def _total_lines(record: Record, place: Mapping[str, str], stamp: int) -> Iterator[str]:
+    """The totals that an event carries of its job: a series for each order and operation."""
+    good, scrap = record.data.get("order_good"), record.data.get("order_scrap")
+    if good is None and scrap is None:
+        return
+    operation = record.context.get("operation")
+    tags = {
+        "order": str(record.context.get("order") or UNASSIGNED),
+        "operation": "" if operation is None else str(operation),
+    }
+    totals = {"good": good, "scrap": scrap, "attribution": record.attribution}
+    yield _line("order_total", {**place, **tags}, totals, stamp)
 
 
 def _about(record: Record, own: Mapping[str, Any]) -> dict[str, Any]:

@@ -23,6 +23,9 @@ LARGEST_PACKET = 268_435_455
 GOODBYE_S = 2.0
 """How long an orderly end may take."""
 
+MALFORMED = range(78, 95)
+"""Faults that OpenSSL finds only with X509_V_FLAG_X509_STRICT: the trust is there, the form is not."""
+
 FAILURE = 0x80
 """Reason codes from here on are failures (MQTT 5, 2.4)."""
 NEVER = frozenset({0x90, 0x95, 0x99})
@@ -296,11 +299,26 @@ def refusal(sink: str, url: str, reason: ReasonCode) -> SinkError:
     return SinkRefused(sink, f"{url} answers: {reason}; {advice}")
 
 
+def _certificate_advice(code: int) -> str:
+    """What to do about an X509_V_ERR_ code of OpenSSL (x509_vfy.h)."""
+    if code in MALFORMED:
+        return (
+            "the certificate or its authority's is not made as RFC 5280 wants it, which Python checks from "
+            "3.13 on; have it made anew, an authority with keyUsage=critical,keyCertSign,cRLSign"
+        )
+    return {
+        9: "it is not valid yet; is this machine's clock right?",
+        10: "it has expired; renew it, if this machine's clock is right",
+        62: "write the broker by the name that is in its certificate",
+        64: "write the broker by the name that is in its certificate",
+    }.get(code, "set `ca` to its authority")
+
+
 def unreachable(sink: str, url: str, error: OSError) -> SinkError:
     """What an error of the socket or of TLS means for the sink."""
     if isinstance(error, ssl.SSLCertVerificationError):
         words = f"the certificate of {url} is not trusted: {getattr(error, 'verify_message', error)}"
-        return SinkRefused(sink, f"{words}; set `ca` to its authority")
+        return SinkRefused(sink, f"{words}; {_certificate_advice(getattr(error, 'verify_code', 0))}")
     if isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError | ConnectionResetError | BrokenPipeError):
         return SinkLost(sink, lost(url, False))
     if isinstance(error, ssl.SSLError):

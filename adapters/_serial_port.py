@@ -88,6 +88,10 @@ class LineSettings(SourceSettings):
         """The ends as they are on the wire."""
         return [end.encode("latin-1") for end in _as_list(self.end)]
 
+    def owns(self) -> list[str]:
+        """The port: two readers would steal each other's bytes."""
+        return [self.port]
+
     def warnings(self) -> list[str]:
         """What is allowed but unwise, a sentence each."""
         if not _RENUMBERED.fullmatch(self.port):

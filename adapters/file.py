@@ -72,6 +72,10 @@ class Settings(SinkSettings):
     keep: int = Field(default=8, ge=1)
     """How many closed files stay; the oldest goes first."""
 
+    def owns(self) -> list[str]:
+        """The folder, where it is named: two would write into each other's files."""
+        return [self.folder] if self.folder else []
+
 
 class Log:
     """The files of one sink. Its methods block, and may be called from any thread."""

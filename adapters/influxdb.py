@@ -73,6 +73,10 @@ class Settings(SinkSettings):
         return value
 
 
+PROBE = "lineside_probe ok=true 0"
+"""A point that any InfluxDB takes; it tells a bad event from a bad server."""
+
+
 class Server:
     """The server, one request at a time. Its methods block."""
 
@@ -128,6 +132,11 @@ class Server:
         else:
             words = f"the connection broke: {error}"
         return SinkLost(self._name, f"{self._url}: {words}")
+
+    def refuses(self, reason: str) -> SinkRefused:
+        """Where it finds fault with whatever is sent."""
+        words = f"{self._url} takes none of the events: {reason}"
+        return SinkRefused(self._name, f"{words}; check url, and the bucket's field types")
 
     def _answer(self, error: ApiException) -> SinkError:
         status, said = error.status or 0, reason_of(error)
@@ -193,6 +202,18 @@ class InfluxSink:
                 if not acknowledged and not rejected:
                     raise
                 break
+        return self._believed(acknowledged, rejected)
+
+    def _believed(self, acknowledged: Sequence[int], rejected: Mapping[int, str]) -> Receipt:
+        """A server that takes nothing at all may be no InfluxDB: then no event is given up for it.
+
+        Where no good event stands beside the bad ones, a point that is always good is tried.
+        """
+        if rejected and not acknowledged:
+            try:
+                self._server.write(PROBE)
+            except ApiException as error:
+                raise self._server.refuses(reason_of(error)) from error
         return Receipt(acknowledged, rejected)
 
 

@@ -39,6 +39,10 @@ class Settings(SourceSettings):
     max_gap: int = Field(default=8, ge=0, le=121)
     """Registers that nobody wants, read along in order to save a request; sixteen times as many coils."""
 
+    def owns(self) -> list[str]:
+        """The serial port, or the one connection that many devices allow."""
+        return [self.port] if self.port else [str(_tcp_line(str(self.host)))]
+
     @field_validator("host")
     @classmethod
     def _parsed(cls, value: str | None) -> str | None:

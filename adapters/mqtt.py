@@ -87,6 +87,11 @@ class Settings(SinkSettings):
     key: str | None = None
     """PEM file of the private key of `cert`."""
 
+    def owns(self) -> list[str]:
+        """The client id: a broker throws out the older of two that have the same."""
+        urls = [self.broker] if isinstance(self.broker, str) else self.broker
+        return [f"{url} as {self.client_id or 'lineside'}" for url in urls]
+
     @field_validator("broker")
     @classmethod
     def _brokers(cls, value: str | list[str]) -> str | list[str]:

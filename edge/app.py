@@ -10,6 +10,7 @@ from msgspec import json
 
 from edge import __version__
 from edge.clock import Clock, SystemClock
+from edge.commands import OrderDesk, serve_commands
 from edge.config import LineConfig, SinkConfig, SourceConfig
 from edge.contract import Outlet
 from edge.delivery import Delivery
@@ -17,8 +18,10 @@ from edge.errors import NotRecorded
 from edge.intake import Asks, SourceIntake
 from edge.journal import Journal, JournalReader
 from edge.observation import AGENT, TICK, Observation, Value
+from edge.orders import watch
 from edge.readmodel import current_states
 from edge.recorder import Recorder
+from edge.recording import FOLDER, Tape
 from edge.status import AgentStatus, SinkStatus, SourceStatus, serve_status
 from edge.supervise import Supervisor
 from edge.watchdog import Watchdog
@@ -41,7 +44,8 @@ class Agent:
         self._reader = JournalReader(config.journal, config.line.name)
         sources = config.sources.values()
         self._asks = Asks({one.name: source.name for source in sources for one in source.signals})
-        self._recorder = Recorder(config.line, self._journal, self._asks)
+        self._tape = self._new_tape()
+        self._recorder = Recorder(config.line, self._journal, self._asks, self._tape)
         self._supervisors: dict[str, Supervisor] = {}
         self._deliveries: dict[str, Delivery] = {}
         self._watchdog = Watchdog()
@@ -53,8 +57,18 @@ class Agent:
             async with asyncio.TaskGroup() as group:
                 await self._live(group)
         finally:
+            if self._tape is not None:
+                self._tape.close()
             self._reader.close()
             self._journal.close()
+
+    def _new_tape(self) -> Tape | None:
+        config = self._config
+        if config.record is None:
+            return None
+        folder = config.data / FOLDER
+        log.info("what is decided is recorded in %s, %d MB at most", folder, config.record // 10**6)
+        return Tape(folder, config.record, config.line, self._journal, self._clock.boot)
 
     def stop(self) -> None:
         """End in order: sources first, the journal last."""
@@ -90,7 +104,16 @@ class Agent:
         return [
             *(group.create_task(self._source(one), name=f"source[{one.name}]") for one in sources),
             group.create_task(self._ticks(), name="ticks"),
+            *self._start_orders(group),
         ]
+
+    def _start_orders(self, group: asyncio.TaskGroup) -> list[asyncio.Task[None]]:
+        config, desk = self._config, OrderDesk(self._clock, self._recorder)
+        tasks = [group.create_task(serve_commands(config.data, desk.take), name="commands")]
+        if config.orders_folder is not None:
+            watching = watch(config.orders_folder, config.data, desk.take)
+            tasks.append(group.create_task(watching, name="orders"))
+        return tasks
 
     async def _source(self, source: SourceConfig) -> None:
         def back() -> None:
@@ -136,7 +159,8 @@ class Agent:
 
     def _states(self) -> Mapping[str, bytes]:
         states = current_states(self._reader, self._config.line)
-        states["/health"] = json.encode({"online": True, "version": __version__})
+        sources = {name: one.presence.state for name, one in self._supervisors.items()}
+        states["/health"] = json.encode({"online": True, "version": __version__, "sources": sources})
         return states
 
     async def _status_socket(self) -> None:
@@ -148,7 +172,13 @@ class Agent:
             self._recorder.head,
             {name: self._source_status(name, one) for name, one in self._supervisors.items()},
             {
-                name: SinkStatus(one.progress.state, one.progress.reason, one.progress.delivered, one.pending)
+                name: SinkStatus(
+                    one.progress.state,
+                    one.progress.reason,
+                    one.progress.delivered,
+                    one.pending,
+                    one.progress.rejected,
+                )
                 for name, one in self._deliveries.items()
             },
         )

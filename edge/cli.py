@@ -1,11 +1,13 @@
 """The commands; thin: they read arguments, print, and leave the work to others."""
 
 import asyncio
+import contextlib
 import logging
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 from rich.console import Console
@@ -14,13 +16,21 @@ from edge import __version__
 from edge.config import LineConfig, load
 from edge.contract import parse_duration
 from edge.errors import ConfigError, JournalError, LinesideError
+from edge.observation import Verdict
+
+if TYPE_CHECKING:
+    from edge.journal import JournalReader
 
 app = typer.Typer(
     name="lineside", help="Counts every part once, for the right order.", no_args_is_help=True,
     pretty_exceptions_enable=False, add_completion=False, rich_markup_mode=None,
 )  # fmt: skip
 
+orders = typer.Typer(name="orders", help="Orders of a line: bring in, list, show.", no_args_is_help=True)
+app.add_typer(orders)
+
 ConfigFile = Annotated[Path, typer.Argument(metavar="FILE", help="The line's TOML file.")]
+LineFile = Annotated[Path, typer.Option("--line", metavar="LINE", help="The line's TOML file.")]
 DataFolder = Annotated[Path | None, typer.Option("--data", help="Folder of the journal.")]
 
 err = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
@@ -42,6 +52,7 @@ def run(file: ConfigFile, data: DataFolder = None) -> None:
     """Run a line's agent until it is told to stop (Ctrl-C, SIGTERM)."""
     from edge.app import Agent
 
+    os.umask(0o077)  # journals hold badge numbers: nobody else's business
     _log_to_stderr()
     config = _load(file, data)
     for warning in config.warnings:
@@ -130,6 +141,101 @@ def board(
         _fail(str(error))
 
 
+@app.command()
+def replay(
+    file: ConfigFile,
+    recorded: Annotated[list[Path], typer.Argument(metavar="SEGMENT...", help="Files of DATA/record.")],
+    against: Annotated[
+        Path | None, typer.Option(metavar="JOURNAL", help="Compare with this journal's events, to the byte.")
+    ] = None,
+    events: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Write the events as JSON lines; - prints.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Another configuration: what if?")] = False,
+) -> None:
+    """Decide again what `[line] record` has kept: the same events, or where they first differ."""
+    from edge.replay import replay_all
+
+    config = _load(file, None)
+    told = err if events == "-" else Console(highlight=False, markup=False, soft_wrap=True)
+    try:
+        same = replay_all(config.line, recorded, against, events, force, told.print)
+    except LinesideError as error:
+        _fail(str(error))
+    raise typer.Exit(0 if same else 1)
+
+
+@orders.command("import")
+def import_(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Orders, as NAME.csv or NAME.json.")],
+    line: LineFile,
+    data: DataFolder = None,
+) -> None:
+    """Hand a file of orders to the running agent. Says each refused row; then exits with 1."""
+    from edge.commands import send_orders
+    from edge.orders import parse, read_file, take_in
+    from edge.orders.words import told
+
+    config = _load(line, data)
+    try:
+        parsed = parse(file.name, read_file(file))
+        taken = asyncio.run(take_in(parsed, lambda orders: send_orders(config.data, orders)))
+    except OSError as error:
+        _fail(f"{file}: cannot be read: {error.strerror}")
+    except LinesideError as error:
+        _fail(str(error))
+    for entry in taken.orders:
+        if entry.verdict is Verdict.REFUSED:
+            err.print(told(entry, str(file)))
+    typer.echo(f"{file}: {taken.accepted} accepted, {taken.duplicates} duplicates, {taken.refused} refused")
+    raise typer.Exit(1 if taken.refused else 0)
+
+
+@orders.command("list")
+def list_(line: LineFile, data: DataFolder = None) -> None:
+    """Every order of the line, and what has been made of it."""
+    from edge.orders.words import listed
+    from edge.readmodel import order_views
+
+    config = _load(line, data)
+    with _journal(config) as reader:
+        views = order_views(reader, config.line)
+    typer.echo("\n".join(listed(views)))
+
+
+@orders.command("show")
+def show(
+    order: Annotated[str, typer.Argument(metavar="ID", help="The order.")],
+    line: LineFile,
+    data: DataFolder = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+) -> None:
+    """One order: its jobs, and what each station made of them."""
+    from msgspec import json
+
+    from edge.orders.words import shown
+    from edge.readmodel import order_view
+
+    config = _load(line, data)
+    with _journal(config) as reader:
+        view = order_view(reader, config.line, order)
+    if view is None:
+        _fail(f"{config.line.name} has no order {order!r}; `lineside orders list` shows all of them")
+    typer.echo(json.encode(view).decode() if as_json else "\n".join(shown(view)))
+
+
+@contextlib.contextmanager
+def _journal(config: LineConfig) -> Iterator["JournalReader"]:
+    """Read beside the agent, or without it."""
+    from edge.journal import JournalReader
+
+    try:
+        with contextlib.closing(JournalReader(config.journal, config.line.name)) as reader:
+            yield reader
+    except JournalError as error:
+        _fail(str(error))
+
+
 def _load(file: Path, data: Path | None) -> LineConfig:
     try:
         return load(file, data)
@@ -145,9 +251,19 @@ def _fail(words: str) -> NoReturn:
     raise typer.Exit(1)
 
 
+class _Plain(logging.Formatter):
+    """What a device or a label says is data: no control character of it reaches a terminal."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        record.message = "".join(one if one.isprintable() else ascii(one)[1:-1] for one in record.message)
+        return super().formatMessage(record)
+
+
 def _log_to_stderr() -> None:
     """Under systemd the journal adds the time by itself."""
     time = "" if os.environ.get("JOURNAL_STREAM") else "%(asctime)s "
-    logging.basicConfig(level=logging.INFO, format=f"{time}%(levelname)-7s %(message)s", stream=sys.stderr)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Plain(f"{time}%(levelname)-7s %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
     for chatty in ("asyncua", "pymodbus", "asyncio"):
         logging.getLogger(chatty).setLevel(logging.CRITICAL if chatty != "asyncio" else logging.WARNING)

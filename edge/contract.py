@@ -105,16 +105,33 @@ class Secret(Settings):
         return self
 
     def reveal(self) -> str:
-        """The secret's text. Raises OSError or LookupError when it is not there."""
+        """The secret's text. Raises OSError or LookupError, in a sentence, when it cannot be had."""
         if self.env is not None:
+            if self.env not in os.environ:
+                raise LookupError(f"the environment has no {self.env}")
             return os.environ[self.env]
         if self.file is not None:
             path = Path(self.file)
-            if path.stat().st_mode & 0o077:
+            if path.exists() and path.stat().st_mode & 0o077:
                 raise PermissionError(f"{path} can be read by others; chmod 600 {path}")
-            return path.read_text(encoding="utf-8").strip()
-        folder = os.environ["CREDENTIALS_DIRECTORY"]
-        return (Path(folder) / str(self.credential)).read_text(encoding="utf-8").strip()
+            return _text(path)
+        folder = os.environ.get("CREDENTIALS_DIRECTORY")
+        if folder is None:
+            words = f"credential {self.credential!r} is given by systemd only"
+            raise LookupError(f"{words}; to run by hand use {{ env = ... }} or {{ file = ... }}")
+        path = Path(folder) / str(self.credential)
+        if not path.exists():
+            raise LookupError(f"the unit has no credential {self.credential!r}; add LoadCredential= for it")
+        return _text(path)
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except UnicodeDecodeError as error:
+        raise OSError(f"{path} holds no text") from error
+    except OSError as error:
+        raise type(error)(f"{path}: {error.strerror}") from error
 
 
 class SourceSettings(Settings):
@@ -124,6 +141,10 @@ class SourceSettings(Settings):
 
     def warnings(self) -> list[str]:
         """What is valid but doubtful, each in a sentence; `lineside check` prints them."""
+        return []
+
+    def owns(self) -> list[str]:
+        """What no other source may use beside it: a port, a device that takes one connection."""
         return []
 
 
@@ -149,6 +170,10 @@ class SinkSettings(Settings):
     """How long live events wait for company, so that fewer and larger writes go out."""
     batch: int = Field(default=500, ge=1, le=5_000)
     """Events in one write at the most."""
+
+    def owns(self) -> list[str]:
+        """What no other sink may use beside it: a folder, a client id at a broker."""
+        return []
 
 
 # --- sources --------------------------------------------------------------------------------

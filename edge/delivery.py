@@ -28,6 +28,8 @@ class Progress:
 
     delivered: int
     """Events that the far end has acknowledged, ever."""
+    rejected: int = 0
+    """Events that it will never take."""
     state: str = "connecting"
     reason: str = ""
     """The last error, while it lasts."""
@@ -49,7 +51,8 @@ class Delivery:
         self._live = 1
         """The first seq of the live lane; what is missing below it is backlog."""
         self._moved = asyncio.Event()
-        self.progress = Progress(len(self._acknowledged))
+        rejected = reader.rejected().get(name, 0)
+        self.progress = Progress(len(self._acknowledged) - rejected, rejected)
 
     @property
     def pending(self) -> int:
@@ -82,7 +85,8 @@ class Delivery:
         self._shown = self._states()
         await sink.show(self._shown)
         self._live = self._recorder.head + 1
-        self._tell_back()
+        if not self.pending:
+            self._tell_back()
         committed = self._recorder.listen()
         try:
             while True:
@@ -124,16 +128,23 @@ class Delivery:
     def _book(self, receipt: Receipt, sent: set[int]) -> bool:
         """False where it settles nothing: what was not sent cannot be acknowledged, whatever it claims."""
         for seq, reason in receipt.rejected.items():
-            log.error("%s: event %d will never be taken: %s", self.name, seq, reason)
             self._recorder.note_rejected(self.name, seq, reason)
+        if receipt.rejected:
+            first, reason = next(iter(receipt.rejected.items()))
+            words = "%s: %d events will never be taken, the first of them %d: %s"
+            log.error(words, self.name, len(receipt.rejected), first, reason)
         settled = sent & {*receipt.acknowledged, *receipt.rejected}
+        if settled:
+            self._tell_back()
         self._acknowledged.add_all(settled)
+        self.progress.rejected += len(sent & receipt.rejected.keys())
         self._recorder.note_progress(self.name, self._acknowledged)
-        self.progress.delivered = len(self._acknowledged)
+        self.progress.delivered = len(self._acknowledged) - self.progress.rejected
         self._moved.set()
         return bool(settled)
 
     def _tell_back(self) -> None:
+        """It is back when it has taken something, not when a connection stands."""
         if self.progress.state == "lost":
             log.warning("%s: back, %d events to deliver", self.name, self.pending)
         self.progress.state, self.progress.reason = "connected", ""

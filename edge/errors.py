@@ -4,6 +4,7 @@ LinesideError
 ├── ConfigError          the configuration has faults; carries all of them
 ├── BoardRefused         the board cannot be served where it was asked to
 ├── DemoFailed           the demo could not be played to its end
+├── ReplayRefused        a recording cannot be replayed: it is none, damaged, or of another line
 ├── NotRecorded          the observations did not reach the disk; keep them or read again
 ├── JournalError         the journal cannot be used: locked, from a newer version, damaged
 ├── SourceError          something about one source; its supervisor retries
@@ -56,6 +57,13 @@ class BoardRefused(LinesideError):
 
 class DemoFailed(LinesideError):
     """The demo could not be played to its end; nothing can be said of the counting."""
+
+
+class ReplayRefused(LinesideError):
+    """A recording cannot be replayed."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(f"recording {path}: {reason}")
 
 
 class NotRecorded(LinesideError):

@@ -43,7 +43,7 @@ class SourceIntake:
             at_ms=source_ms if by_source and source_ms is not None else seen_ms,
             seen_ms=seen_ms, mono_ms=self._clock.mono_ms(), boot=self._clock.boot,
             quality=quality, stamp=Stamp.SOURCE if by_source else Stamp.RECEIPT,
-            detail=detail, answers=answers,
+            detail=detail, answers=answers, synced=self._clock.synced(),
         )  # fmt: skip
 
     async def emit(self, observations: Sequence[Observation]) -> list[Outcome]:

@@ -98,6 +98,8 @@ class Observation(Struct, frozen=True, omit_defaults=True):
     fresh: tuple[str, ...] | None = None
     """Of a scan that changes a station's context: the counters that were read since the scan
     arrived. None: nobody has asked for a read yet."""
+    synced: bool = True
+    """Whether the wall clock was disciplined (NTP) at receipt."""
 
 
 class Verdict(StrEnum):

@@ -1,12 +1,14 @@
 """What the line is doing now, read from the journal: for the board, the terminal and MQTT."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from msgspec import Struct, json
 
 from edge.journal import JournalReader
-from edge.production.line import Line
-from edge.production.state import Job, Station, Totals, job_key
+from edge.observation import WorkOrder
+from edge.production.line import Line, StationSpec
+from edge.production.orders import job_name
+from edge.production.state import LINE, Job, LineRow, Station, Totals, job_key
 
 UNASSIGNED = "UNASSIGNED"
 """The name under which parts without an order are shown."""
@@ -28,6 +30,10 @@ class StationView(Struct, frozen=True):
     scrap: int
     unassigned: int
     """Parts counted here that belong to no order."""
+    held: int
+    """Parts that readings claim and that nobody would believe; not counted until a person decides."""
+    paused: str | None
+    """The job that was interrupted here, while no other runs."""
     state: str | None
     state_since_ms: int | None
     last_cycle_s: float | None
@@ -36,6 +42,9 @@ class StationView(Struct, frozen=True):
     ideal_cycle_s: float
     said: str
     """What the last scan did, in words."""
+    said_verdict: str | None
+    live: bool
+    """False while a source of this station is lost, or one of its signals cannot be read."""
     unreadable: Mapping[str, str]
     """Signals that cannot be read, with the reason."""
 
@@ -43,18 +52,24 @@ class StationView(Struct, frozen=True):
 def station_views(reader: JournalReader, line: Line) -> list[StationView]:
     """Every station of the line, in the order of its configuration."""
     rows = {key: row for key, row in reader.rows("station/") if isinstance(row, Station)}
-    return [_view(spec.name, spec.ideal_cycle_ms, rows.get(spec.key) or Station()) for spec in line.stations]
+    found = dict(reader.rows(LINE)).get(LINE)
+    lost = found.lost if isinstance(found, LineRow) else {}
+    return [station_view(spec, rows.get(spec.key) or Station(), lost) for spec in line.stations]
 
 
-def _view(name: str, ideal_ms: int, row: Station) -> StationView:
+def station_view(spec: StationSpec, row: Station, lost: Mapping[str, int]) -> StationView:
+    """One station; `lost` names the sources that are out of reach."""
     context, run = row.context, row.run
     totals = run.order_totals if run else Totals()
     return StationView(
-        name, context.order, context.operation, context.item, context.revision, context.batch,
+        spec.name, context.order, context.operation, context.item, context.revision, context.batch,
         context.operator, run.quantity if run else None, totals.good_parts, totals.scrap_parts,
-        row.unassigned.good_parts + row.unassigned.scrap_parts, row.state, row.state_at_ms or None,
+        row.unassigned.good_parts + row.unassigned.scrap_parts, row.held,
+        job_name(*row.last_job) if row.last_job and not run else None,
+        row.state, row.state_at_ms or None,
         row.last_cycle_s, round(run.cycles_s / run.cycles, 4) if run and run.cycles else None,
-        ideal_ms / 1000, row.said, row.bad_signals,
+        spec.ideal_cycle_ms / 1000, row.said, row.said_verdict,
+        not row.bad_signals and not any(name in lost for name in spec.sources), row.bad_signals,
     )  # fmt: skip
 
 
@@ -77,6 +92,85 @@ def order_totals(reader: JournalReader) -> dict[tuple[str, str], Totals]:
     return totals
 
 
+class StationCount(Struct, frozen=True):
+    """What one station made of an operation, over all its runs; parts."""
+
+    station: str
+    good: int
+    scrap: int
+    running: bool
+
+
+class OperationView(Struct, frozen=True):
+    """One job of an order."""
+
+    operation: int | None
+    """None: the order as a whole is the job."""
+    state: str
+    """Of the job (OPC 10031-4)."""
+    stations: tuple[StationCount, ...]
+    """Those that have made any of it, by name."""
+
+
+class OrderView(Struct, frozen=True):
+    """One order and what has been made of it."""
+
+    id: str
+    item: str
+    revision: str | None
+    batch: str | None
+    quantity: int
+    """Parts; the target of each operation."""
+    operations: tuple[OperationView, ...]
+
+
+def order_views(reader: JournalReader, line: Line) -> list[OrderView]:
+    """Every order by its id: those of the line's file, and those that came in."""
+    return _order_views(reader, line, "")
+
+
+def order_view(reader: JournalReader, line: Line, order: str) -> OrderView | None:
+    """One of them; None where the line has no such order."""
+    return next((view for view in _order_views(reader, line, order) if view.id == order), None)
+
+
+def _order_views(reader: JournalReader, line: Line, prefix: str) -> list[OrderView]:
+    """Those whose id begins so. Stations are read first: a run that ends while this reads is not missed."""
+    running = {
+        (job_key(row.run.order, row.run.operation), key.removeprefix("station/")): row.run.order_totals
+        for key, row in reader.rows("station/")
+        if isinstance(row, Station) and row.run is not None
+    }
+    jobs: dict[str, dict[str, Job]] = {}
+    for key, job in reader.rows(f"job/{prefix}"):
+        if isinstance(job, Job):
+            jobs.setdefault(job.order, {})[key] = job
+    orders = {row.id: row for _, row in reader.rows(f"order/{prefix}") if isinstance(row, WorkOrder)}
+    orders |= line.orders
+    return [_order_view(orders[name], jobs.get(name, {}), running) for name in sorted(orders)]
+
+
+def _order_view(
+    order: WorkOrder, jobs: Mapping[str, Job], running: Mapping[tuple[str, str], Totals]
+) -> OrderView:
+    known = {job_key(order.id, operation): operation for operation in order.operations or (None,)}
+    known |= {key: job.operation for key, job in jobs.items() if key not in known}
+    views = [
+        OperationView(operation, job.state, tuple(_station_counts(key, job, running)))
+        for key, operation in known.items()
+        for job in (jobs.get(key) or Job(order.id, operation),)
+    ]
+    return OrderView(order.id, order.item, order.revision, order.batch, order.quantity, tuple(views))
+
+
+def _station_counts(key: str, job: Job, running: Mapping[tuple[str, str], Totals]) -> Iterator[StationCount]:
+    """What a run that is on has made holds what the runs before it made."""
+    on = {station for which, station in running if which == key}
+    for station in sorted({*job.totals, *on}):
+        made = running[key, station] if station in on else job.totals[station]
+        yield StationCount(station, made.good_parts, made.scrap_parts, station in on)
+
+
 def current_states(reader: JournalReader, line: Line) -> dict[str, bytes]:
     """The retained states of MQTT: JSON by `station/job` and `station/machine`."""
     states: dict[str, bytes] = {}
@@ -84,8 +178,9 @@ def current_states(reader: JournalReader, line: Line) -> dict[str, bytes]:
         states[f"{view.station}/job"] = json.encode({
             "order": view.order, "operation": view.operation, "item": view.item, "revision": view.revision,
             "batch": view.batch, "operator": view.operator, "quantity": view.quantity,
-            "good": view.good, "scrap": view.scrap,
+            "good": view.good, "scrap": view.scrap, "held": view.held, "paused": view.paused,
+            "live": view.live,
         })  # fmt: skip
-        machine = {"state": view.state, "since_ms": view.state_since_ms}
+        machine = {"state": view.state, "since_ms": view.state_since_ms, "live": view.live}
         states[f"{view.station}/machine"] = json.encode(machine)
     return states

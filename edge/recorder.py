@@ -2,10 +2,11 @@
 
 import asyncio
 import logging
-from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
 
 from msgspec.structs import replace
 
@@ -15,8 +16,9 @@ from edge.journal import Journal
 from edge.journal.store import encode_data
 from edge.observation import AGENT, Observation, Outcome, Quality, Verdict
 from edge.production import Decision, Line, decide, needs
-from edge.production.events import Event
+from edge.production.events import Count, Event, Health
 from edge.production.presence import SOURCE
+from edge.production.state import Row
 from edge.working import WorkingRows
 
 log = logging.getLogger("lineside.recorder")
@@ -26,6 +28,10 @@ SAMPLES_WAIT_S = 0.25
 BOUNDARY_WAIT_S = 1.0
 """So long a scan waits for the counters to be read; then what straddles it is UNASSIGNED."""
 REREAD_S = 0.15
+BASELINES_S = 600.0
+"""On an idle line the counters' baselines are written this often: a later gap begins no earlier."""
+QUARANTINED = 3
+"""Of the same signal and error so many observations are kept; the rest would say nothing new."""
 PROGRESS_S = 30.0
 """An idle line's acknowledgements are written this often; else they go with the next events."""
 BATCH = 5_000
@@ -33,8 +39,23 @@ BATCH = 5_000
 CAPACITY = 20_000
 """Observations that may wait; beyond it `emit` waits for room."""
 
+ResultT = TypeVar("ResultT")
+
 Asker = Callable[[Iterable[str]], list[Ask]]
 """Asks the sources for a fresh read of these signals, and says which asks are under way."""
+
+
+class Tape(Protocol):
+    """Writes down what was decided, where a line is recorded: see edge/recording.py."""
+
+    def note(self, observation: Observation, decision: Decision, rows: Mapping[str, Row | None]) -> None:
+        """Decided; the rows are those before."""
+
+    def keep(self) -> None:
+        """What was noted is on disk, or needs no disk. Runs in the journal's thread; never raises."""
+
+    def forget(self) -> None:
+        """What was noted since the last `keep` is undone; the rows are what the journal has."""
 
 
 @dataclass(slots=True, eq=False)
@@ -82,12 +103,13 @@ class _Batch:
 class Recorder:
     """Owns the working state; `run` is its only task."""
 
-    def __init__(self, line: Line, journal: Journal, ask: Asker) -> None:
+    def __init__(self, line: Line, journal: Journal, ask: Asker, tape: Tape | None = None) -> None:
         self.line = line
         self.head = journal.head
         self.observations = 0
         self._journal = journal
         self._ask = ask
+        self._tape = tape
         self._rows = WorkingRows(journal)
         self._queue: deque[_Entry | _Held | _Rest] = deque()
         self._waiting = 0
@@ -101,6 +123,8 @@ class Recorder:
         self._progress: dict[str, list[tuple[int, int]]] = {}
         self._rejected: list[tuple[str, int, str]] = []
         self._progress_due = 0.0
+        self._baselines_due = 0.0
+        self._quarantined: Counter[tuple[str, str]] = Counter()
         self._listeners: set[asyncio.Event] = set()
         self._writer = ThreadPoolExecutor(1, "journal")
         self._stopped = False
@@ -180,12 +204,16 @@ class Recorder:
         now = asyncio.get_running_loop().time()
         if not (self._progress or self._rejected):
             self._progress_due = now + PROGRESS_S
-        elif now >= self._progress_due:
-            self._progress_due = now + PROGRESS_S
-            try:
-                await self._commit(_Batch())
-            except NotRecorded as error:
-                log.error("%s; events that were delivered may be sent again", error)
+        if now < min(self._progress_due, self._baselines_due):
+            return
+        self._progress_due = now + PROGRESS_S
+        try:
+            baselines = now >= self._baselines_due
+            if baselines:
+                self._baselines_due = now + BASELINES_S
+            await self._commit(_Batch(), baselines)
+        except NotRecorded as error:
+            log.error("%s; events that were delivered may be sent again", error)
 
     async def _gather(self) -> list[_Entry | _Held | _Rest]:
         try:
@@ -231,8 +259,12 @@ class Recorder:
         try:
             if batch.events or batch.quarantined:
                 await self._commit(batch)
+            elif self._tape is not None:
+                await self._whole(self._in_writer(self._tape.keep))
         except (NotRecorded, JournalError) as error:
             self._rows.discard()
+            if self._tape is not None:
+                self._tape.forget()
             self._forget(batch, error)
             if isinstance(error, JournalError):
                 raise
@@ -254,24 +286,34 @@ class Recorder:
         for entry in batch.entries:
             _refuse(entry, error)
 
-    async def _commit(self, batch: _Batch) -> None:
+    async def _commit(self, batch: _Batch, baselines: bool = False) -> None:
         progress, rejected = dict(self._progress), tuple(self._rejected)
-        rows = self._rows.changed() if batch.events else {}
+        rows = self._rows.changed() if batch.events or baselines else {}
 
         def write() -> int:
-            return self._journal.commit(batch.events, rows, batch.quarantined, progress, rejected)
+            head = self._journal.commit(batch.events, rows, batch.quarantined, progress, rejected)
+            if self._tape is not None:
+                self._tape.keep()
+            return head
 
-        self.head = await self._whole(asyncio.get_running_loop().run_in_executor(self._writer, write))
+        self.head = await self._whole(self._in_writer(write))
         self._rejected = self._rejected[len(rejected) :]
         for sink, ranges in progress.items():
             if self._progress[sink] is ranges:
                 del self._progress[sink]
+        if rows and not batch.events:
+            self._rows.committed()
         if batch.events:
+            for event, _ in batch.events:
+                _tell(event)
             self._rows.committed()
             for listener in self._listeners:
                 listener.set()
 
-    async def _whole(self, commit: asyncio.Future[int]) -> int:
+    def _in_writer(self, work: Callable[[], ResultT]) -> asyncio.Future[ResultT]:
+        return asyncio.get_running_loop().run_in_executor(self._writer, work)
+
+    async def _whole(self, commit: asyncio.Future[ResultT]) -> ResultT:
         """Wait for a commit to its end: a cancel must not leave memory and disk apart."""
         while True:
             try:
@@ -309,7 +351,7 @@ class Recorder:
             if asked:
                 self._hold(entry, index, asked)
             else:
-                self._accept(batch, decision, events)
+                self._accept(batch, observation, decision, events)
                 entry.outcomes[index] = decision.outcome
             if observation.answers:
                 self._answered(batch, observation, decision.outcome)
@@ -325,11 +367,18 @@ class Recorder:
             return self._quarantine(batch, observation, error), []
 
     def _quarantine(self, batch: _Batch, observation: Observation, error: Exception) -> Decision:
-        log.exception("%s: put into quarantine, nothing was changed", observation.signal)
-        batch.quarantined.append((observation, f"{type(error).__name__}: {error}"))
+        kind = (observation.signal, type(error).__name__)
+        self._quarantined[kind] += 1
+        if self._quarantined[kind] <= QUARANTINED and len(self._quarantined) <= CAPACITY:
+            log.exception("%s: put into quarantine, nothing was changed", observation.signal)
+            batch.quarantined.append((observation, f"{type(error).__name__}: {error}"))
         return Decision(outcome=Outcome(Verdict.QUARANTINED, "this could not be decided; it is kept"))
 
-    def _accept(self, batch: _Batch, decision: Decision, events: list[tuple[Event, bytes]]) -> None:
+    def _accept(
+        self, batch: _Batch, observation: Observation, decision: Decision, events: list[tuple[Event, bytes]]
+    ) -> None:
+        if self._tape is not None:
+            self._tape.note(observation, decision, self._rows)
         batch.events += events
         self._rows.change(decision.rows)
         if decision.reread:
@@ -378,11 +427,23 @@ class Recorder:
         self._held.remove(held)
         observation = replace(held.entry.observations[held.index], fresh=tuple(held.fresh))
         decision, events = self._decide(batch, observation)
-        self._accept(batch, decision, events)
+        self._accept(batch, observation, decision, events)
         held.entry.outcomes[held.index] = decision.outcome
         batch.entries[held.entry] = None
         batch.work.extendleft(reversed(self._behind))
         self._behind.clear()
+
+
+def _tell(event: Event) -> None:
+    """What a person should hear of, once it is on disk."""
+    data = event.data
+    if isinstance(data, Health) and data.state == "unreadable":
+        log.warning("%s: cannot be read: %s", data.subject, data.detail)
+    elif isinstance(data, Health) and data.state == "readable":
+        log.warning("%s: can be read again", data.subject)
+    elif isinstance(data, Count) and data.held:
+        words = "%s: %d parts are held: the %s counter went to %d, faster than any part can be made"
+        log.warning(words, event.station, data.held, data.role, data.raw)
 
 
 def _answer(entry: _Entry) -> None:

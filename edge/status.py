@@ -35,6 +35,8 @@ class SinkStatus(Struct, frozen=True):
     reason: str
     delivered: int
     pending: int
+    rejected: int = 0
+    """Those that the far end will never take."""
 
 
 class AgentStatus(Struct, frozen=True):

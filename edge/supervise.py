@@ -1,6 +1,7 @@
 """Keeps one source running: the one place that reconnects, and that says lost and back once."""
 
 import asyncio
+import contextlib
 import logging
 import random
 from collections.abc import Callable, Coroutine
@@ -15,6 +16,7 @@ from edge.production.presence import BACK, LOST, SOURCE
 
 log = logging.getLogger("lineside.source")
 
+BROKEN = "broken"
 FIRST_S = 0.5
 LONGEST_S = 5.0
 """Between two tries; jitter takes up to half of it away, so that agents do not come in step."""
@@ -37,6 +39,7 @@ class Supervisor:
         self.presence = Presence(since_mono_ms=clock.mono_ms())
         self._intake = intake
         self._clock = clock
+        self._untold: list[Observation] = []
 
     async def run(self, collect: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """A SourceError is retried with back-off; any other exception stops this source only."""
@@ -44,19 +47,16 @@ class Supervisor:
         while True:
             try:
                 await collect()
-                reason = "the adapter ended without a word"
-            except SourceError as error:
-                reason = error.reason
-            except NotRecorded as error:
-                reason = str(error)
+                state, reason = LOST, "the adapter ended without a word"
             except Exception as error:  # a bug in one adapter must not take the line down
-                log.exception("%s: stopped by a bug in its adapter; restart the agent", self._intake.name)
-                self._tell_lost("broken", f"{type(error).__name__}: {error}")
-                return
+                state, reason = self._judged(error)
             finally:
                 was_connected = self._intake.is_connected
                 self._intake.lost()
-            self._tell_lost(LOST, reason)
+            self._tell_lost(state, reason)
+            await self._record_lost()
+            if state == BROKEN:
+                return
             pause_s = FIRST_S if was_connected else min(pause_s * 2, LONGEST_S)
             await asyncio.sleep(pause_s * random.uniform(0.5, 1.0))  # noqa: S311
 
@@ -68,7 +68,16 @@ class Supervisor:
         else:
             log.info("%s: connected", self._intake.name)
         self.presence = Presence("connected", "", self._clock.mono_ms())
-        self._intake.post([self._word(BACK)])
+        self._intake.post([*self._untold, self._word(BACK)])
+        self._untold.clear()
+
+    def _judged(self, error: Exception) -> tuple[str, str]:
+        """What an adapter's end means: something about the source, or a bug of ours."""
+        known = _source_error(error)
+        if known is not None:
+            return LOST, known.reason if isinstance(known, SourceError) else str(known)
+        log.error("%s: stopped by a bug in its adapter; restart the agent", self._intake.name, exc_info=error)
+        return BROKEN, f"{type(error).__name__}: {error}"
 
     def _tell_lost(self, state: str, reason: str) -> None:
         if self.presence.state == state:
@@ -76,7 +85,24 @@ class Supervisor:
         if state == LOST:
             log.warning("%s: unavailable: %s", self._intake.name, reason)
         self.presence = Presence(state, reason, self._clock.mono_ms())
-        self._intake.post([self._word(LOST, reason)])
+        self._untold = [self._word(LOST, reason)]
+
+    async def _record_lost(self) -> None:
+        """That it was lost must be on disk before anything else of it, or no gap would be known."""
+        if self._untold:
+            with contextlib.suppress(NotRecorded):
+                await self._intake.emit(self._untold)
+                self._untold.clear()
 
     def _word(self, value: str, detail: str = "") -> Observation:
         return self._intake.observe(f"{SOURCE}{self._intake.name}", value, detail=detail)
+
+
+def _source_error(error: BaseException) -> SourceError | NotRecorded | None:
+    """The error about the source, also out of the group of a TaskGroup in an adapter."""
+    if isinstance(error, SourceError | NotRecorded):
+        return error
+    if isinstance(error, ExceptionGroup):
+        found = [_source_error(one) for one in error.exceptions]
+        return found[0] if all(found) else None
+    return None

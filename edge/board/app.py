@@ -12,6 +12,7 @@ from collections.abc import Iterator
 import uvicorn
 
 from edge.board.feed import Feed
+from edge.board.prompt import PromptProtocol
 from edge.board.web import LISTENERS, application
 from edge.clock import SystemClock
 from edge.config import LineConfig
@@ -74,7 +75,8 @@ def _server(feed: Feed, listener: socket.socket, host: str) -> _Server:
     port = listener.getsockname()[1]
     server = _Server(
         uvicorn.Config(
-            application(feed, _hosts(host, port)), loop="asyncio", http="h11", ws="none", lifespan="off",
+            application(feed, _hosts(host, port)),
+            loop="asyncio", http=PromptProtocol, ws="none", lifespan="off",
             log_config=None, log_level="warning", access_log=False, proxy_headers=False,
             server_header=False, limit_concurrency=CONNECTIONS, timeout_graceful_shutdown=LAST_ANSWERS_S,
         )

@@ -18,7 +18,8 @@ from edge.board import words
 from edge.board.words import NONE, Kind
 from edge.config import LineConfig, SourceConfig
 from edge.production.line import StationSpec
-from edge.readmodel import StationView
+from edge.production.state import Station
+from edge.readmodel import StationView, station_view
 from edge.status import AgentStatus, SinkStatus, SourceStatus
 
 SILENT_S = 10.0
@@ -46,6 +47,8 @@ class StationWords(Struct, frozen=True):
     scrap: str
     unassigned: str
     """Empty when there are none."""
+    held: str
+    """Parts that nobody would believe; empty when there are none."""
     state: str
     last: str
     mean: str
@@ -153,13 +156,7 @@ class _Doubt:
 
 def nothing_yet(config: LineConfig) -> Committed:
     """Every station as it is before any agent ran."""
-    return Committed([
-        StationView(
-            spec.name, None, None, None, None, None, None, None, 0, 0, 0, None, None, None, None,
-            spec.ideal_cycle_ms / 1000, "", {},
-        )
-        for spec in config.line.stations
-    ])  # fmt: skip
+    return Committed([station_view(spec, Station(), {}) for spec in config.line.stations])
 
 
 def snapshot(config: LineConfig, committed: Committed, heard: Heard, now_ms: int) -> Snapshot:
@@ -242,16 +239,17 @@ def _station(spec: StationSpec, view: StationView, doubt: _Doubt, now_ms: int) -
 
 def _words(spec: StationSpec, view: StationView, doubt: _Doubt) -> StationWords:
     counts = bool(spec.counters) and view.order is not None
-    count = words.parts(view.good) if counts else NONE
+    count = words.parts(max(0, view.good)) if counts else NONE
     target = words.parts(view.quantity) if view.quantity is not None else ""
     counted = "good" if counts else "" if spec.counters else "counts no parts"
     return StationWords(
-        words.job(view.order, view.operation),
+        f"{view.paused} paused" if view.paused else words.job(view.order, view.operation),
         words.product(view.item, view.revision, view.batch, view.operator),
         count, target, counted, len(count) + (ceil(0.42 * (len(target) + 2)) if target else 0),
         words.parts(view.scrap), words.parts(view.unassigned) if view.unassigned else "",
+        words.parts(view.held) if view.held else "",
         view.state or "no state yet", words.cycle(view.last_cycle_s), words.cycle(view.mean_cycle_s),
-        words.cycle(view.ideal_cycle_s), view.said, doubt.words,
+        words.cycle(view.ideal_cycle_s), words.said(view.said, view.said_verdict), doubt.words,
     )  # fmt: skip
 
 
@@ -287,4 +285,5 @@ def _sink(name: str, status: AgentStatus | None) -> SinkNow:
 
 
 def _counts(said: SinkStatus) -> str:
-    return f"{words.parts(said.delivered)} delivered, {words.parts(said.pending)} pending"
+    rejected = f", {words.parts(said.rejected)} rejected for ever" if said.rejected else ""
+    return f"{words.parts(said.delivered)} delivered, {words.parts(said.pending)} pending{rejected}"

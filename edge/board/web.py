@@ -1,7 +1,7 @@
-"""The board's routes: one page, its events, the same as JSON. Everything is read-only."""
+"""The board's routes: one page, its events, the same as JSON, all read-only; and the orders."""
 
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -12,8 +12,10 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
+from starlette.types import Receive, Scope, Send
 
 from edge.board import words
+from edge.board.api import OrdersApi
 from edge.board.feed import Feed
 from edge.board.guard import Guard
 
@@ -27,6 +29,9 @@ FRESH_S = 5.0
 AGAIN_MS = 1000
 """A page that was cut off comes back after this."""
 
+BEYOND = "this board is served beyond this machine, where anybody could ask: it takes no orders; use loopback"
+"""Where a board that is not on loopback says why it takes no order."""
+
 
 def application(feed: Feed, hosts: Sequence[str] | None) -> Starlette:
     """The ASGI application. `hosts`: the Host headers that are served; None: any."""
@@ -36,9 +41,24 @@ def application(feed: Feed, hosts: Sequence[str] | None) -> Starlette:
         Route("/events", board.events),
         Route("/api/line", board.line),
         Route("/healthz", board.health),
+        *OrdersApi(feed._config, "" if hosts is not None else BEYOND).routes(),
         Mount("/static", StaticFiles(directory=HERE / "static")),
     ]
     return Starlette(routes=routes, middleware=[Middleware(Guard, hosts=hosts)])
+
+
+class _Stream(StreamingResponse):
+    """Server-sent events; `left` is called once, also where the listener never took any."""
+
+    def __init__(self, events: AsyncIterator[bytes], left: Callable[[], None]) -> None:
+        super().__init__(events, media_type="text/event-stream")
+        self._left = left
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._left()
 
 
 class _Health(Struct, frozen=True):
@@ -77,15 +97,11 @@ class _Board:
         if self._listeners >= LISTENERS:
             words = f"{LISTENERS} pages are open on this board; close one, or try again later\n"
             return PlainTextResponse(words, 503, headers={"Retry-After": "5"})
-        return StreamingResponse(self._stream(), media_type="text/event-stream")
+        self._listeners += 1  # here, for a hundred may ask before the first one is served
+        return _Stream(self._events(), self._left)
 
-    async def _stream(self) -> AsyncIterator[bytes]:
-        self._listeners += 1
-        try:
-            async for event in self._events():
-                yield event
-        finally:
-            self._listeners -= 1
+    def _left(self) -> None:
+        self._listeners -= 1
 
     async def _events(self) -> AsyncIterator[bytes]:
         """The newest snapshot whenever there is one: a slow page skips, it never queues."""

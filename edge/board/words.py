@@ -63,3 +63,8 @@ def product(item: str | None, revision: str | None, batch: str | None, operator:
         operator and f"operator {operator}",
     )
     return " · ".join(one for one in named if one)
+
+
+def said(what: str, verdict: str | None) -> str:
+    """What the last scan did; one that was not taken says so first."""
+    return f"{verdict.upper()}: {what}" if verdict in ("refused", "duplicate") else what

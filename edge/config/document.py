@@ -11,6 +11,7 @@ from edge.config.tables import (
     BoardTable,
     Document,
     LineTable,
+    OrdersTable,
     OrderTable,
     StationTable,
 )
@@ -35,6 +36,7 @@ def read_document(tables: Mapping[str, Any], faults: Faults) -> Document:
         _line(tables, faults), [order for order in orders if order], stations,
         _named(tables, "source", faults), _named(tables, "sink", faults),
         faults.check(BoardTable, _table(tables.get("board", {}), "board", faults), "board"),
+        faults.check(OrdersTable, _table(tables.get("orders", {}), "orders", faults), "orders"),
     )  # fmt: skip
 
 

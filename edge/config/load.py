@@ -54,6 +54,10 @@ class LineConfig:
     sinks: Mapping[str, SinkConfig]
     board: BoardTable
     warnings: Sequence[str]
+    orders_folder: Path | None = None
+    """Watched for files of orders."""
+    record: int | None = None
+    """Bytes that the recording of what was decided may take; None: nothing is recorded."""
 
     @property
     def journal(self) -> Path:
@@ -70,16 +74,18 @@ def load(file: Path, data: Path | None = None) -> LineConfig:
     sinks = _sinks(document, faults)
     if faults.found or document.line is None or document.board is None:
         raise ConfigError(faults.found)
+    data = data or _data_folder(file, document.line)
     line = Line(document.line.name, tuple(stations), orders, document.line.badge == "required")
     return LineConfig(
         file, line, document.line.path, document.line.timezone,
-        data or _data_folder(file, document.line),
+        data,
         {
             name: SourceConfig(name, module, settings, tuple(signals.get(name, ())))
             for name, (module, settings) in sources.items()
             if settings is not None
         },
-        sinks, document.board, _warnings(sources, stations),
+        sinks, document.board, _warnings(sources, stations), _orders_folder(data, document),
+        document.line.record,
     )  # fmt: skip
 
 
@@ -112,7 +118,7 @@ def _sources(document: Document, faults: Faults) -> Sources:
             found[name] = module, faults.check(module.Settings, table, key)
         elif kind:
             _wrong_type(kind, "source", key, faults)
-    _refuse_shared_ports(found, faults)
+    _refuse_shared("source", {name: one.owns() for name, (_, one) in found.items() if one}, faults)
     return found
 
 
@@ -132,17 +138,15 @@ def _wrong_type(kind: str, wanted: str, key: str, faults: Faults) -> None:
         faults.add(f"{key}.type", f'there is no "{kind}"', nearest(kind, registry.types()))
 
 
-def _refuse_shared_ports(sources: Sources, faults: Faults) -> None:
-    """One owner a wire: two sources on one serial port would steal each other's bytes."""
+def _refuse_shared(kind: str, owned: Mapping[str, list[str]], faults: Faults) -> None:
+    """One owner a wire: two on one serial port would steal each other's bytes."""
     owner: dict[str, str] = {}
-    for name, (_, settings) in sources.items():
-        port = getattr(settings, "port", None)
-        if not isinstance(port, str):
-            continue
-        if port in owner:
-            what = f"{port} is already used by source.{owner[port]}"
-            faults.add(f"source.{name}.port", what, "one source owns a port")
-        owner.setdefault(port, name)
+    for name, things in owned.items():
+        for thing in things:
+            if thing in owner:
+                what = f"{thing} is already used by {kind}.{owner[thing]}"
+                faults.add(f"{kind}.{name}", what, "one owner each")
+            owner.setdefault(thing, name)
 
 
 def _sinks(document: Document, faults: Faults) -> dict[str, SinkConfig]:
@@ -156,6 +160,7 @@ def _sinks(document: Document, faults: Faults) -> dict[str, SinkConfig]:
             found[name] = SinkConfig(name, module, settings)
         elif kind and module is None:
             _wrong_type(kind, "sink", key, faults)
+    _refuse_shared("sink", {name: one.settings.owns() for name, one in found.items()}, faults)
     return found
 
 
@@ -184,6 +189,11 @@ def _warnings(sources: Sources, stations: Sequence[StationSpec]) -> list[str]:
             for name, (module, _) in sources.items()
             if module.Address is None and name not in heard
         ),
+        *(
+            f"station.{station.name}: no scanner: all of its parts will be UNASSIGNED"
+            for station in stations
+            if station.counters and station.gun is None
+        ),
         *_doubts(sources),
     ]
 
@@ -195,6 +205,12 @@ def _doubts(sources: Sources) -> list[str]:
         if settings is not None
         for warning in settings.warnings()
     ]
+
+
+def _orders_folder(data: Path, document: Document) -> Path | None:
+    """Relative to the data folder; an absolute path stays as it is."""
+    table = document.intake
+    return data / table.folder if table is not None and table.folder is not None else None
 
 
 def _data_folder(file: Path, line: LineTable) -> Path:

@@ -92,14 +92,27 @@ def _station(
         tuple(counter for counter in counters if counter),
         state.signal if state else None,
         state_table.map if state_table else {},
-        gun, rig,
+        gun, rig, _read_from(written),
     )  # fmt: skip
+
+
+def _read_from(written: Mapping[str, Any]) -> tuple[str, ...]:
+    tables = [written.get(role) for role in (*Role, "state")]
+    return tuple(
+        dict.fromkeys(str(one["source"]) for one in tables if isinstance(one, dict) and "source" in one)
+    )
 
 
 def _check_roles(table: StationTable, faults: Faults) -> None:
     if table.total and table.good:
         what = "a station counts total and reject, or good and reject, not total and good"
         faults.add(f"station[{table.name}]", what, "leave one of them out: the other follows")
+    if table.fastest_cycle and table.fastest_cycle > table.ideal_cycle:
+        what = "is longer than ideal_cycle: then every good cycle is too fast to be believed"
+        faults.add(f"station[{table.name}].fastest_cycle", what)
+    if table.stop_after and table.stop_after < table.ideal_cycle:
+        what = "is shorter than ideal_cycle: then every part is followed by a stop"
+        faults.add(f"station[{table.name}].stop_after", what)
     if table.reject and not (table.total or table.good):
         faults.add(f"station[{table.name}].reject", "needs a total or a good counter beside it")
 

@@ -1,15 +1,16 @@
 """The tables of the TOML file, as far as no adapter has a say in them."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from edge.contract import Duration, Settings
-from edge.production.cycles import PACKML
+from edge.production.cycles import EXECUTE, PACKML
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
 """Names become MQTT topics, InfluxDB tags and file names; no other character may."""
@@ -31,6 +32,20 @@ def _different(numbers: list[int]) -> list[int]:
     return numbers
 
 
+_UNITS = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
+_SIZE = re.compile(rf"(\d{{1,12}}(?:\.\d{{1,3}})?)\s*({'|'.join(_UNITS)})", re.ASCII)
+
+
+def _size(value: object) -> int:
+    match = _SIZE.fullmatch(value.strip()) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError('write a size with its unit, such as "64MB" or "1GB"')
+    size = int(float(match[1]) * _UNITS[match[2]])
+    if size < 10**6:
+        raise ValueError("must not be less than 1MB")
+    return size
+
+
 class LineTable(Settings):
     """`[line]`"""
 
@@ -42,20 +57,39 @@ class LineTable(Settings):
     """Folder of the journal; relative to the file."""
     badge: Literal["required", "optional"] = "required"
     """Whether an operator must badge in before a job can be started."""
+    record: Annotated[int, BeforeValidator(_size)] | None = None
+    """Bytes for a recording of everything that is decided, for `lineside replay`; off unless written."""
+
+
+def _printable(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError(f"has a character that cannot be printed, found {text[:40]!a}")
+    return text
+
+
+Text = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_printable)]
+
+MOST_OPERATIONS = 1_000
 
 
 class OrderTable(Settings):
-    """`[[order]]`"""
+    """One order: `[[order]]` in the line's file, or a row that comes in from outside."""
 
     id: Annotated[str, Field(pattern=r"^[0-9A-Z][0-9A-Z.-]{0,31}$")]
     """Capital letters, digits, `.` and `-`: what a job card's label can hold."""
-    item: str
+    item: Text
+    """What to make."""
     quantity: Annotated[int, Field(gt=0, le=1_000_000_000)]
-    revision: str | None = None
-    batch: str | None = None
-    operations: Annotated[list[Annotated[int, Field(ge=0, le=99_999)]], AfterValidator(_different)] = Field(
-        default_factory=list
-    )
+    """Parts; the target."""
+    revision: Text | None = None
+    batch: Text | None = None
+    """The batch until a lot label is scanned."""
+    operations: Annotated[
+        list[Annotated[int, Field(ge=0, le=99_999)]],
+        Field(max_length=MOST_OPERATIONS),
+        AfterValidator(_different),
+    ] = Field(default_factory=list)
+    """Each has a job card of its own; none: the order is one job."""
 
 
 class StationTable(Settings):
@@ -99,6 +133,9 @@ def _state_map(value: object) -> dict[str, str]:
     if value == "packml":
         return {str(code): name for code, name in PACKML.items()}
     if isinstance(value, dict) and value and all(isinstance(name, str) for name in value.values()):
+        if EXECUTE not in value.values():
+            known = ", ".join(PACKML.values())
+            raise ValueError(f'no state is "{EXECUTE}": cycles are timed in it; names to use: {known}')
         return {str(code): str(name) for code, name in value.items()}
     raise ValueError('write map = "packml", or a table such as { 0 = "Stopped", 1 = "Execute" }')
 
@@ -108,6 +145,14 @@ class StateTable(SignalTable):
 
     map: Annotated[Any, AfterValidator(_state_map)]
     """From the number read to the state's name."""
+
+
+class OrdersTable(Settings):
+    """`[orders]`"""
+
+    folder: Annotated[str, Field(pattern=r"^[^\x00]+$")] | None = None
+    """Watched for CSV and JSON files. Relative to the data folder, and then made by the agent; an
+    absolute one must be there, for it may be a share that is not mounted yet."""
 
 
 class BoardTable(Settings):
@@ -128,6 +173,7 @@ class Document:
     sources: Mapping[str, Mapping[str, Any]]
     sinks: Mapping[str, Mapping[str, Any]]
     board: BoardTable | None
+    intake: OrdersTable | None
 
 
-TOP_LEVEL = ("line", "order", "source", "station", "sink", "board")
+TOP_LEVEL = ("line", "order", "orders", "source", "station", "sink", "board")

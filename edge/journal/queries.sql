@@ -21,15 +21,25 @@ SELECT key, body FROM state WHERE key BETWEEN ?1 AND ?1 || char(1114111) ORDER B
 SELECT coalesce(max(seq), 0) FROM event;
 
 -- name: events_between
-SELECT event.seq, event.type, event.at_ms, event.seen_ms, event.station, context.body, event.attribution, event.data
+SELECT
+    (SELECT name FROM epoch WHERE first_seq <= event.seq ORDER BY first_seq DESC LIMIT 1),
+    event.seq, event.type, event.at_ms, event.seen_ms, event.station, context.body, event.attribution, event.data
 FROM event JOIN context ON context.id = event.context
 WHERE event.seq BETWEEN ? AND ? ORDER BY event.seq LIMIT ?;
 
--- name: get_meta
-SELECT value FROM meta WHERE key = ?;
+-- name: facts_between
+SELECT
+    (SELECT name FROM epoch WHERE first_seq <= event.seq ORDER BY first_seq DESC LIMIT 1),
+    event.seq, event.type, event.at_ms, event.seen_ms, event.mono_ms, boot.name, event.station, context.body,
+    event.data
+FROM event JOIN context ON context.id = event.context JOIN boot ON boot.id = event.boot
+WHERE event.seq BETWEEN ? AND ? ORDER BY event.seq LIMIT ?;
 
--- name: put_meta
-INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value;
+-- name: begin_epoch
+INSERT INTO epoch (first_seq, name) VALUES (?, ?) ON CONFLICT (first_seq) DO UPDATE SET name = excluded.name;
+
+-- name: epoch_at
+SELECT name FROM epoch WHERE first_seq <= ? ORDER BY first_seq DESC LIMIT 1;
 
 -- name: get_progress
 SELECT first, last FROM progress WHERE sink = ? ORDER BY first;

@@ -30,6 +30,23 @@ class _Envelope(Struct, frozen=True):
     attribution: int
 
 
+class Fact(Struct, frozen=True):
+    """An event as it is stored: what the core said, and nothing that was added later."""
+
+    epoch: str
+    seq: int
+    type: str
+    at_ms: int
+    seen_ms: int
+    mono_ms: int
+    boot: str
+    station: str
+    context: str
+    """JSON."""
+    data: bytes
+    """JSON."""
+
+
 _encode = json.Encoder().encode
 _decode = json.Decoder().decode
 
@@ -50,7 +67,7 @@ class JournalReader:
         try:
             self._db = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
             self._db.set_busy_timeout(2_000)
-            self.epoch = str(self._db.execute(QUERIES["get_meta"], ("epoch",)).get)
+            self._db.execute(QUERIES["epoch_at"], (1,)).fetchall()
         except apsw.Error as error:
             raise JournalError(str(path), f"{error}; has the agent run here yet?") from error
 
@@ -61,9 +78,18 @@ class JournalReader:
         """seq of the newest event, 0 when there is none."""
         return int(self._ask("head")[0][0])
 
+    def epoch_at(self, seq: int) -> str:
+        """The epoch that an event of this seq belongs to; empty where there is none yet."""
+        found = self._ask("epoch_at", seq)
+        return str(found[0][0]) if found else ""
+
     def records(self, first: int, last: int, limit: int = 500) -> list[Record]:
         """Events of this range of seq, ascending, `limit` at the most."""
         return [self._record(*row) for row in self._ask("events_between", first, last, limit)]
+
+    def facts(self, first: int, last: int, limit: int = 500) -> list[Fact]:
+        """The same events as they were committed, to the byte."""
+        return [Fact(*row) for row in self._ask("facts_between", first, last, limit)]
 
     def rows(self, prefix: str) -> Iterator[tuple[str, Row]]:
         """The core's rows whose key begins so, as they were last committed."""
@@ -89,10 +115,10 @@ class JournalReader:
             raise JournalError(str(self._path), str(error)) from error
 
     def _record(
-        self, seq: int, type_: str, at_ms: int, seen_ms: int, station: str, context: str,
+        self, epoch: str, seq: int, type_: str, at_ms: int, seen_ms: int, station: str, context: str,
         attribution: int, data: bytes,
     ) -> Record:  # fmt: skip
-        identity = f"{self.epoch}-{seq}"
+        identity = f"{epoch}-{seq}"
         body = _encode(_Envelope(
             1, identity, seq, type_, iso(at_ms), iso(seen_ms), self._line, station,
             Raw(data), Raw(context.encode()), attribution,

@@ -6,7 +6,6 @@ import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import apsw
 from msgspec import json
@@ -23,6 +22,8 @@ OLDEST_SQLITE = (3, 51, 3)
 Rejections = Sequence[tuple[str, int, str]]
 """Sink, seq and the reason."""
 
+_HELP = "restore a backup or use another folder"
+
 encode_data = json.Encoder().encode
 """An event's data as it is stored and sent. Raises on what no JSON can hold."""
 
@@ -37,11 +38,12 @@ class Journal:
         self._lock = _lock(path)
         try:
             self._db = _open(path)
-            self.epoch = self._own_epoch()
             self.head: int = self._db.execute(QUERIES["head"]).get
+            self.epoch = secrets.token_hex(4)
+            self._db.execute(QUERIES["begin_epoch"], (self.head + 1, self.epoch))
         except apsw.Error as error:
             os.close(self._lock)
-            raise JournalError(str(path), f"{error}; restore a backup or use another folder") from error
+            raise JournalError(str(path), f"{error}; {_HELP}") from error
         except JournalError:
             os.close(self._lock)
             raise
@@ -82,6 +84,8 @@ class Journal:
                 self._put_aside(quarantined, progress or {}, rejected)
         except (apsw.FullError, apsw.BusyError) as error:
             raise NotRecorded(f"{self.path}: {error}") from error
+        except (apsw.CorruptError, apsw.NotADBError) as error:
+            raise JournalError(str(self.path), f"{error}; {_HELP}") from error
         except apsw.Error as error:
             raise JournalError(str(self.path), f"{error}; the agent must start again") from error
         self.head += len(events)
@@ -144,13 +148,6 @@ class Journal:
         """Ids given out in a transaction that was rolled back mean nothing."""
         self._contexts.clear()
         self._boots.clear()
-
-    def _own_epoch(self) -> str:
-        epoch: Any = self._db.execute(QUERIES["get_meta"], ("epoch",)).get
-        if epoch is None:
-            epoch = secrets.token_hex(4)
-            self._db.execute(QUERIES["put_meta"], ("epoch", epoch))
-        return str(epoch)
 
 
 def _encode_observation(observation: Observation) -> bytes:

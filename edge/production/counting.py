@@ -11,13 +11,19 @@ from typing import NamedTuple
 
 from edge.observation import Observation
 from edge.production.line import CounterSpec, StationSpec
-from edge.production.state import Counter, Suspect
+from edge.production.state import Counter, Former, Suspect
 
 LOOKS = 3
 """A reading nobody would believe is concluded from after so many that agree."""
 
 LOOK_APART_MS = 100
 """Readings closer together than this are one look: a glitch may last for several polls."""
+
+FORMER_MS = 300_000
+"""So long after a reset a device may still turn out to have been booting."""
+
+LONGEST_OFF_MS = 7 * 86_400_000
+"""Where no clock tells how long a box was off, no more is believed than can be made in a week."""
 
 SLACK_MS = 1_000
 SLACK_CYCLES = 3
@@ -51,17 +57,20 @@ class Reading(NamedTuple):
     delta: int = 0
     suspect: Suspect | None = None
     """What is suspected, while it is not believed yet."""
+    restored: bool = False
+    """The counter goes on from where it was before a reset: `delta` is what was not counted since."""
 
 
-def elapsed_ms(before: Counter, now: Observation) -> int | None:
+def elapsed_ms(before: Counter | Former, now: Observation) -> int | None:
     """Time since the baseline, None where no clock can tell.
 
-    Across two boots only the wall clock is left; if it went back it tells nothing.
+    Across two boots only the wall clock is left; it tells something if it was disciplined at
+    both ends, for a box without a battery goes on from where it was switched off.
     """
     if before.boot == now.boot:
         return max(0, now.mono_ms - before.mono_ms)
     passed = now.seen_ms - before.seen_ms
-    return passed if passed >= 0 else None
+    return passed if passed >= 0 and before.synced and now.synced else None
 
 
 def judge(station: StationSpec, spec: CounterSpec, before: Counter, now: Observation, raw: int) -> Reading:
@@ -72,9 +81,13 @@ def judge(station: StationSpec, spec: CounterSpec, before: Counter, now: Observa
     hides_a_turn = elapsed is None or elapsed * pace.counts_per_ms >= spec.modulus
     if forward == 0:
         return Reading(Kind.UNCERTAIN if hides_a_turn and before.stale else Kind.SAME)
-    if elapsed is not None and not hides_a_turn and forward <= pace.possible(elapsed):
+    # In doubt, a jump soon after a reset is the old count coming back.
+    slack_ms = 0 if before.former else pace.slack_ms
+    if elapsed is not None and not hides_a_turn and forward <= pace.possible(elapsed, slack_ms):
         seen = Kind.ROLLOVER if raw < before.raw else Kind.LIVE
         return Reading(Kind.GAP if before.stale else seen, forward)
+    if before.former and (restored := _restored(before.former, now, raw, pace)) is not None:
+        return restored
     suspect = _look(before.suspect, now, raw, pace)
     if suspect.times < LOOKS:
         return Reading(Kind.SUSPECT, suspect=suspect)
@@ -93,15 +106,25 @@ class _Pace(NamedTuple):
         slack_ms = SLACK_MS + SLACK_CYCLES * station.ideal_cycle_ms
         return cls(1 / (station.fastest_cycle_ms * spec.parts_per_count), slack_ms, spec.modulus)
 
-    def possible(self, elapsed_ms: int) -> int:
+    def possible(self, elapsed_ms: int, slack_ms: int | None = None) -> int:
         """Counts that may have been added in this time."""
-        return int((elapsed_ms + self.slack_ms) * self.counts_per_ms) + 1
+        slack_ms = self.slack_ms if slack_ms is None else slack_ms
+        return int((elapsed_ms + slack_ms) * self.counts_per_ms) + 1
+
+
+def _restored(former: Former, now: Observation, raw: int, pace: _Pace) -> Reading | None:
+    """A device that shows zeros while it boots, and then goes on where it was."""
+    elapsed, delta = elapsed_ms(former, now), raw - former.raw - former.counted
+    if delta < 0 or elapsed is None or raw - former.raw > pace.possible(elapsed):
+        return None
+    return Reading(Kind.GAP, delta, restored=True)
 
 
 def _concluded(before: Counter, raw: int, forward: int, elapsed: int | None, pace: _Pace) -> Reading:
     """What a reading means that was not believed at once, and did not go away."""
     if elapsed is None:
-        return Reading(Kind.UNCERTAIN, forward if raw >= before.raw else raw)
+        delta = forward if raw >= before.raw else raw
+        return Reading(Kind.UNCERTAIN if delta <= pace.possible(LONGEST_OFF_MS) else Kind.IMPLAUSIBLE, delta)
     if elapsed * pace.counts_per_ms >= pace.modulus:
         return Reading(Kind.UNCERTAIN, forward)
     if raw >= before.raw:

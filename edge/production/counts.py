@@ -3,12 +3,12 @@
 from msgspec.structs import replace
 
 from edge.observation import Observation, Outcome, Quality, Verdict
-from edge.production.counting import Kind, Reading, judge
+from edge.production.counting import FORMER_MS, Kind, Reading, judge
 from edge.production.cycles import part_finished
 from edge.production.draft import Draft
 from edge.production.events import Count, Gap, Health
 from edge.production.line import CounterAt, CounterSpec, StationSpec
-from edge.production.state import NO_CONTEXT, Context, Counter, Station, Totals
+from edge.production.state import NO_CONTEXT, Context, Counter, Former, Station, Totals
 
 _SEEN_LIVE = (Kind.LIVE, Kind.ROLLOVER)
 
@@ -69,8 +69,22 @@ def _unreadable(draft: Draft, station: StationSpec, spec: CounterSpec) -> None:
         draft.put(spec.key, replace(before, stale=True))
 
 
+def _next_baseline(
+    now: Observation, before: Counter, raw: int, reading: Reading, context: Context
+) -> Counter:
+    """After a reset the old one is kept in mind for some time."""
+    after, old = _baseline(now, raw, context), before.former
+    if reading.kind is Kind.RESET:
+        old = old or Former(
+            before.raw, before.seen_ms, before.mono_ms, before.boot, before.synced, before.context, 0
+        )
+    if old is None or reading.restored or old.boot != now.boot or now.mono_ms - old.mono_ms > FORMER_MS:
+        return after
+    return replace(after, former=replace(old, counted=old.counted + _counted(reading)))
+
+
 def _baseline(now: Observation, raw: int, context: Context) -> Counter:
-    return Counter(raw, now.at_ms, now.seen_ms, now.mono_ms, now.boot, context)
+    return Counter(raw, now.at_ms, now.seen_ms, now.mono_ms, now.boot, context, synced=now.synced)
 
 
 def _first(draft: Draft, place: CounterAt, raw: int) -> None:
@@ -81,13 +95,15 @@ def _first(draft: Draft, place: CounterAt, raw: int) -> None:
 
 def _believe(draft: Draft, place: CounterAt, before: Counter, raw: int, reading: Reading) -> None:
     row = draft.station(place.station)
-    draft.put(place.counter.key, _baseline(draft.observation, raw, row.context))
-    if before.stale:
+    draft.put(place.counter.key, _next_baseline(draft.observation, before, raw, reading, row.context))
+    if before.stale or reading.restored:
         _say_gap(draft, place, before, reading)
-    if reading.kind is Kind.SAME or (reading.kind is Kind.UNCERTAIN and reading.delta == 0):
+    if reading.delta == 0 and reading.kind in (Kind.SAME, Kind.UNCERTAIN, Kind.GAP):
         return
-    owner = before.context
+    owner = before.former.context if reading.restored and before.former else before.context
     row = _add(row, place, owner, _counted(reading) * place.counter.parts_per_count)
+    if reading.kind is Kind.IMPLAUSIBLE:
+        row = replace(row, held=row.held + reading.delta * place.counter.parts_per_count)
     if reading.kind in _SEEN_LIVE:
         if place.ends_cycle:
             row = part_finished(draft, place.station, row, reading.delta)
@@ -138,9 +154,10 @@ def _totals(row: Station, owner: Context) -> tuple[Totals, Totals]:
 
 def _say_gap(draft: Draft, place: CounterAt, before: Counter, reading: Reading) -> None:
     row = draft.station(place.station)
+    since_ms = before.former.seen_ms if reading.restored and before.former else before.seen_ms
     draft.say(
         Gap(
-            place.counter.signal, before.seen_ms, draft.observation.seen_ms,
+            place.counter.signal, since_ms, draft.observation.seen_ms,
             _counted(reading) * place.counter.parts_per_count,
             certain=reading.kind in (Kind.GAP, Kind.SAME),
             assigned=_belongs_to_run(row, before.context),

@@ -16,6 +16,9 @@ STOPPED = "Stopped"
 UNDEFINED = "Undefined"
 """The machine reads a number that the line's map does not name."""
 
+CLOCK_SET_MS = 2_000
+"""A device's clock and ours differ by no more over one cycle, unless one of them was set."""
+
 PACKML = {
     1: "Clearing", 2: STOPPED, 3: "Starting", 4: "Idle", 5: "Suspended", 6: EXECUTE, 7: "Stopping",
     8: "Aborting", 9: "Aborted", 10: "Holding", 11: "Held", 12: "Unholding", 13: "Suspending",
@@ -28,17 +31,32 @@ def part_finished(draft: Draft, station: StationSpec, row: Station, parts: int) 
     """A counter that ends cycles went up while it was in sight; returns the station after it."""
     if station.state_signal is None and row.state != EXECUTE:
         row = _enter(draft, station, row, EXECUTE, None)
-    now = draft.observation
-    edge = Edge(now.at_ms, now.mono_ms, now.boot, now.stamp is Stamp.SOURCE)
-    span_ms = _span_ms(row.edge, edge)
-    if not span_ms or row.state not in (EXECUTE, None):
+    edge, before = _now(draft.observation), row.edge
+    span_ms = _cycle_ms(before, edge)
+    if before is None or span_ms is None or row.state not in (EXECUTE, None):
         return replace(row, edge=edge)
+    if span_ms == 0:
+        return replace(row, edge=replace(before, owed=before.owed + parts))
+    parts += before.owed
     cycle_s = span_ms / 1000 / parts
     draft.say(Cycle(round(cycle_s, 4), parts), station.name, row.context)
     run = row.run and replace(
         row.run, cycles=row.run.cycles + parts, cycles_s=round(row.run.cycles_s + span_ms / 1000, 3)
     )
     return replace(row, edge=edge, last_cycle_s=round(cycle_s, 4), run=run)
+
+
+def _now(now: Observation) -> Edge:
+    return Edge(now.at_ms, now.mono_ms, now.boot, now.stamp is Stamp.SOURCE)
+
+
+def _cycle_ms(before: Edge | None, now: Edge) -> int | None:
+    """Between two parts; a device whose clock was set in between does not tell it."""
+    span_ms = _span_ms(before, now)
+    if before is None or span_ms is None or before.boot != now.boot:
+        return span_ms
+    by_us_ms = now.mono_ms - before.mono_ms
+    return span_ms if abs(span_ms - by_us_ms) <= CLOCK_SET_MS else by_us_ms
 
 
 def _span_ms(before: Edge | None, now: Edge) -> int | None:
@@ -94,15 +112,16 @@ def _is_out_of_sight(draft: Draft, station: StationSpec) -> bool:
 def _enter(
     draft: Draft, station: StationSpec, row: Station, name: str, code: int | None, since: Edge | None = None
 ) -> Station:
-    now = draft.observation
-    begin = since or Edge(now.at_ms, now.mono_ms, now.boot, now.stamp is Stamp.SOURCE)
-    lasted_s = None
-    if row.state is not None and row.state_boot == begin.boot:
-        lasted_s = round(max(0, begin.mono_ms - row.state_mono_ms) / 1000, 3)
+    begin = since or _now(draft.observation)
+    before = Edge(row.state_at_ms, row.state_mono_ms, row.state_boot, row.state_by_source)
+    lasted_ms = _span_ms(before if row.state is not None else None, begin)
+    lasted_s = None if lasted_ms is None else round(max(0, lasted_ms) / 1000, 3)
+    # A cycle lies inside one interval of executing: what was finished before a stop begins none.
+    edge = row.edge if name == EXECUTE and row.state is None else None
     draft.say(MachineState(name, row.state, lasted_s, code), station.name, row.context, at_ms=begin.at_ms)
     return replace(
         row, state=name, state_at_ms=begin.at_ms, state_mono_ms=begin.mono_ms, state_boot=begin.boot,
-        edge=row.edge if name == EXECUTE else None,
+        state_by_source=begin.by_source, edge=edge,
     )  # fmt: skip
 
 

@@ -63,7 +63,8 @@ def _order_needs(observation: Observation, rows: Rows) -> tuple[str, ...]:
     jobs = [job_key(order.id, operation) for operation in operations]
     found = [job for key in jobs if isinstance(job := rows.get(key), Job)]
     stations = [f"station/{name}" for job in found for name in job.stations]
-    return (*map(order_key, names_of(order.id)), *jobs, *stations)
+    cards = [order_key(f"{order.id}-{operation}") for operation in order.operations]
+    return (*map(order_key, names_of(order.id)), *cards, *jobs, *stations)
 
 
 def _card_needs(line: Line, observation: Observation, rows: Rows) -> tuple[str, ...]:

@@ -27,7 +27,7 @@ class Count(Struct, frozen=True, omit_defaults=True):
     run_total: int
     """Of this role, since the run began; of the unassigned parts where no order is known."""
     order_good: int
-    """Good parts of this order at this station, over all its runs."""
+    """Good parts of this job (order and operation) at this station, over all its runs."""
     order_scrap: int
     held: int = 0
     """Parts that the reading claims and that were not counted: a person decides."""

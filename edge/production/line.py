@@ -47,6 +47,8 @@ class StationSpec:
     """From what is read, as text, to the name of the state (PackML's where there is one)."""
     gun: str | None = None
     rig: str | None = None
+    sources: tuple[str, ...] = ()
+    """Everything that its values are read from."""
 
     @property
     def key(self) -> str:

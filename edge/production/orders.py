@@ -28,7 +28,7 @@ def find_order(draft: Draft, order: str) -> WorkOrder | None:
 
 def names_of(body: str) -> tuple[str, ...]:
     """The orders that a job card's body can mean."""
-    return (body, body.rpartition("-")[0]) if "-" in body else (body,)
+    return (body, body.rpartition("-")[0])
 
 
 def split_job(draft: Draft, body: str) -> tuple[WorkOrder, int | None]:
@@ -76,7 +76,11 @@ def start_job(draft: Draft, spec: StationSpec, order: WorkOrder, operation: int 
         raise RefusedError(f"{name} has ended; a new job is needed to make more")
     if row.run is not None:
         stop_job(draft, spec, INTERRUPTED)
-    _begin_run(draft, spec, draft.job(key, order.id, operation), order)
+    job = draft.job(key, order.id, operation)
+    _begin_run(draft, spec, job, order)
+    if spec.name in job.totals:
+        good = job.totals[spec.name].good_parts
+        return f"{name} goes on at {spec.name}: {good} of {order.quantity}"
     return f"{name} started at {spec.name}, {order.quantity} of {order.item}"
 
 
@@ -87,7 +91,7 @@ def _begin_run(draft: Draft, spec: StationSpec, job: Job, order: WorkOrder) -> N
         f"r{line.runs + 1}", order.id, job.operation, draft.observation.at_ms, order.quantity,
         before=job.totals.get(spec.name, Totals()),
     )  # fmt: skip
-    batch = order.batch or row.context.batch
+    batch = row.context.batch or job.batches.get(spec.name) or order.batch
     context = Context(
         order.id, job.operation, run.id, order.item, order.revision, batch, row.context.operator
     )
@@ -108,14 +112,17 @@ def stop_job(draft: Draft, spec: StationSpec, state: str) -> str:
     after = state if not elsewhere else RUNNING
     _say(draft, spec, run, "ended", after, job.state)
     totals = {**job.totals, spec.name: run.order_totals}
-    _move(draft, replace(job, totals=totals), after, elsewhere)
-    draft.put(spec.key, replace(row, run=None, noun=None))
+    batches = {**job.batches, spec.name: row.context.batch} if row.context.batch else job.batches
+    _move(draft, replace(job, totals=totals, batches=batches), after, elsewhere)
+    last_job = None if state == ENDED else row.last_job
+    draft.put(spec.key, replace(row, run=None, noun=None, last_job=last_job))
     change_context(draft, spec, Context(operator=row.context.operator))
     made = f"{run.order_totals.good_parts} of {run.quantity}"
+    over_all = sum(one.good_parts for one in totals.values())
     name = job_name(run.order, run.operation)
     if elsewhere:
         return f"{name}: {spec.name} made {made}, it goes on at {', '.join(elsewhere)}"
-    return f"{name} {state.lower()}: {made}"
+    return f"{name} {state.lower()}: {over_all} of {run.quantity}"
 
 
 def _move(draft: Draft, job: Job, state: str, stations: tuple[str, ...]) -> None:
@@ -145,7 +152,9 @@ def change_context(draft: Draft, spec: StationSpec, context: Context) -> None:
         if before is None:
             continue
         clean = counter.signal in (fresh or ()) and not before.stale and before.suspect is None
-        draft.put(counter.key, replace(before, context=context if clean else before.context.common(context)))
+        former = before.former and replace(before.former, context=before.former.context.common(context))
+        certain = context if clean else before.context.common(context)
+        draft.put(counter.key, replace(before, context=certain, former=former))
         draft.boundary = (*draft.boundary, counter.signal)
 
 

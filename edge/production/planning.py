@@ -41,6 +41,9 @@ def _accept(draft: Draft, order: WorkOrder) -> None:
         _check_change(draft, known, order)
     elif any(find_order(draft, name) for name in names_of(order.id)):
         raise RefusedError(f"{order.id} is a job card of another order: choose another id")
+    for card in [f"{order.id}-{operation}" for operation in order.operations]:
+        if find_order(draft, card) is not None:
+            raise RefusedError(f"{card} would be a job card of {order.id}, but it is an order of its own")
     draft.put(order_key(order.id), order)
     if known is not None:
         _tell_stations(draft, known, order.quantity)

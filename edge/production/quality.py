@@ -4,12 +4,12 @@ from hashlib import sha1
 
 from msgspec.structs import replace
 
-from edge.observation import Outcome, TestResult, Verdict
+from edge.observation import Observation, Outcome, TestResult, Verdict
 from edge.production.draft import Draft
 from edge.production.events import Disposition, Health, Test
 from edge.production.line import StationSpec
 from edge.production.orders import RefusedError
-from edge.production.state import Rig
+from edge.production.state import Frame, Rig
 
 REMEMBERED = 64
 """Results of a rig that a repeated one is compared with."""
@@ -32,7 +32,7 @@ def book_scrap(draft: Draft, spec: StationSpec, reason: str, parts: int) -> str:
     draft.put(spec.key, replace(row, run=run))
     good, scrap = run.order_totals.good_parts, run.order_totals.scrap_parts
     draft.say(Disposition("scrap", parts, reason, good, scrap), spec.name, row.context)
-    return f"{parts} scrapped, {reason}"
+    return f"{parts} scrapped at {spec.name}, {reason}"
 
 
 def test_result(draft: Draft, rig: str, stations: tuple[StationSpec, ...]) -> None:
@@ -41,14 +41,19 @@ def test_result(draft: Draft, rig: str, stations: tuple[StationSpec, ...]) -> No
     station = stations[0]
     if not isinstance(result, TestResult):
         draft.say(Health(rig, "unreadable", now.detail), station.name, draft.station(station).context)
+        known = draft.get(rig_key(rig), Rig) or Rig()
+        draft.put(rig_key(rig), replace(known, unreadable=True))
         draft.outcome = Outcome(Verdict.REFUSED, now.detail or "not a test result")
         return
     key, digest = rig_key(rig), _digest(now.detail, result)
     before = draft.get(key, Rig) or Rig()
-    if _is_known(before, digest, result, now.seen_ms):
+    if _is_known(before, digest, result, now):
         draft.outcome = Outcome(Verdict.DUPLICATE, f"{result.unit}: this result is recorded already")
         return
-    draft.put(key, Rig((*before.recent, (digest, now.seen_ms))[-REMEMBERED:]))
+    frame = Frame(digest, now.seen_ms, now.mono_ms, now.boot)
+    draft.put(key, Rig((*before.recent, frame)[-REMEMBERED:]))
+    if before.unreadable:
+        draft.say(Health(rig, "readable"), station.name)
     draft.say(
         Test(result.unit, result.program, result.passed, rig, result.revision, result.number, result.steps),
         station.name,
@@ -61,8 +66,15 @@ def _digest(raw: str, result: TestResult) -> str:
     return sha1((raw or repr(result)).encode(), usedforsecurity=False).hexdigest()[:16]
 
 
-def _is_known(before: Rig, digest: str, result: TestResult, seen_ms: int) -> bool:
+def _is_known(before: Rig, digest: str, result: TestResult, now: Observation) -> bool:
     return any(
-        known == digest and (result.number is not None or abs(seen_ms - at_ms) <= UNNUMBERED_MS)
-        for known, at_ms in before.recent
+        frame.digest == digest and (result.number is not None or _age_ms(frame, now) <= UNNUMBERED_MS)
+        for frame in before.recent
     )
+
+
+def _age_ms(frame: Frame, now: Observation) -> int:
+    """By the monotonic clock; across two boots by the wall clock, unless it went back."""
+    if frame.boot == now.boot:
+        return now.mono_ms - frame.mono_ms
+    return max(0, now.seen_ms - frame.seen_ms)

@@ -77,8 +77,11 @@ def _obey(draft: Draft, gun: str, stations: Stations, text: str, label: Label) -
 def _record(
     draft: Draft, gun: str, stations: Stations, text: str, label: Label | None, outcome: Outcome
 ) -> None:
+    now_ms = draft.observation.seen_ms
     for station in stations:
-        draft.put(station.key, replace(draft.station(station), said=outcome.words))
+        row = draft.station(station)
+        said = replace(row, said=outcome.words, said_verdict=outcome.verdict, said_at_ms=now_ms)
+        draft.put(station.key, said)
     kind = label.letter if label else None
     context = draft.station(stations[0]).context
     draft.say(Scan(text, gun, outcome.verdict, outcome.words, kind), stations[0].name, context)
@@ -103,21 +106,31 @@ def _lot(draft: Draft, stations: Stations, label: Label) -> str:
 
 
 def _scrap_reason(draft: Draft, stations: Stations, label: Label) -> str:
-    row, now = draft.station(stations[0]), draft.observation
+    station, now = _where_parts_are_made(draft, stations), draft.observation
     noun = Noun(label.letter, label.body, now.mono_ms, now.boot)
-    draft.put(stations[0].key, replace(row, noun=noun))
-    return f"scrap, {label.body}: scan how many"
+    draft.put(station.key, replace(draft.station(station), noun=noun))
+    return f"scrap at {station.name}, {label.body}: scan how many"
+
+
+def _where_parts_are_made(draft: Draft, stations: Stations) -> StationSpec:
+    """The station that scrap is booked at. Raises RefusedError where a gun cannot tell which."""
+    counting = [station for station in stations if station.counters]
+    running = [station for station in counting if draft.station(station).run is not None]
+    if len(running) > 1:
+        raise RefusedError(f"at which station? This gun speaks for {_names(tuple(running))}")
+    return (running or counting or list(stations))[0]
 
 
 def _quantity(draft: Draft, stations: Stations, label: Label) -> str:
-    row, now = draft.station(stations[0]), draft.observation
+    station, now = _where_parts_are_made(draft, stations), draft.observation
+    row = draft.station(station)
     noun = row.noun
     if noun is None or noun.boot != now.boot or now.mono_ms - noun.mono_ms > NOUN_MS:
         raise RefusedError("a quantity of what? Scan the reason first")
     if not label.body.isdigit() or not 0 < int(label.body) < 10_000:
         raise RefusedError(f"{label.body} is no quantity between 1 and 9999")
-    draft.put(stations[0].key, replace(row, noun=None))
-    return book_scrap(draft, stations[0], noun.body, int(label.body))
+    draft.put(station.key, replace(row, noun=None))
+    return book_scrap(draft, station, noun.body, int(label.body))
 
 
 def _command(draft: Draft, stations: Stations, label: Label) -> str:

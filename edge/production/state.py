@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from msgspec import Struct, json
 
-from edge.observation import WorkOrder
+from edge.observation import Verdict, WorkOrder
 from edge.production.line import Role
 
 
@@ -92,6 +92,19 @@ class Suspect(Struct, frozen=True):
     """Of the reading that was the last to agree."""
 
 
+class Former(Struct, frozen=True):
+    """A baseline given up for a reset: a device may only have been booting, and go on from there."""
+
+    raw: int
+    seen_ms: int
+    mono_ms: int
+    boot: str
+    synced: bool
+    context: Context
+    counted: int
+    """Counts added since the reset."""
+
+
 class Counter(Struct, frozen=True, omit_defaults=True, tag="counter"):
     """The baseline of one counter: the reading that the next one is compared with."""
 
@@ -105,6 +118,10 @@ class Counter(Struct, frozen=True, omit_defaults=True, tag="counter"):
     stale: bool = False
     """The counter has been out of sight since this reading."""
     suspect: Suspect | None = None
+    former: Former | None = None
+    """Before a reset, for some minutes."""
+    synced: bool = True
+    """The wall clock was disciplined (NTP) at this reading."""
 
 
 class Run(Struct, frozen=True, omit_defaults=True):
@@ -143,13 +160,15 @@ class LastScan(Struct, frozen=True):
     boot: str
 
 
-class Edge(Struct, frozen=True):
+class Edge(Struct, frozen=True, omit_defaults=True):
     """When the last part was finished, on the clock that cycle times are taken from."""
 
     at_ms: int
     mono_ms: int
     boot: str
     by_source: bool
+    owed: int = 0
+    """Parts that came at the same instant, by another counter: they share the next span."""
 
 
 class Station(Struct, frozen=True, omit_defaults=True, tag="station"):
@@ -158,18 +177,23 @@ class Station(Struct, frozen=True, omit_defaults=True, tag="station"):
     context: Context = NO_CONTEXT
     run: Run | None = None
     unassigned: Totals = Totals()
+    held: int = 0
+    """Parts that readings claim and that nobody would believe: a person decides."""
     last_job: tuple[str, int | None] | None = None
-    """Order and operation that a RESUME means."""
+    """Order and operation that was interrupted here: what a RESUME means."""
     state: str | None = None
     state_at_ms: int = 0
     state_mono_ms: int = 0
     state_boot: str = ""
+    state_by_source: bool = False
     edge: Edge | None = None
     last_cycle_s: float | None = None
     noun: Noun | None = None
     last_scan: LastScan | None = None
     said: str = ""
     """What the last scan did, in words, for the screen."""
+    said_verdict: Verdict | None = None
+    said_at_ms: int = 0
     bad_signals: Mapping[str, str] = {}
     """Signals that cannot be read, with the reason."""
 
@@ -184,13 +208,25 @@ class Job(Struct, frozen=True, omit_defaults=True, tag="job"):
     """Where it runs now."""
     totals: Mapping[str, Totals] = {}
     """By station, of runs that have ended."""
+    batches: Mapping[str, str] = {}
+    """By station, the batch that was on when its last run ended."""
+
+
+class Frame(Struct, frozen=True):
+    """One that a rig sent."""
+
+    digest: str
+    seen_ms: int
+    mono_ms: int
+    boot: str
 
 
 class Rig(Struct, frozen=True, omit_defaults=True, tag="rig"):
     """The results that a rig sent last, to know a repeated one."""
 
-    recent: tuple[tuple[str, int], ...] = ()
-    """Digest of the frame and the UTC millisecond it was first seen."""
+    recent: tuple["Frame", ...] = ()
+    unreadable: bool = False
+    """The last frame was broken."""
 
 
 class LineRow(Struct, frozen=True, omit_defaults=True, tag="line"):

@@ -78,7 +78,7 @@ def test_a_count_is_tagged_with_its_role_only_and_its_order_has_a_series_of_its_
         f'item="P7",revision="C",operator="4711",attribution=1i {STAMP + 88123}'
     )
     assert totals == (
-        "order_total,line=line-1,station=press,order=WO-1001 "
+        "order_total,line=line-1,station=press,order=WO-1001,operation=20 "
         f"good=400i,scrap=12i,attribution=1i {STAMP + 88123}"
     )
 

@@ -56,7 +56,7 @@ async def test_totals_over_runs_stations_and_orders(tmp_path: Path) -> None:
             7,
             2,
         )
-        assert (press.operator, press.unassigned, press.said) == ("4711", 1, "1 scrapped, BURR")
+        assert (press.operator, press.unassigned, press.said) == ("4711", 1, "1 scrapped at press, BURR")
         assert (packer.order, packer.good, packer.state, packer.operator) == ("WO-1001", 3, None, None)
         states = current_states(reader, both)
         assert set(states) == {"press/job", "press/machine", "packer/job", "packer/machine"}

@@ -86,15 +86,22 @@ async def session(port: int, name: str, topic: str, *options: str) -> tuple[str,
     return durable
 
 
-def certificates(folder: Path) -> None:
-    """ca.crt, and srv.* for localhost and 127.0.0.1, and cli.* for a client, all signed by it."""
+def certificates(folder: Path, *, authority_usage: bool = True) -> None:
+    """ca.crt, and srv.* for localhost and 127.0.0.1, and cli.* for a client, all signed by it.
+
+    Without `authority_usage`, ca.crt does not say what it is for, as those of many a plant.
+    """
 
     def openssl(*arguments: str) -> None:
         subprocess.run(["openssl", *arguments], check=True, capture_output=True, cwd=folder)
 
     new_key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
-    openssl("req", "-x509", *new_key, "-keyout", "ca.key", "-out", "ca.crt", "-subj", "/CN=test-ca")
-    (folder / "names").write_text("subjectAltName=DNS:localhost,IP:127.0.0.1", encoding="ascii")
+    # Python 3.13 checks certificates strictly (RFC 5280, VERIFY_X509_STRICT): all of these are needed.
+    usage = ("-addext", "keyUsage=critical,keyCertSign,cRLSign") if authority_usage else ()
+    openssl("req", "-x509", *new_key, "-keyout", "ca.key", "-out", "ca.crt", "-subj", "/CN=test-ca", *usage)
+    identifiers = "subjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid\n"
+    names = f"subjectAltName=DNS:localhost,IP:127.0.0.1\n{identifiers}"
+    (folder / "names").write_text(names, encoding="ascii")
     for name, common in (("srv", "localhost"), ("cli", "edge-01")):
         openssl("req", *new_key, "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj", f"/CN={common}")
         openssl(

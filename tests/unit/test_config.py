@@ -345,7 +345,7 @@ ONE_FAULT = [
     ("port = 8081", "port = 80810", "board.port", "65535"),
     ("port = 8081", 'port = "8081"', "board.port", "whole number"),
     ("[source.gun-1]", '[source."a/b"]', "source.a/b", "not allowed"),
-    ("by-id/rig", "by-id/gun", "source.rig-1.port", "is already used by source.gun-1"),
+    ("by-id/rig", "by-id/gun", "source.rig-1", "is already used by source.gun-1"),
 ]
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from edge.clock import ManualClock
 from edge.observation import AGENT
@@ -279,3 +280,17 @@ def _job_at(core: Core, signal: str) -> str:
 def assert_not_more(name: str, job: str, totals: Totals, true: dict[tuple[str, str], int]) -> None:
     for role in Role:
         assert totals.of(role) <= true.get((f"{name}.{role}", job), 0), (job, role)
+
+
+@pytest.mark.parametrize("step_ms", [0, 3_600_000, -3_600_000], ids=["clock stood still", "ahead", "behind"])
+def test_a_clock_that_nobody_disciplines_does_not_tell_how_long_a_box_was_off(step_ms: int) -> None:
+    """600 parts were made while a box without a battery was off: counted once, and said to be uncertain."""
+    machine = a_machine(32, 1000)
+    machine.clock.step_ms(step_ms)
+    machine.happen("machine reboots")
+    for raw in (1600, 1600, 1600):
+        machine.clock.pass_ms(250)
+        unsynced = replace(see(machine.clock, "press.total", raw), synced=False)
+        machine.core.see(unsynced)
+    *_, counted = machine.core.counts()
+    assert (counted.produced, counted.quality) == (600, Kind.UNCERTAIN)

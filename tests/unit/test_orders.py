@@ -125,3 +125,11 @@ def test_a_stop_is_concluded_from_the_counter_that_ends_cycles() -> None:
         core.see(see(clock, "press.total", 101))
         core.see(see(clock, "tick", None))
     assert core.station().state == "Stopped"
+
+
+@pytest.mark.parametrize("card", ["J 4711", "J -", "J -10", "J WO-", "J WO-7", "J .", "J 0-0-0"])
+def test_an_unknown_job_card_is_refused(card: str) -> None:
+    core, clock = Core(line(PRESS)), ManualClock()
+    outcome = said(core, clock, card)
+    assert outcome.verdict is Verdict.REFUSED
+    assert outcome.words == f"this line has no order {card[2:]}"

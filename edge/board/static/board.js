@@ -55,6 +55,7 @@ function showStation(article, station) {
   article.dataset.trouble = station.trouble ? "yes" : "no";
   article.querySelector(".hero").dataset.size = Math.min(station.words.size, 16);
   article.querySelector(".unassigned").dataset.has = station.words.unassigned ? "yes" : "no";
+  article.querySelector(".held").dataset.has = station.words.held ? "yes" : "no";
   const meter = article.querySelector("progress");
   meter.max = station.quantity || 1;
   meter.value = station.quantity ? Math.max(0, station.good) : 0;

@@ -43,4 +43,6 @@ CREATE TABLE quarantine (
     error TEXT NOT NULL
 ) STRICT;
 
-CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
+-- A new one at every start of the agent: an id is epoch and seq, and a seq that was lost with the end
+-- of a file (a torn disk, a restored copy) comes again under another epoch.
+CREATE TABLE epoch (first_seq INTEGER PRIMARY KEY, name TEXT NOT NULL) STRICT;
