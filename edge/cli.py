@@ -41,10 +41,25 @@ def main() -> None:
     app()
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version.")
+    ] = False,
+) -> None:
+    """Counts every part once, for the right order."""
+
+
 @app.command()
 def version() -> None:
     """Print the version."""
-    typer.echo(__version__)
+    _print_version(True)
 
 
 @app.command()
@@ -91,27 +106,35 @@ def check(file: ConfigFile) -> None:
 
 @app.command()
 def demo(
-    for_: Annotated[str, typer.Option("--for", help="How long parts are made, such as 30s.")] = "2min",
+    for_: Annotated[str, typer.Option("--for", help="How long parts are made, 5s or more.")] = "2min",
     seed: Annotated[int, typer.Option(help="The same seed makes the same parts.")] = 1,
     rate: Annotated[
         float | None, typer.Option(min=0.1, max=50, help="Parts a second at each machine.")
     ] = None,
     kills: Annotated[int, typer.Option(min=0, max=20, help="Kill the agent (-9) so often on the way.")] = 0,
     json: Annotated[bool, typer.Option("--json", help="The last line of output is one JSON object.")] = False,
-    mqtt: Annotated[str | None, typer.Option(help="A running broker, such as mqtt://127.0.0.1:1883.")] = None,
+    mqtt: Annotated[
+        str | None, typer.Option(help="A running broker that takes anybody, such as mqtt://127.0.0.1:1883.")
+    ] = None,
     influx: Annotated[
-        str | None, typer.Option(help="A running InfluxDB, such as http://127.0.0.1:8086.")
+        str | None,
+        typer.Option(
+            help="A running victoria-metrics, or another that answers the v2 write API without a token, "
+            "such as http://127.0.0.1:8428."
+        ),
     ] = None,
     keep: Annotated[bool, typer.Option("--keep", help="Keep the demo's files.")] = False,
 ) -> None:
-    """A whole line on simulators, with a board to look at; at the end it is settled to the part."""
-    from edge.demo.options import DemoOptions
+    """A whole line on simulators, settled to the part at its end."""
+    from edge.demo.options import SHORTEST_S, DemoOptions
     from edge.demo.run import play
 
     try:
         for_s = parse_duration(for_).total_seconds()
     except ValueError as error:
         _fail(f"--for: {error}")
+    if for_s < SHORTEST_S:
+        _fail(f"--for: the operator's script takes {SHORTEST_S:g}s at least")
     try:
         status = play(DemoOptions(for_s, seed, rate, kills, json, mqtt, influx, keep))
     except KeyboardInterrupt:
@@ -153,7 +176,10 @@ def replay(
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Another configuration: what if?")] = False,
 ) -> None:
-    """Decide again what `[line] record` has kept: the same events, or where they first differ."""
+    """Decide recorded observations again: the same events?
+
+    Takes what `[line] record` has kept, and says where the events first differ.
+    """
     from edge.replay import replay_all
 
     config = _load(file, None)

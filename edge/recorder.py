@@ -5,7 +5,6 @@ import logging
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
 from msgspec.structs import replace
@@ -15,6 +14,7 @@ from edge.errors import JournalError, NotRecorded
 from edge.journal import Journal
 from edge.journal.store import encode_data
 from edge.observation import AGENT, Observation, Outcome, Quality, Verdict
+from edge.pending import Batch, Entry, Held, Rest, answer, refuse
 from edge.production import Decision, Line, decide, needs
 from edge.production.events import Count, Event, Health
 from edge.production.presence import SOURCE
@@ -58,48 +58,6 @@ class Tape(Protocol):
         """What was noted since the last `keep` is undone; the rows are what the journal has."""
 
 
-@dataclass(slots=True, eq=False)
-class _Entry:
-    """One call of emit."""
-
-    observations: Sequence[Observation]
-    done: asyncio.Future[list[Outcome]]
-    outcomes: list[Outcome | None] = field(default_factory=list)
-
-
-@dataclass(slots=True, eq=False)
-class _Rest:
-    """What is left of an entry: its next scan waits for one of the same gun that is held."""
-
-    entry: _Entry
-    index: int
-
-
-@dataclass(slots=True, eq=False)
-class _Held:
-    """A scan that waits for its boundary: the counters of its stations, read now."""
-
-    entry: _Entry
-    index: int
-    asks: frozenset[int]
-    waiting: set[str]
-    fresh: list[str] = field(default_factory=list)
-    decided: bool = False
-
-
-@dataclass(slots=True)
-class _Batch:
-    """What one commit will hold."""
-
-    work: deque[_Entry | _Held | _Rest] = field(default_factory=deque)
-    events: list[tuple[Event, bytes]] = field(default_factory=list)
-    quarantined: list[tuple[Observation, str]] = field(default_factory=list)
-    entries: dict[_Entry, None] = field(default_factory=dict)
-    """In the order they came."""
-    answers: list[tuple[_Held, str]] = field(default_factory=list)
-    """Readings in it that scans were waiting for."""
-
-
 class Recorder:
     """Owns the working state; `run` is its only task."""
 
@@ -111,19 +69,20 @@ class Recorder:
         self._ask = ask
         self._tape = tape
         self._rows = WorkingRows(journal)
-        self._queue: deque[_Entry | _Held | _Rest] = deque()
+        self._queue: deque[Entry | Held | Rest] = deque()
         self._waiting = 0
         self._arrived = asyncio.Event()
         self._urgent = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
         self._door = asyncio.Lock()
-        self._behind: list[_Rest] = []
-        self._held: list[_Held] = []
+        self._behind: list[Rest] = []
+        self._held: list[Held] = []
         self._progress: dict[str, list[tuple[int, int]]] = {}
         self._rejected: list[tuple[str, int, str]] = []
         self._progress_due = 0.0
         self._baselines_due = 0.0
+        self._failing = False
         self._quarantined: Counter[tuple[str, str]] = Counter()
         self._listeners: set[asyncio.Event] = set()
         self._writer = ThreadPoolExecutor(1, "journal")
@@ -147,8 +106,8 @@ class Recorder:
         if not self._stopped:
             self._enter(observations)
 
-    def _enter(self, observations: Sequence[Observation]) -> _Entry:
-        entry = _Entry(observations, asyncio.get_running_loop().create_future(), [None] * len(observations))
+    def _enter(self, observations: Sequence[Observation]) -> Entry:
+        entry = Entry(observations, asyncio.get_running_loop().create_future(), [None] * len(observations))
         self._put(entry, urgent=any(self._is_urgent(one) for one in observations))
         self._waiting += len(observations)
         if self._waiting >= CAPACITY:
@@ -191,12 +150,12 @@ class Recorder:
             while self._queue:
                 await self._record(self._take())
             if self._progress or self._rejected:
-                await self._commit(_Batch())
+                await self._commit(Batch())
         except (NotRecorded, JournalError) as error:
             log.error("%s", error)
         finally:
             for one in [*self._held, *self._behind, *self._queue]:
-                _refuse(one if isinstance(one, _Entry) else one.entry, NotRecorded("the agent is stopping"))
+                refuse(one if isinstance(one, Entry) else one.entry, NotRecorded("the agent is stopping"))
             self._writer.shutdown(wait=True)
 
     async def _write_progress(self) -> None:
@@ -211,11 +170,11 @@ class Recorder:
             baselines = now >= self._baselines_due
             if baselines:
                 self._baselines_due = now + BASELINES_S
-            await self._commit(_Batch(), baselines)
+            await self._commit(Batch(), baselines)
         except NotRecorded as error:
             log.error("%s; events that were delivered may be sent again", error)
 
-    async def _gather(self) -> list[_Entry | _Held | _Rest]:
+    async def _gather(self) -> list[Entry | Held | Rest]:
         try:
             async with asyncio.timeout(PROGRESS_S):
                 await self._arrived.wait()
@@ -229,14 +188,14 @@ class Recorder:
                 pass
         return self._take()
 
-    def _take(self) -> list[_Entry | _Held | _Rest]:
+    def _take(self) -> list[Entry | Held | Rest]:
         """What waits, as much as one commit should hold."""
-        taken: list[_Entry | _Held | _Rest] = []
+        taken: list[Entry | Held | Rest] = []
         weight = 0
         while self._queue and weight < BATCH:
             one = self._queue.popleft()
             taken.append(one)
-            weight += len(one.observations) if isinstance(one, _Entry) else 0
+            weight += len(one.observations) if isinstance(one, Entry) else 0
         self._waiting -= weight
         if self._waiting < CAPACITY:
             self._room.set()
@@ -245,13 +204,13 @@ class Recorder:
             self._urgent.clear()
         return taken
 
-    async def _record(self, taken: list[_Entry | _Held | _Rest]) -> None:
-        batch = _Batch(deque(taken))
+    async def _record(self, taken: list[Entry | Held | Rest]) -> None:
+        batch = Batch(deque(taken))
         while batch.work:
             one = batch.work.popleft()
-            if isinstance(one, _Held):
+            if isinstance(one, Held):
                 self._release(batch, one)
-            elif isinstance(one, _Rest):
+            elif isinstance(one, Rest):
                 self._decide_from(batch, one.entry, one.index)
             else:
                 self.observations += len(one.observations)
@@ -262,18 +221,24 @@ class Recorder:
             elif self._tape is not None:
                 await self._whole(self._in_writer(self._tape.keep))
         except (NotRecorded, JournalError) as error:
-            self._rows.discard()
-            if self._tape is not None:
-                self._tape.forget()
-            self._forget(batch, error)
-            if isinstance(error, JournalError):
-                raise
-            log.error("%s; counting goes on and catches up from the counters", error)
+            self._give_up(batch, error)
             return
         for entry in batch.entries:
-            _answer(entry)
+            answer(entry)
 
-    def _forget(self, batch: _Batch, error: Exception) -> None:
+    def _give_up(self, batch: Batch, error: NotRecorded | JournalError) -> None:
+        """Nothing of it was recorded. Raises JournalError when nothing ever will be."""
+        self._rows.discard()
+        if self._tape is not None:
+            self._tape.forget()
+        self._forget(batch, error)
+        if isinstance(error, JournalError):
+            raise error
+        if not self._failing:
+            log.error("%s; nothing is recorded until it can be; the counters keep the parts", error)
+        self._failing = True
+
+    def _forget(self, batch: Batch, error: Exception) -> None:
         """Tell everybody in the batch that nothing of it was recorded."""
         for held in [one for one in self._held if one.entry in batch.entries]:
             held.decided = True
@@ -284,9 +249,9 @@ class Recorder:
         for held, signal in batch.answers:
             held.fresh.remove(signal)  # it was read, but its baseline is the old one again
         for entry in batch.entries:
-            _refuse(entry, error)
+            refuse(entry, error)
 
-    async def _commit(self, batch: _Batch, baselines: bool = False) -> None:
+    async def _commit(self, batch: Batch, baselines: bool = False) -> None:
         progress, rejected = dict(self._progress), tuple(self._rejected)
         rows = self._rows.changed() if batch.events or baselines else {}
 
@@ -303,6 +268,9 @@ class Recorder:
                 del self._progress[sink]
         if rows and not batch.events:
             self._rows.committed()
+        if self._failing:
+            self._failing = False
+            log.warning("recording again; what was made meanwhile comes from the counters")
         if batch.events:
             for event, _ in batch.events:
                 _tell(event)
@@ -323,7 +291,7 @@ class Recorder:
 
     # --- deciding ---------------------------------------------------------------------------
 
-    def _put(self, one: _Entry | _Held | _Rest, *, urgent: bool) -> None:
+    def _put(self, one: Entry | Held | Rest, *, urgent: bool) -> None:
         self._queue.append(one)
         self._arrived.set()
         if urgent:
@@ -339,12 +307,12 @@ class Recorder:
             or signal.startswith(SOURCE)
         )
 
-    def _decide_from(self, batch: _Batch, entry: _Entry, start: int) -> None:
+    def _decide_from(self, batch: Batch, entry: Entry, start: int) -> None:
         batch.entries[entry] = None
         for index in range(start, len(entry.observations)):
             observation = entry.observations[index]
             if self._follows_a_held(observation):
-                self._behind.append(_Rest(entry, index))
+                self._behind.append(Rest(entry, index))
                 return
             decision, events = self._decide(batch, observation)
             asked = self._asked(decision, observation)
@@ -356,7 +324,7 @@ class Recorder:
             if observation.answers:
                 self._answered(batch, observation, decision.outcome)
 
-    def _decide(self, batch: _Batch, observation: Observation) -> tuple[Decision, list[tuple[Event, bytes]]]:
+    def _decide(self, batch: Batch, observation: Observation) -> tuple[Decision, list[tuple[Event, bytes]]]:
         rows = self._rows
         try:
             while rows.load(needs(self.line, observation, rows)):
@@ -366,7 +334,7 @@ class Recorder:
         except Exception as error:  # whatever the core raises, it is one bad observation
             return self._quarantine(batch, observation, error), []
 
-    def _quarantine(self, batch: _Batch, observation: Observation, error: Exception) -> Decision:
+    def _quarantine(self, batch: Batch, observation: Observation, error: Exception) -> Decision:
         kind = (observation.signal, type(error).__name__)
         self._quarantined[kind] += 1
         if self._quarantined[kind] <= QUARANTINED and len(self._quarantined) <= CAPACITY:
@@ -375,7 +343,7 @@ class Recorder:
         return Decision(outcome=Outcome(Verdict.QUARANTINED, "this could not be decided; it is kept"))
 
     def _accept(
-        self, batch: _Batch, observation: Observation, decision: Decision, events: list[tuple[Event, bytes]]
+        self, batch: Batch, observation: Observation, decision: Decision, events: list[tuple[Event, bytes]]
     ) -> None:
         if self._tape is not None:
             self._tape.note(observation, decision, self._rows)
@@ -393,13 +361,13 @@ class Recorder:
             return []
         return self._ask(decision.boundary)
 
-    def _hold(self, entry: _Entry, index: int, asks: list[Ask]) -> None:
+    def _hold(self, entry: Entry, index: int, asks: list[Ask]) -> None:
         waiting = {signal for ask in asks for signal in ask.signals}
-        held = _Held(entry, index, frozenset(ask.number for ask in asks), waiting)
+        held = Held(entry, index, frozenset(ask.number for ask in asks), waiting)
         self._held.append(held)
         asyncio.get_running_loop().call_later(BOUNDARY_WAIT_S, self._put_back, held)
 
-    def _put_back(self, held: _Held) -> None:
+    def _put_back(self, held: Held) -> None:
         if not held.decided:
             self._put(held, urgent=True)
 
@@ -407,10 +375,10 @@ class Recorder:
         """A gun's scans are decided in their order: a job card needs the badge before it."""
         if observation.signal not in self.line.guns:
             return False
-        before: list[_Held | _Rest] = [*self._held, *self._behind]
+        before: list[Held | Rest] = [*self._held, *self._behind]
         return any(one.entry.observations[one.index].signal == observation.signal for one in before)
 
-    def _answered(self, batch: _Batch, observation: Observation, outcome: Outcome) -> None:
+    def _answered(self, batch: Batch, observation: Observation, outcome: Outcome) -> None:
         for held in [one for one in self._held if observation.answers in one.asks]:
             held.waiting.discard(observation.signal)
             if observation.quality is not Quality.BAD and outcome.verdict is Verdict.ACCEPTED:
@@ -419,7 +387,7 @@ class Recorder:
             if not held.waiting:
                 self._release(batch, held)
 
-    def _release(self, batch: _Batch, held: _Held) -> None:
+    def _release(self, batch: Batch, held: Held) -> None:
         """Decide a held scan: what was read since it came belongs to what was so before."""
         if held.decided:
             return
@@ -444,16 +412,3 @@ def _tell(event: Event) -> None:
     elif isinstance(data, Count) and data.held:
         words = "%s: %d parts are held: the %s counter went to %d, faster than any part can be made"
         log.warning(words, event.station, data.held, data.role, data.raw)
-
-
-def _answer(entry: _Entry) -> None:
-    outcomes = [outcome for outcome in entry.outcomes if outcome is not None]
-    if len(outcomes) == len(entry.outcomes) and not entry.done.done():
-        entry.done.set_result(outcomes)
-
-
-def _refuse(entry: _Entry, error: Exception) -> None:
-    if not entry.done.done():
-        refusal = error if isinstance(error, NotRecorded) else NotRecorded(str(error))
-        entry.done.set_exception(refusal)
-        entry.done.exception()  # its caller may have gone; that is no fault

@@ -1,8 +1,10 @@
 """What each far end holds of the demo's parts, asked of the far end itself."""
 
 import asyncio
+import http.client
 import json
 import threading
+import urllib.error
 import urllib.parse
 import urllib.request
 from collections import defaultdict
@@ -13,6 +15,7 @@ from typing import Any
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
+from edge.errors import DemoFailed
 from edge.production.line import Role
 from edge.production.state import Totals
 from edge.readmodel import UNASSIGNED
@@ -82,11 +85,44 @@ class MqttWitness:
         self._events.append(json.loads(message.payload))
 
 
+_NO_HTTP = (OSError, ValueError, http.client.HTTPException)
+"""What urlopen and the reading of its answer raise; URLError is an OSError."""
+
+
+async def probe_influx(url: str, bucket: str) -> None:
+    """Write nothing, to see that it would be taken. Raises DemoFailed."""
+    await asyncio.to_thread(_write_nothing, url, bucket)
+
+
+def _write_nothing(url: str, bucket: str) -> None:
+    query = urllib.parse.urlencode({"bucket": bucket, "org": "-", "precision": "ns"})
+    request = urllib.request.Request(f"{url}/api/v2/write?{query}", b"", method="POST")  # noqa: S310
+    try:
+        with urllib.request.urlopen(request, timeout=10):  # noqa: S310
+            return
+    except urllib.error.HTTPError as error:
+        error.close()
+        if error.code == http.client.BAD_REQUEST:  # it would have taken something
+            return
+        wants = "it wants a token, and the demo has none" if error.code in (401, 403) else "no v2 write API"
+        raise DemoFailed(f"--influx: {url} answers {error.code}: {wants}") from error
+    except _NO_HTTP as error:
+        reason = getattr(error, "reason", error)
+        raise DemoFailed(f"--influx: no database answers at {url}: {reason}") from error
+
+
 async def held_by_influx(url: str, bucket: str, expected: Held) -> Held:
-    """The newest total of every order at every station; waits until a fresh one is to be seen."""
+    """The newest total of every order at every station; waits until a fresh one is to be seen.
+
+    Raises DemoFailed where it cannot be asked.
+    """
     deadline = asyncio.get_running_loop().time() + FRESH_S
     while True:
-        found = await asyncio.to_thread(_newest_totals, url, bucket, expected)
+        try:
+            found = await asyncio.to_thread(_newest_totals, url, bucket, expected)
+        except (*_NO_HTTP, LookupError) as error:
+            reason = getattr(error, "reason", error)
+            raise DemoFailed(f"{url} does not say what it holds: {reason}") from error
         if found == expected or asyncio.get_running_loop().time() > deadline:
             return found
         await asyncio.sleep(0.5)
@@ -95,7 +131,8 @@ async def held_by_influx(url: str, bucket: str, expected: Held) -> Held:
 def _newest_totals(url: str, bucket: str, expected: Held) -> Held:
     try:
         series = _exported(url)
-    except urllib.error.HTTPError:
+    except urllib.error.HTTPError as error:
+        error.close()
         series = _selected(url, bucket)
     good, scrap = series["good"], series["scrap"]
     found = {key: (_best(good[key], expected, key, 0), _best(scrap[key], expected, key, 1)) for key in good}

@@ -138,7 +138,11 @@ def _unrecorded(**pairs: SentRecorded) -> list[str]:
 
 
 def _undelivered(sinks: Mapping[str, SinkStatus], held: Mapping[str, Held], counted: Held) -> list[str]:
-    waiting = [f"sink {name}: {one.pending} events wait" for name, one in sinks.items() if one.pending]
+    waiting = [
+        f"sink {name}: {one.pending} events wait; " + ": ".join(filter(None, (one.state, one.reason)))
+        for name, one in sinks.items()
+        if one.pending
+    ]
     for name, theirs in held.items():
         parts = {key: one for key, one in theirs.items() if key[0] in MACHINES}
         if parts != counted:

@@ -17,10 +17,10 @@ from rich.live import Live
 
 from edge.config import LineConfig, load
 from edge.demo.child import Child, child
-from edge.demo.far import Held, MqttWitness, held_by_file, held_by_influx
+from edge.demo.far import Held, MqttWitness, held_by_file, held_by_influx, probe_influx
 from edge.demo.floor import Floor, open_floor, write_config
 from edge.demo.operator import Operator, ScanNotTaken
-from edge.demo.options import DemoOptions
+from edge.demo.options import DemoOptions, check
 from edge.demo.result import DemoResult, as_held, read_counted, read_floor, settle
 from edge.demo.view import final_view, live_view, one_line
 from edge.errors import DemoFailed, LinesideError
@@ -59,6 +59,8 @@ class _Stage:
     status: AgentStatus | None = None
     said: deque[str] = field(default_factory=lambda: deque(maxlen=4))
     config: LineConfig | None = None
+    board: str = ""
+    """Its address, once it is up."""
     influx: str | None = None
     witness: MqttWitness | None = None
 
@@ -75,6 +77,9 @@ class _Stage:
 
 async def demo(options: DemoOptions) -> DemoResult:
     """Play it. Raises DemoFailed where it could not be played to its end."""
+    check(options)
+    if options.influx is not None:
+        await probe_influx(options.influx, "lineside")
     console = Console(stderr=options.json)
     folder = Path(tempfile.mkdtemp(prefix="lineside-demo-"))
     stage = _Stage(options, folder, console)
@@ -102,8 +107,6 @@ async def _play(stack: AsyncExitStack, stage: _Stage) -> DemoResult:
     data = stage.folder / "data"
     data.mkdir()
     stage.config = load(file, data)
-    if stage.witness is not None:
-        _listen(stack, stage.witness)
     agent = await stack.enter_async_context(
         child(stage.folder / "agent.log", "run", str(file), "--data", str(data))
     )
@@ -122,6 +125,7 @@ async def _far_ends(stack: AsyncExitStack, stage: _Stage) -> str:
         broker = f"mqtt://127.0.0.1:{far_end.port}"
     if broker is not None:
         stage.witness = MqttWitness(broker, "lineside/demo/hall-1", "demo")
+        _listen(stack, stage.witness)
         sinks += MQTT_SINK.format(url=broker)
     stage.influx = options.influx
     if stage.influx is None and is_installed("victoria-metrics"):
@@ -150,6 +154,7 @@ async def _wait_until_up(stage: _Stage, agent: Child, board: Child) -> None:
     except TimeoutError:
         words = "the line did not come up"
         raise DemoFailed(f"{words}; the agent said:\n{agent.last_words()}\n{board.last_words()}") from None
+    stage.board = url
     stage.say(f"the line is up; its board: {url}   (Ctrl-C ends the shift early)")
 
 
@@ -177,7 +182,8 @@ async def _watch(stage: _Stage, floor: Floor, agent: Child) -> DemoResult:
             held = await _ask_far_ends(stage, reader)
             for task in beside:
                 task.cancel()
-        assert stage.status is not None
+        if stage.status is None:
+            raise DemoFailed(f"the agent was away when the demo ended; it said:\n{agent.last_words()}")
         return settle(floor.truth, operator.log, reader, stage.status.sinks, held)
     finally:
         reader.close()
@@ -202,7 +208,9 @@ async def _show(stage: _Stage, reader: JournalReader) -> None:
             )
     with Live(console=stage.console, auto_refresh=False) as live:
         while True:
-            live.update(live_view(station_views(reader, line), stage.status, list(stage.said)), refresh=True)
+            said, width = list(stage.said), stage.console.width
+            views = station_views(reader, line)
+            live.update(live_view(views, stage.status, said, stage.board, width), refresh=True)
             await asyncio.sleep(0.25)
 
 

@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 
-from rich.console import Group, RenderableType
+from rich import box
+from rich.cells import cell_len
+from rich.console import Group, JustifyMethod, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -11,30 +13,52 @@ from edge.readmodel import StationView
 from edge.status import AgentStatus
 
 _DASH = "–"
+_NUMBERS = ("good / target", "scrap", "last", "mean")
+_NEVER_CUT = ("station", "order", "state")
+_ROOMY = 100
+"""Columns of a terminal from which on batch and operator are shown too."""
 
 
 def live_view(
-    views: Sequence[StationView], status: AgentStatus | None, lines: Sequence[str]
+    views: Sequence[StationView], status: AgentStatus | None, lines: Sequence[str], board: str, width: int
 ) -> RenderableType:
-    """One screen; every text of the line is data, never markup."""
-    return Group(_stations(views), _far_ends(status), *(Text(line, style="dim") for line in lines))
+    """One screen, `width` columns wide; every text of the line is data, never markup."""
+    head = Text.assemble("board: ", (board, "bold"), "   (Ctrl-C ends the shift early)", overflow="fold")
+    said = (Text(line, style="dim") for line in lines)
+    return Group(head, _stations(views, width), _far_ends(status), *said)
 
 
-def _stations(views: Sequence[StationView]) -> Table:
-    table = Table(expand=True)
-    for name in ("station", "order", "batch", "operator", "good / target", "scrap", "last", "mean", "state"):
-        table.add_column(
-            name, justify="right" if name in ("good / target", "scrap", "last", "mean") else "left"
-        )
-    for view in views:
-        order = view.order and f"{view.order}-{view.operation}"
-        target = f"{view.good} / {view.quantity}" if view.quantity else _DASH
-        cells = (
-            view.station, order, view.batch, view.operator, target, str(view.scrap),
-            _seconds(view.last_cycle_s), _seconds(view.mean_cycle_s), view.state,
-        )  # fmt: skip
-        table.add_row(*(Text(cell or _DASH) for cell in cells))
+def _stations(views: Sequence[StationView], width: int) -> Table:
+    rows = [_cells(view) for view in views]
+    table = Table(expand=True, box=box.SIMPLE_HEAD)
+    for name in _cells_of(width):
+        longest = max((cell_len(row[name]) for row in rows), default=0) if name in _NEVER_CUT else None
+        justify: JustifyMethod = "right" if name in _NUMBERS else "left"
+        table.add_column(name, justify=justify, no_wrap=name in _NEVER_CUT, min_width=longest)
+    for row in rows:
+        table.add_row(*(Text(row[name]) for name in _cells_of(width)))
     return table
+
+
+def _cells_of(width: int) -> list[str]:
+    who = ["batch", "operator"] if width >= _ROOMY else []
+    return ["station", "order", *who, *_NUMBERS, "state"]
+
+
+def _cells(view: StationView) -> dict[str, str]:
+    """By column; a dash where there is nothing."""
+    cells = {
+        "station": view.station,
+        "order": f"{view.order}-{view.operation}" if view.order else None,
+        "batch": view.batch,
+        "operator": view.operator,
+        "good / target": f"{view.good} / {view.quantity}" if view.quantity else None,
+        "scrap": str(view.scrap),
+        "last": _seconds(view.last_cycle_s),
+        "mean": _seconds(view.mean_cycle_s),
+        "state": view.state,
+    }
+    return {name: cell or _DASH for name, cell in cells.items()}
 
 
 def _seconds(value: float | None) -> str:

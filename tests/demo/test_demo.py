@@ -2,8 +2,10 @@
 
 import asyncio
 import contextlib
+import io
 import json
 import os
+import pty
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -11,6 +13,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
+
+from edge.demo.far import held_by_influx, probe_influx
+from edge.demo.operator import Log
+from edge.demo.result import settle
+from edge.demo.view import live_view
+from edge.errors import DemoFailed
+from edge.journal import Journal, JournalReader
+from edge.readmodel import StationView
+from edge.status import SinkStatus
+from simulators.far_ends import victoria_metrics
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -125,9 +138,159 @@ async def test_nothing_survives_a_killed_demo(tmp_path: Path) -> None:
             await asyncio.sleep(0.05)
 
 
-async def test_a_broker_that_is_not_there_is_named(tmp_path: Path) -> None:
-    async with demo(tmp_path, "--for", "5s", "--mqtt", "mqtt://127.0.0.1:1") as process:
+async def said_and_failed(tmp_path: Path, *arguments: str) -> str:
+    """What a demo that could not be played says; it leaves no files."""
+    async with demo(tmp_path, *arguments) as process:
         _, err = await process.communicate()
     assert process.returncode == 1
-    assert "MQTT broker does not answer" in err.decode()
     assert "Traceback" not in err.decode()
+    return err.decode()
+
+
+async def test_a_broker_that_is_not_there_is_named_before_the_floor_opens(tmp_path: Path) -> None:
+    said = await said_and_failed(tmp_path, "--for", "5s", "--mqtt", "mqtt://127.0.0.1:1")
+    assert "MQTT broker does not answer" in said
+    assert not list(tmp_path.glob("*/truth"))
+
+
+async def test_a_database_that_is_not_there_is_named_before_anything_starts(tmp_path: Path) -> None:
+    said = await said_and_failed(tmp_path, "--for", "5s", "--influx", "http://127.0.0.1:1")
+    assert said.splitlines() == [
+        "--influx: no database answers at http://127.0.0.1:1: [Errno 111] Connection refused"
+    ]
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", "answers 404: no v2 write API"),
+        (b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n", "answers 401: it wants a token"),
+        (b"SSH-2.0-OpenSSH_9.2\r\n", "no database answers at"),
+        (b"", "no database answers at"),
+    ],
+)
+async def test_a_server_that_is_no_open_database_is_told_apart(answer: bytes, words: str) -> None:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer)
+        writer.close()
+
+    async with await asyncio.start_server(talk, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        with pytest.raises(DemoFailed, match=words):
+            await probe_influx(f"http://127.0.0.1:{port}", "lineside")
+
+
+async def test_a_running_database_passes_and_gives_back_what_it_holds(tmp_path: Path) -> None:
+    async with victoria_metrics(tmp_path / "metrics") as database:
+        await probe_influx(database.url, "lineside")
+        assert await held_by_influx(database.url, "lineside", {}) == {}
+    with pytest.raises(DemoFailed, match="does not say what it holds"):
+        await held_by_influx(database.url, "lineside", {})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--for", "4s"), "--for: "),
+        (("--mqtt", "nonsense"), "--mqtt: 'nonsense' is not a broker"),
+        (("--mqtt", "mqtts://127.0.0.1"), "--mqtt: "),
+        (("--influx", "file:///etc/passwd"), "--influx: 'file:///etc/passwd' is not a database"),
+        (("--influx", "http://127.0.0.1:99999"), "--influx: "),
+    ],
+)
+async def test_a_faulty_argument_is_blamed_itself(
+    tmp_path: Path, arguments: tuple[str, ...], words: str
+) -> None:
+    assert (await said_and_failed(tmp_path, *arguments)).startswith(words)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_sink_that_did_not_deliver_says_why(tmp_path: Path) -> None:
+    sinks = {
+        "uns": SinkStatus("lost", "nothing listens there", 3, 7),
+        "file": SinkStatus("connected", "", 10, 0),
+    }
+    (tmp_path / "truth").mkdir()
+    for name in ("press", "packer", "rig-1"):
+        (tmp_path / "truth" / f"{name}.jsonl").touch()
+    with contextlib.closing(Journal(tmp_path / "journal.db")):
+        pass
+    with contextlib.closing(JournalReader(tmp_path / "journal.db", "demo")) as reader:
+        result = settle(tmp_path / "truth", Log(), reader, sinks, {})
+    assert result.differences == ["sink uns: 7 events wait; lost: nothing listens there"]
+
+
+# --- in a terminal ----------------------------------------------------------------------------
+
+
+def station(**known: Any) -> StationView:
+    empty: dict[str, Any] = dict.fromkeys(StationView.__struct_fields__)
+    made = {"good": 248, "scrap": 12, "unassigned": 0, "held": 0, "said": "", "live": True, "unreadable": {}}
+    return StationView(**{**empty, **made, "ideal_cycle_s": 0.5, **known})
+
+
+STATIONS = [
+    station(
+        station="leak-test-3", order="WO-1002-A", operation=20, batch="L-2026-11", operator="4711 Ada",
+        quantity=12_500, state="Unsuspending", last_cycle_s=10.51, mean_cycle_s=11.02,
+    ),
+    station(station="packer"),
+]  # fmt: skip
+BOARD = "http://127.0.0.1:43211/"
+
+
+def shown(width: int, lines: int = 4) -> list[str]:
+    """The live view as a terminal of that width has it."""
+    console = Console(width=width, file=io.StringIO())
+    console.print(live_view(STATIONS, None, ["operator stops the press"] * lines, BOARD, width))
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue().splitlines()
+
+
+@pytest.mark.parametrize("width", [80, 100, 200])
+def test_the_board_stands_above_the_table_and_nothing_that_matters_is_cut(width: int) -> None:
+    head, *rest = shown(width)
+    assert head.split("   ") == [f"board: {BOARD}", "(Ctrl-C ends the shift early)"]
+    row = next(line for line in rest if "leak-test" in line)
+    for whole in ("leak-test-3", "WO-1002-A-20", "248 / 12500", "10.51 s", "11.02 s", "Unsuspending"):
+        assert whole in row
+    assert all(len(line) <= width for line in rest)
+
+
+def test_batch_and_operator_are_for_wide_terminals() -> None:
+    assert "4711 Ada" not in "\n".join(shown(80))
+    assert "4711 Ada" in "\n".join(shown(100))
+    assert "L-2026-11" in "\n".join(shown(100))
+
+
+async def test_in_a_terminal_the_address_is_always_there(tmp_path: Path) -> None:
+    terminal, inner = pty.openpty()
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "edge", "demo", "--for", "1h",
+        stdin=inner, stdout=inner, stderr=inner,
+        env={**os.environ, "TMPDIR": str(tmp_path), "TERM": "xterm", "COLUMNS": "80", "LINES": "24"},
+    )  # fmt: skip
+    os.close(inner)
+
+    def read() -> str:
+        """Everything that the terminal shows; Ctrl-C when the table has been drawn eight times."""
+        screens, told = "", False
+        with contextlib.suppress(OSError):  # the other end is closed
+            while received := os.read(terminal, 65_536):
+                screens += received.decode("utf-8", "replace")
+                if not told and screens.count("WO-1001-10") > 8:
+                    told = True
+                    process.send_signal(signal.SIGINT)
+        return screens
+
+    try:
+        screens = await asyncio.to_thread(read)
+        assert await process.wait() == 0
+    finally:
+        os.close(terminal)
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    assert screens.count("Ctrl-C ends the shift early") >= screens.count("WO-1001-10") > 8

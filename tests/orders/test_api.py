@@ -17,7 +17,7 @@ from edge.orders import LARGEST
 from edge.readmodel import OrderView
 from tests.board.agent import fake_agent, write_line
 from tests.board.http import Answer, ask
-from tests.board.process import board
+from tests.board.process import Board, board
 
 ORDER = {"id": "WO-7", "item": "P7", "quantity": 100, "revision": "C", "operations": [10, 20]}
 JSON = "application/json"
@@ -68,6 +68,23 @@ async def post(
         writer.close()
 
 
+@contextlib.asynccontextmanager
+async def drained(shown: Board) -> AsyncIterator[None]:
+    """Read what the board logs: it says every connection too many, and a pipe that is full stops it."""
+    assert shown.process.stderr is not None
+    task = asyncio.ensure_future(_read_all(shown.process.stderr))
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def _read_all(reader: asyncio.StreamReader) -> None:
+    while await reader.read(1 << 16):
+        pass
+
+
 def said(answer: Answer) -> Any:
     assert answer.headers["content-type"] == JSON
     return json.decode(answer.body)
@@ -81,7 +98,8 @@ async def test_an_order_is_taken_once_and_shown(file: Path) -> None:
     async with agent(file), board(file) as shown:
         new = await post(shown.port, ORDER)
         assert (new.status, said(new)["orders"]) == (
-            201, [{"row": 1, "line": 1, "id": "WO-7", "verdict": "accepted", "words": "WO-7 is new: 100 of P7"}],
+            201,
+            [{"row": 1, "line": 1, "id": "WO-7", "verdict": "accepted", "words": "WO-7 is new: 100 of P7"}],
         )  # fmt: skip
         again = await post(shown.port, ORDER, "Application/JSON; charset=utf-8")
         assert (again.status, said(again)["duplicates"], said(again)["orders"][0]["verdict"]) == (
@@ -179,7 +197,7 @@ async def test_a_thousand_posts_at_once_make_one_order(file: Path) -> None:
             await asyncio.sleep(0.1)  # the board holds so many connections and no more
         return answer
 
-    async with agent(file), board(file) as shown:
+    async with agent(file), board(file) as shown, drained(shown):
         answers = await asyncio.gather(*(send() for _ in range(1000)))
         assert sorted(one.status for one in answers) == [200] * 999 + [201]
         every = json.decode((await ask(shown.port, "/api/orders")).body, type=list[OrderView])
