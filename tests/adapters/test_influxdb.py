@@ -321,3 +321,15 @@ def test_settings_that_cannot_work_are_faults(fault: dict[str, Any]) -> None:
     table = {"type": "influxdb", "url": "http://h:8086", "bucket": "edge", **fault}
     with pytest.raises(ValidationError):
         influxdb.Settings.model_validate(table)
+
+
+@pytest.mark.parametrize("status", [400, 422])
+async def test_a_server_that_finds_fault_with_everything_costs_no_event(front: Front, status: int) -> None:
+    """A proxy in the way, or another bucket: no event is given up, and all arrive when it is gone."""
+    events = [count(seq) for seq in range(1, 6)]
+    async with open_sink(front.url, token=TOKEN) as sink:
+        front.forced = status
+        with pytest.raises(SinkRefused, match="takes none of the events"):
+            await sink.write(events)
+        front.forced = 0
+        assert (await sink.write(events)).acknowledged == [1, 2, 3, 4, 5]
