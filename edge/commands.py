@@ -5,10 +5,8 @@ disk, or with `{"error": "..."}` where it is not certain that anything of this l
 """
 
 import asyncio
-import os
-import socket
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 from msgspec import DecodeError, Struct, json
@@ -18,6 +16,7 @@ from edge.errors import NotRecorded
 from edge.observation import ORDER, Observation, Outcome, WorkOrder
 from edge.orders import Intake
 from edge.recorder import Recorder
+from edge.sockets import listen_locally, short_path
 
 SOCKET = "command.sock"
 LONGEST = 1 << 20
@@ -90,32 +89,14 @@ async def serve_commands(folder: Path, intake: Intake) -> None:
             writer.close()
 
     try:
-        async with await asyncio.start_unix_server(meet, sock=_listen(folder), limit=LONGEST) as server:
+        async with await asyncio.start_unix_server(
+            meet, sock=listen_locally(folder, SOCKET), limit=LONGEST
+        ) as server:
             await server.serve_forever()
     finally:
         for task in clients:
             task.cancel()
         await asyncio.gather(*clients, return_exceptions=True)
-
-
-@contextmanager
-def _short(folder: Path) -> Iterator[str]:
-    """A path to the socket that fits into the 107 bytes the kernel allows."""
-    descriptor = os.open(folder, os.O_PATH | os.O_DIRECTORY)
-    try:
-        yield f"/proc/self/fd/{descriptor}/{SOCKET}"
-    finally:
-        os.close(descriptor)
-
-
-def _listen(folder: Path) -> socket.socket:
-    """The mode is set before the name exists, so that nobody else ever gets in."""
-    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    os.fchmod(listening.fileno(), 0o600)
-    (folder / SOCKET).unlink(missing_ok=True)
-    with _short(folder) as path:
-        listening.bind(path)
-    return listening
 
 
 async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, intake: Intake) -> None:
@@ -160,7 +141,7 @@ async def send_orders(folder: Path, orders: Sequence[WorkOrder]) -> list[Outcome
     Raises NotRecorded where the agent is away or says no. To send them again does no harm.
     """
     try:
-        with _short(folder) as path:
+        with short_path(folder, SOCKET) as path:
             reader, writer = await asyncio.open_unix_connection(path, limit=LONGEST_ANSWER)
     except OSError as error:
         raise NotRecorded(_away(folder, error)) from error

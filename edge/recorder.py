@@ -13,7 +13,7 @@ from edge.contract import Ask
 from edge.errors import JournalError, NotRecorded
 from edge.journal import Journal
 from edge.journal.store import encode_data
-from edge.observation import AGENT, Observation, Outcome, Quality, Verdict
+from edge.observation import AGENT, ORDER, Observation, Outcome, Quality, Verdict
 from edge.pending import Batch, Entry, Held, Rest, answer, refuse
 from edge.production import Decision, Line, decide, needs
 from edge.production.events import Count, Event, Health
@@ -303,7 +303,7 @@ class Recorder:
             bool(observation.answers)
             or signal in line.guns
             or signal in line.rigs
-            or signal == AGENT
+            or signal in (AGENT, ORDER)
             or signal.startswith(SOURCE)
         )
 

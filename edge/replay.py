@@ -10,6 +10,7 @@ from typing import TextIO
 import msgspec
 from msgspec import Raw, Struct, json
 
+from edge import __version__
 from edge.errors import ReplayRefused
 from edge.journal import JournalReader
 from edge.journal.reader import Fact
@@ -327,7 +328,12 @@ def _text(value: str | bytes | int) -> str:
 
 def summary(segment: Segment, result: Result) -> str:
     """One line for a person."""
+    told = segment.header
     parts = [f"{segment.path.name}: {result.observations} observations, {_events(result.events)}"]
+    if result.events:
+        parts.append(f"{told.head + 1} to {told.head + result.events}")
+    if told.version != __version__:
+        parts.append(f"recorded by Lineside {told.version}, replayed by {__version__}")
     if result.quarantined:
         parts.append(f"{result.quarantined} in quarantine")
     if segment.torn:

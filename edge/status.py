@@ -1,15 +1,14 @@
 """The agent's local socket: how it is, a line of JSON after every commit and once a second."""
 
 import asyncio
-import os
-import socket
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from msgspec import DecodeError, Struct, json
 
 from edge.recorder import Recorder
+from edge.sockets import listen_locally, short_path
 
 SOCKET = "agent.sock"
 EVERY_S = 1.0
@@ -47,16 +46,6 @@ class AgentStatus(Struct, frozen=True):
     sinks: Mapping[str, SinkStatus]
 
 
-@contextmanager
-def _short(folder: Path) -> Iterator[str]:
-    """A path to the socket that fits into the 107 bytes the kernel allows."""
-    descriptor = os.open(folder, os.O_PATH | os.O_DIRECTORY)
-    try:
-        yield f"/proc/self/fd/{descriptor}/{SOCKET}"
-    finally:
-        os.close(descriptor)
-
-
 async def serve_status(folder: Path, recorder: Recorder, status: Callable[[], AgentStatus]) -> None:
     """Until cancelled. Only the agent's own user can connect."""
     listeners: set[asyncio.Task[None]] = set()
@@ -74,22 +63,12 @@ async def serve_status(folder: Path, recorder: Recorder, status: Callable[[], Ag
             writer.close()
 
     try:
-        async with await asyncio.start_unix_server(tell, sock=_listen(folder)) as server:
+        async with await asyncio.start_unix_server(tell, sock=listen_locally(folder, SOCKET)) as server:
             await server.serve_forever()
     finally:
         for task in listeners:
             task.cancel()
         await asyncio.gather(*listeners, return_exceptions=True)
-
-
-def _listen(folder: Path) -> socket.socket:
-    """The mode is set before the name exists, so that nobody else ever gets in."""
-    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    os.fchmod(listening.fileno(), 0o600)
-    (folder / SOCKET).unlink(missing_ok=True)
-    with _short(folder) as path:
-        listening.bind(path)
-    return listening
 
 
 async def _tell(writer: asyncio.StreamWriter, recorder: Recorder, status: Callable[[], AgentStatus]) -> None:
@@ -113,7 +92,7 @@ async def _tell(writer: asyncio.StreamWriter, recorder: Recorder, status: Callab
 async def follow_status(folder: Path) -> AsyncGenerator[AgentStatus, None]:
     """What the agent says of itself. Ends when it cannot be reached any more."""
     try:
-        with _short(folder) as path:
+        with short_path(folder, SOCKET) as path:
             reader, writer = await asyncio.open_unix_connection(path, limit=LONGEST)
     except OSError:
         return

@@ -36,7 +36,7 @@ class Feed:
         self.closed = False
         self.number = 0
         """Of the newest snapshot; 1 is the first."""
-        self._config = config
+        self.config = config
         self._clock = clock
         self._watchdog = watchdog
         self._status: AgentStatus | None = None
@@ -69,7 +69,7 @@ class Feed:
     async def hear(self) -> None:
         """Follow the agent; when it is away, try again, for ever."""
         while True:
-            lines = follow_status(self._config.data)
+            lines = follow_status(self.config.data)
             with suppress(TimeoutError):
                 while (status := await _next(lines)) is not None:
                     self._tell(status)
@@ -109,7 +109,7 @@ class Feed:
 
         It holds no transaction open, and finds a journal that was replaced by a restore.
         """
-        config = self._config
+        config = self.config
         if not config.journal.exists():
             return self._unread(f"There is no journal yet at {config.journal}; the agent makes it.")
         try:
@@ -131,7 +131,7 @@ class Feed:
             log.info("%s", committed.fault or "the journal can be read")
         self._committed = committed
         heard = Heard(self._status, self._since_s(self._heard_ms))
-        self.snapshot: Snapshot = snapshot(self._config, committed, heard, self._clock.wall_ms())
+        self.snapshot: Snapshot = snapshot(self.config, committed, heard, self._clock.wall_ms())
         self.encoded = json.encode(self.snapshot)
         self._made_ms = self._clock.mono_ms()
         self.number += 1

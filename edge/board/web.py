@@ -41,7 +41,7 @@ def application(feed: Feed, hosts: Sequence[str] | None) -> Starlette:
         Route("/events", board.events),
         Route("/api/line", board.line),
         Route("/healthz", board.health),
-        *OrdersApi(feed._config, "" if hosts is not None else BEYOND).routes(),
+        *OrdersApi(feed.config, "" if hosts is not None else BEYOND).routes(),
         Mount("/static", StaticFiles(directory=HERE / "static")),
     ]
     return Starlette(routes=routes, middleware=[Middleware(Guard, hosts=hosts)])

@@ -30,7 +30,7 @@ def live_view(
 
 def _stations(views: Sequence[StationView], width: int) -> Table:
     rows = [_cells(view) for view in views]
-    table = Table(expand=True, box=box.SIMPLE_HEAD)
+    table = Table(expand=True, box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     for name in _cells_of(width):
         longest = max((cell_len(row[name]) for row in rows), default=0) if name in _NEVER_CUT else None
         justify: JustifyMethod = "right" if name in _NUMBERS else "left"

@@ -211,7 +211,7 @@ def _records(text: str, delimiter: str, rows: _Rows) -> Iterator[tuple[int, list
             rows.count()
             rows.fault(line, "", f"cannot be read: {error}")
             if reader.line_num > line:  # nobody knows where the next row begins
-                rows.fault(line, "", "was the last row that was looked at", "a quote is not closed")
+                rows.fault(line, "", "was the last row that was looked at", "its quotes do not match")
                 return
 
 

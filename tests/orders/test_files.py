@@ -160,6 +160,14 @@ def test_a_quote_that_is_not_closed_swallows_no_order() -> None:
     assert {fault.line for fault in parsed.faults} == {3}
 
 
+def test_after_quotes_that_do_not_match_nothing_is_believed() -> None:
+    parsed = csv('id,item,quantity\nA,"P7\nB"x,P7,2\nC,P7,3\n')
+    assert parsed.rows == ()
+    assert [str(fault) for fault in parsed.faults][1] == (
+        "was the last row that was looked at (its quotes do not match)"
+    )
+
+
 def test_a_row_inside_quotes_is_no_row() -> None:
     parsed = csv('id,item,quantity\nA,"P7\nB,P7,2\nC",1\nD,P7,4\n')
     assert [one.id for one in orders(parsed)] == ["D"]

@@ -13,9 +13,10 @@ import pytest
 
 from edge.errors import NotRecorded
 from edge.observation import Outcome, Verdict, WorkOrder
-from edge.orders.folder import QUIET_S, watch
+from edge.orders.folder import _Watched, watch
 from tests.support.line import run_quickly
 
+QUIET_S = 2.0
 HEADER = "id,item,quantity\n"
 
 
@@ -143,6 +144,29 @@ def test_a_file_that_is_still_written_is_never_half_read(tmp_path: Path) -> None
 
     run_quickly(main(), factor=4)
     assert (desk.asked, len(desk.orders)) == (1, 20)
+
+
+def test_a_file_that_changes_while_it_is_looked_at_is_not_read(tmp_path: Path) -> None:
+    path, folder = tmp_path / "a.csv", _Watched(tmp_path, make=False)
+    path.write_text(HEADER)
+    assert (folder.quiet(0.0), folder.quiet(QUIET_S - 0.1), folder.quiet(QUIET_S)) == ([], [], ["a.csv"])
+    path.write_text(HEADER + "A,P7,1\n")
+    assert folder.read("a.csv") is None
+    assert (folder.quiet(3.0), folder.quiet(3.0 + QUIET_S)) == ([], ["a.csv"])
+    assert folder.read("a.csv") == path.read_bytes()
+    other = tmp_path / "b.part"
+    other.write_text(HEADER + "B,P7,1\n")
+    other.replace(path)
+    assert folder.read("a.csv") is None
+
+
+def test_the_oldest_file_is_read_first(tmp_path: Path) -> None:
+    folder = _Watched(tmp_path, make=False)
+    for number, name in enumerate(("c.csv", "a.json", "b.csv")):
+        (tmp_path / name).write_text(HEADER)
+        os.utime(tmp_path / name, (number, number))
+    folder.quiet(0.0)
+    assert folder.quiet(QUIET_S) == ["c.csv", "a.json", "b.csv"]
 
 
 def test_the_same_name_again_overwrites_nothing(tmp_path: Path) -> None:

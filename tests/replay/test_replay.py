@@ -19,7 +19,7 @@ from msgspec import json
 from edge.clock import ManualClock
 from edge.errors import NotRecorded, ReplayRefused
 from edge.journal import Journal, JournalReader
-from edge.observation import AGENT, ORDER, TICK, Observation, Quality, WorkOrder
+from edge.observation import AGENT, ORDER, TICK, Observation, Quality, Step, TestResult, WorkOrder
 from edge.production import Line
 from edge.production.line import Role
 from edge.recorder import Recorder
@@ -75,6 +75,7 @@ makes: st.SearchStrategy[Make] = st.one_of(
         lambda name: lambda clock: see(clock, "rig-press", result(name)), st.sampled_from(["U1", "U2"])
     ),
     st.just(lambda clock: see(clock, TICK, None)),
+    st.just(lambda clock: bulky(see(clock, REJECT, None))),
     st.builds(
         lambda quantity: lambda clock: see(clock, ORDER, WorkOrder("WO-77", "P1", quantity)),
         st.integers(1, 3),
@@ -251,6 +252,26 @@ async def test_what_no_json_can_hold_is_recorded_or_left_out(tmp_path: Path, val
     assert_the_same(BOTH, tmp_path)
     counts = [fact for one in recorded(tmp_path) for fact in replayed(BOTH, one) if fact.type == "count"]
     assert len(counts) >= 4
+
+
+async def test_a_measurement_that_is_no_number_is_replayed_as_none(tmp_path: Path) -> None:
+    clock = ManualClock()
+    steps_of = (Step("a", float("nan"), low=float("-inf")), Step("b", 1.5))
+    async with taped(BOTH, tmp_path) as recorder:
+        await recorder.emit([see(clock, "rig-press", TestResult("U1", "final", True, steps=steps_of))])
+    assert b"null" in journaled(tmp_path)[0].data
+    assert_complete(BOTH, tmp_path)
+
+
+async def test_an_observation_larger_than_a_segment_is_left_out_and_a_new_one_begins(tmp_path: Path) -> None:
+    clock, bound = ManualClock(), 64 * 1024
+    async with taped(BOTH, tmp_path, bound) as recorder:
+        await make_parts(recorder, clock, 100, 2)
+        await recorder.emit([bulky(see(clock, REJECT, None)), see(clock, AGENT, "start")])
+        await make_parts(recorder, clock, 102, 2)
+    first, second = recorded(tmp_path)
+    assert second.header.head == len(replayed(BOTH, first)) + 1
+    assert_the_same(BOTH, tmp_path)
 
 
 async def test_what_cannot_be_written_at_all_is_left_out_and_a_new_segment_begins(tmp_path: Path) -> None:

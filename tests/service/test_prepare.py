@@ -119,9 +119,11 @@ def test_the_demo_is_prepared_once(machine: Machine) -> None:
 def test_a_venv_that_was_interrupted_is_made_anew(machine: Machine) -> None:
     assert machine.type("make", "demo", interrupted=True)[0] != 0
     assert (machine.clone / ".venv/bin/python").exists()
+    (machine.clone / ".venv/half").touch()
     assert machine.done() == ["venv .venv"]
     assert machine.type("make", "demo")[0] == 0
     assert machine.done()[0] == "venv .venv"
+    assert not (machine.clone / ".venv/half").exists()
 
 
 def test_a_clone_that_was_moved_gets_a_venv_of_its_new_place(machine: Machine) -> None:
@@ -157,8 +159,9 @@ def test_servers_that_the_tests_need_are_left_stopped(machine: Machine) -> None:
     (machine.clone / "requirements-dev.lock").touch()
     for program in ("mosquitto", "influxd"):
         machine.has(program)
-    # Those of the machine itself lie in /usr/sbin, where they are looked for too: only this one is new.
-    new = [] if Path("/usr/sbin/victoria-metrics").exists() else ["victoria-metrics"]
+    machine.has("sudo")
+    line = machine.type(".ci/prepare", "dev", "python3", ".venv")[1].rstrip()
+    assert line.endswith(" && sudo systemctl disable --now victoria-metrics")
     machine.has("id", "#!/bin/sh\necho 0\n")
     status, said = machine.type(".ci/prepare", "dev", "python3", ".venv")
     assert status == 0, said
@@ -166,10 +169,9 @@ def test_servers_that_the_tests_need_are_left_stopped(machine: Machine) -> None:
     update, install, *after = (one for one in done if one.split()[0] in ("apt-get", "systemctl", "service"))
     assert update.endswith(" update")
     assert " install -y --no-install-recommends" in install
-    assert ("victoria-metrics" in install.split()) == bool(new)
-    assert after == [
-        words for one in new for words in (f"systemctl disable --now {one}", f"service {one} stop")
-    ]
+    assert "victoria-metrics" in install.split()
+    assert "mosquitto" not in install.split()
+    assert after == ["systemctl disable --now victoria-metrics", "service victoria-metrics stop"]
     assert list((machine.folder / "tmp").iterdir()) == []
 
 
