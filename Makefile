@@ -11,7 +11,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMPS := .stamps
 
-.PHONY: demo test check bench soak install lock clean
+.PHONY: demo test check bench soak install lock clean always
 
 demo: $(STAMPS)/run
 	@$(BIN)/lineside demo $(DEMO_ARGS)
@@ -32,16 +32,22 @@ soak: $(STAMPS)/dev
 	$(BIN)/pytest -m long $(TEST_ARGS)
 
 install:
+	@systemd/install.sh --check
 	@.ci/prepare install "$(PYTHON)" /opt/lineside/venv
 	@systemd/install.sh
 
-$(STAMPS)/run: requirements.lock pyproject.toml .ci/prepare
+$(STAMPS)/run: requirements.lock pyproject.toml .ci/prepare $(STAMPS)/place
 	@.ci/prepare run "$(PYTHON)" $(VENV)
-	@mkdir -p $(STAMPS) && touch $@
+	@touch $@
 
-$(STAMPS)/dev: requirements-dev.lock pyproject.toml .ci/prepare
+$(STAMPS)/dev: requirements-dev.lock pyproject.toml .ci/prepare $(STAMPS)/place
 	@.ci/prepare dev "$(PYTHON)" $(VENV)
-	@mkdir -p $(STAMPS) && touch $@ $(STAMPS)/run
+	@touch $@ $(STAMPS)/run
+
+# Written anew when the clone lies elsewhere than last time: a venv names its place in every script.
+$(STAMPS)/place: always
+	@mkdir -p $(STAMPS)
+	@[ "$$(cat $@ 2>/dev/null)" = "$(CURDIR)" ] || printf '%s\n' "$(CURDIR)" >$@
 
 lock:
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url \

@@ -8,15 +8,14 @@ import errno
 import fcntl
 import logging
 import os
-import re
 import threading
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import BeforeValidator, Field, WithJsonSchema
+from pydantic import Field
 
 from adapters._line_protocol import lines
 from edge.contract import (
@@ -29,34 +28,16 @@ from edge.contract import (
     SinkLost,
     SinkRefused,
     SinkSettings,
+    Size,
 )
 
 _log = logging.getLogger(__name__)
 
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(B|KB|MB|GB|KiB|MiB|GiB)")
-_BYTES = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 _SUFFIXES = {"json": "jsonl", "line-protocol": "lp"}
 _STAMP = "%Y%m%dT%H%M%S.%fZ"
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _FORBIDDEN = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.EISDIR})
 _BLOCK = 65_536
-
-
-def parse_size(value: object) -> int:
-    """Bytes of `"512KB"`, `"16MB"` (powers of 1000) or `"64KiB"`, `"16MiB"` (of 1024). Raises ValueError."""
-    if isinstance(value, int) and not isinstance(value, bool):
-        size = value
-    else:
-        match = _SIZE.fullmatch(value.strip()) if isinstance(value, str) else None
-        size = int(float(match[1]) * _BYTES[match[2]]) if match else 0
-    if size < 1:
-        raise ValueError('write a size with its unit, such as "512KB", "16MB" or "1GB"')
-    return size
-
-
-Size = Annotated[
-    int, BeforeValidator(parse_size), WithJsonSchema({"type": "string", "pattern": f"^{_SIZE.pattern}$"})
-]
 
 
 class Settings(SinkSettings):

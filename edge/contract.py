@@ -22,7 +22,15 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Generic, Protocol, TypeVar
 
 from msgspec import Struct
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    WithJsonSchema,
+    model_validator,
+)
 
 from edge.errors import SinkError, SinkLost, SinkRefused, SourceError, SourceLost, SourceRefused
 from edge.observation import (
@@ -39,7 +47,7 @@ from edge.observation import (
 __all__ = [
     "Ask", "Duration", "Intake", "Observation", "Outcome", "Outlet", "Quality", "Receipt", "Record",
     "Secret", "Settings", "Signal", "SignalAddress", "Sink", "SinkError", "SinkLost", "SinkRefused",
-    "SinkSettings", "SourceError", "SourceLost", "SourceRefused", "SourceSettings", "Stamp", "Step",
+    "SinkSettings", "Size", "SourceError", "SourceLost", "SourceRefused", "SourceSettings", "Stamp", "Step",
     "TestResult", "Value", "Verdict",
 ]  # fmt: skip
 
@@ -47,7 +55,7 @@ __all__ = [
 
 _UNITS_S = {"ms": 0.001, "s": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "y": 31_557_600.0}
 LONGEST_S = 10_000 * _UNITS_S["y"]
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|min|m|h|d|y)")
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|min|m|h|d|y)", re.ASCII)
 
 
 def parse_duration(value: object) -> timedelta:
@@ -71,6 +79,27 @@ def _positive(value: object) -> timedelta:
 
 
 Duration = Annotated[timedelta, BeforeValidator(_positive)]
+
+
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(B|KB|MB|GB|KiB|MiB|GiB)", re.ASCII)
+_BYTES = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
+
+
+def parse_size(value: object) -> int:
+    """Bytes of `"512KB"`, `"16MB"` (powers of 1000) or `"64KiB"`, `"16MiB"` (of 1024). Raises ValueError."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        size = value
+    else:
+        match = _SIZE.fullmatch(value.strip()) if isinstance(value, str) and len(value) < 40 else None
+        size = int(float(match[1]) * _BYTES[match[2]]) if match else 0
+    if size < 1:
+        raise ValueError('write a size with its unit, such as "512KB", "16MB" or "1GB"')
+    return size
+
+
+Size = Annotated[
+    int, BeforeValidator(parse_size), WithJsonSchema({"type": "string", "pattern": f"^{_SIZE.pattern}$"})
+]
 
 
 class Settings(BaseModel):

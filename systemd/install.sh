@@ -1,12 +1,15 @@
 #!/bin/sh
 # install.sh: the user, the folders and the units; starts nothing. Run it as root, again after an update.
+# install.sh --check: whether it could; changes nothing.
 set -eu
+umask 022
 cd "$(dirname "$0")"
 
 fail() { printf '%s\n' "$*" >&2; exit 1; }
 
-[ "$(id -u)" = 0 ] || fail "This needs root. Type:  sudo make install"
+[ "$(id -u)" = 0 ] || fail "This needs root. Type:  sudo make install   (or, as root: make install)"
 command -v systemd-sysusers >/dev/null || fail "There is no systemd here; start 'lineside run FILE' by other means."
+[ "${1:-}" != --check ] || exit 0
 venv=/opt/lineside/venv
 [ -x $venv/bin/lineside ] || fail "There is no $venv/bin/lineside. Type:  sudo make install"
 case "$(readlink -f $venv/bin/python)" in
@@ -16,12 +19,14 @@ esac
 
 install -D -m 644 lineside.sysusers /etc/sysusers.d/lineside.conf
 systemd-sysusers /etc/sysusers.d/lineside.conf
+runuser -u lineside -- $venv/bin/lineside --version >/dev/null ||
+    fail "The user lineside cannot start $venv/bin/lineside. Type:  sudo chmod -R go+rX /opt/lineside"
 install -d -m 750 -g lineside /etc/lineside
 install -m 644 lineside@.service lineside-board@.service /etc/systemd/system/
 [ ! -d /run/systemd/system ] || systemctl daemon-reload
 
 cat <<END
-Lineside is installed. For a line that is described in press-hall.toml:
+Lineside is installed. For a line that is described in press-hall.toml, as root:
   install -m 640 -g lineside press-hall.toml /etc/lineside/
   $venv/bin/lineside check /etc/lineside/press-hall.toml
   systemctl enable --now lineside@press-hall lineside-board@press-hall

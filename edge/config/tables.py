@@ -1,15 +1,14 @@
 """The tables of the TOML file, as far as no adapter has a say in them."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, Field
 
-from edge.contract import Duration, Settings
+from edge.contract import Duration, Settings, Size
 from edge.production.cycles import EXECUTE, PACKML
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
@@ -32,17 +31,12 @@ def _different(numbers: list[int]) -> list[int]:
     return numbers
 
 
-_UNITS = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
-_SIZE = re.compile(rf"(\d{{1,12}}(?:\.\d{{1,3}})?)\s*({'|'.join(_UNITS)})", re.ASCII)
+LEAST_RECORDED = 10**6
 
 
-def _size(value: object) -> int:
-    match = _SIZE.fullmatch(value.strip()) if isinstance(value, str) else None
-    if match is None:
-        raise ValueError('write a size with its unit, such as "64MB" or "1GB"')
-    size = int(float(match[1]) * _UNITS[match[2]])
-    if size < 10**6:
-        raise ValueError("must not be less than 1MB")
+def _enough(size: int) -> int:
+    if size < LEAST_RECORDED:
+        raise ValueError('must be at least "1MB"')
     return size
 
 
@@ -57,7 +51,7 @@ class LineTable(Settings):
     """Folder of the journal; relative to the file."""
     badge: Literal["required", "optional"] = "required"
     """Whether an operator must badge in before a job can be started."""
-    record: Annotated[int, BeforeValidator(_size)] | None = None
+    record: Annotated[Size, AfterValidator(_enough)] | None = None
     """Bytes for a recording of everything that is decided, for `lineside replay`; off unless written."""
 
 

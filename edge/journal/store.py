@@ -156,6 +156,8 @@ def _encode_observation(observation: Observation) -> bytes:
         return json.encode(observation)
     except (UnicodeEncodeError, OverflowError):
         return json.encode(ascii(observation))
+    except ValueError:  # a number of more digits than Python writes
+        return json.encode(f"{observation.signal}: a value that cannot be written")
 
 
 def _refuse_old_sqlite(path: Path) -> None:

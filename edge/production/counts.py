@@ -43,6 +43,14 @@ def unreadable(draft: Draft, station: StationSpec, signal: str, why: str) -> Non
     draft.outcome = Outcome(Verdict.REFUSED, f"{signal}: {why}")
 
 
+def shown(value: object) -> str:
+    """A value in words that fit on a line; a number of thousands of digits has none."""
+    try:
+        return f"{value!r:.80}"
+    except ValueError:
+        return "a number of thousands of digits"
+
+
 def readable_again(draft: Draft, station: StationSpec, signal: str) -> None:
     row = draft.station(station)
     if signal in row.bad_signals:
@@ -63,7 +71,9 @@ def _whole(now: Observation, spec: CounterSpec) -> int | None:
 
 def _unreadable(draft: Draft, station: StationSpec, spec: CounterSpec) -> None:
     now = draft.observation
-    unreadable(draft, station, spec.signal, now.detail or f"{now.value!r} is no count below {spec.modulus}")
+    unreadable(
+        draft, station, spec.signal, now.detail or f"{shown(now.value)} is no count below {spec.modulus}"
+    )
     before = draft.get(spec.key, Counter)
     if before is not None and not before.stale:
         draft.put(spec.key, replace(before, stale=True))

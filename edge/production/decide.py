@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 
 from edge.observation import AGENT, ORDER, TICK, Observation, Outcome, Verdict, WorkOrder
-from edge.production.counts import count, readable_again, unreadable
+from edge.production.counts import count, readable_again, shown, unreadable
 from edge.production.cycles import is_readable, machine_state, silence
 from edge.production.draft import Decision, Draft
 from edge.production.line import Line, StationSpec
@@ -117,4 +117,4 @@ def _state(draft: Draft, station: StationSpec) -> None:
         readable_again(draft, station, now.signal)
         machine_state(draft, station)
     else:
-        unreadable(draft, station, now.signal, now.detail or f"{now.value!r} is no state")
+        unreadable(draft, station, now.signal, now.detail or f"{shown(now.value)} is no state")

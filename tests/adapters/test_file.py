@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from adapters import file
-from edge.contract import Outlet, Sink, SinkLost, SinkRefused
+from edge.contract import Outlet, Sink, SinkLost, SinkRefused, parse_size
 from tests.support.records import count
 
 
@@ -252,19 +252,19 @@ async def test_kill_minus_9_loses_nothing_that_was_acknowledged(tmp_path: Path) 
     [("16MB", 16_000_000), ("512 KB", 512_000), ("1.5GB", 1_500_000_000), ("64KiB", 65_536), ("1B", 1)],
 )
 def test_sizes_are_written_as_people_write_them(text: str, size: int) -> None:
-    assert file.parse_size(text) == size
+    assert parse_size(text) == size
 
 
 @pytest.mark.parametrize("text", ["16", "16 mb", "-1MB", "0MB", "MB", "", True, None, 0, -5, 1.5])
 def test_other_sizes_are_refused_with_an_example(text: object) -> None:
     with pytest.raises(ValueError, match="16MB"):
-        file.parse_size(text)
+        parse_size(text)
 
 
 @given(st.text() | st.integers() | st.floats() | st.none())
 def test_any_size_is_positive_or_refused(value: object) -> None:
     with suppress(ValueError):
-        assert file.parse_size(value) >= 1
+        assert parse_size(value) >= 1
 
 
 def test_the_defaults_are_those_of_an_embedded_sink() -> None:

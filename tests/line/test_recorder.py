@@ -591,3 +591,12 @@ def test_progress_that_finds_the_disk_full_does_not_end_the_agent(path: Path) ->
 
 def test_label_of_the_tests_is_a_label() -> None:
     assert label("E 4711") == "$E4711I"
+
+
+async def test_a_number_of_thousands_of_digits_is_no_count(path: Path, clock: ManualClock) -> None:
+    async with recording(line(), path) as recorder:
+        await counts(recorder, clock, 100)
+        [outcome] = await recorder.emit([see(clock, TOTAL, 10**5000)])
+        assert outcome.verdict in (Verdict.REFUSED, Verdict.QUARANTINED)
+        await counts(recorder, clock, 101)
+    assert attributed(path) == {("total", "UNASSIGNED"): 1}

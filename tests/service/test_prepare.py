@@ -7,6 +7,7 @@ a folder that is all of PATH; each writes what it was asked to do into a log.
 import os
 import shutil
 import subprocess
+import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -198,6 +199,14 @@ def test_an_installation_is_built_from_a_copy_without_what_is_old(machine: Machi
     assert copied.split()[1:] == wanted
     assert sorted(machine.clone.rglob("*")) == before
     assert list((machine.folder / "tmp").iterdir()) == []
+
+
+def test_every_package_of_the_tree_is_installed() -> None:
+    wanted = {"edge.samples"}  # config/, under another name
+    for top in ("edge", "adapters", "simulators"):
+        wanted |= {".".join(one.parent.relative_to(ROOT).parts) for one in (ROOT / top).rglob("__init__.py")}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    assert set(project["tool"]["setuptools"]["packages"]) == wanted
 
 
 def test_what_root_installs_others_can_read(machine: Machine) -> None:
