@@ -1,6 +1,6 @@
 -- name: append_event
-INSERT INTO event (seq, type, at_ms, seen_ms, mono_ms, boot, station, context, data)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?);
+INSERT INTO event (seq, type, at_ms, stamp, seen_ms, mono_ms, boot, station, context, data)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: add_context
 INSERT INTO context (body) VALUES (?) ON CONFLICT (body) DO UPDATE SET body = excluded.body RETURNING id;
@@ -23,7 +23,7 @@ SELECT coalesce(max(seq), 0) FROM event;
 -- name: events_between
 SELECT
     (SELECT name FROM epoch WHERE first_seq <= event.seq ORDER BY first_seq DESC LIMIT 1),
-    event.seq, event.type, event.at_ms, event.seen_ms, event.station, context.body, event.attribution, event.data
+    event.seq, event.type, event.at_ms, event.stamp, event.seen_ms, event.station, context.body, event.attribution, event.data
 FROM event JOIN context ON context.id = event.context
 WHERE event.seq BETWEEN ? AND ? ORDER BY event.seq LIMIT ?;
 

@@ -22,6 +22,7 @@ class _Envelope(Struct, frozen=True):
     seq: int
     type: str
     at: str
+    stamp: str
     seen: str
     line: str
     station: str
@@ -115,12 +116,12 @@ class JournalReader:
             raise JournalError(str(self._path), str(error)) from error
 
     def _record(
-        self, epoch: str, seq: int, type_: str, at_ms: int, seen_ms: int, station: str, context: str,
-        attribution: int, data: bytes,
+        self, epoch: str, seq: int, type_: str, at_ms: int, stamp: str, seen_ms: int, station: str,
+        context: str, attribution: int, data: bytes,
     ) -> Record:  # fmt: skip
         identity = f"{epoch}-{seq}"
         body = _encode(_Envelope(
-            1, identity, seq, type_, iso(at_ms), iso(seen_ms), self._line, station,
+            1, identity, seq, type_, iso(at_ms), stamp, iso(seen_ms), self._line, station,
             Raw(data), Raw(context.encode()), attribution,
         ))  # fmt: skip
         fields: dict[str, Any] = _decode(data)

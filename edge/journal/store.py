@@ -109,8 +109,8 @@ class Journal:
         for event, data in events:
             seq += 1
             lines.append((
-                seq, event.data.type, event.at_ms, event.seen_ms, event.mono_ms, self._boot(event.boot),
-                event.station, self._context(event.context), data,
+                seq, event.data.type, event.at_ms, event.stamp, event.seen_ms, event.mono_ms,
+                self._boot(event.boot), event.station, self._context(event.context), data,
             ))  # fmt: skip
         self._db.executemany(QUERIES["append_event"], lines)
 

@@ -65,7 +65,7 @@ class Draft:
         """Add an event; it happened at the observation's time unless `at_ms` says when."""
         now = self.observation
         at = now.at_ms if at_ms is None else at_ms
-        self.events.append(Event(data, at, now.seen_ms, now.mono_ms, now.boot, station, context))
+        self.events.append(Event(data, at, now.seen_ms, now.mono_ms, now.boot, station, context, now.stamp))
 
     def undo(self) -> None:
         """Forget everything: nothing is changed."""

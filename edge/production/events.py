@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from msgspec import Struct
 
-from edge.observation import Step, Verdict
+from edge.observation import Stamp, Step, Verdict
 from edge.production.state import Context
 
 
@@ -170,3 +170,5 @@ class Event(Struct, frozen=True):
     station: str
     """Empty for an event of the whole line."""
     context: Context
+    stamp: Stamp = Stamp.RECEIPT
+    """Whose clock `at_ms` comes from."""

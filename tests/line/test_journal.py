@@ -68,7 +68,8 @@ def test_a_record_is_the_event_as_it_leaves_the_house(path: Path) -> None:
         "press",
     )
     assert record.json == (
-        b'{"v":1,"id":"%b-1","seq":1,"type":"health","at":"1970-01-01T00:00:01.000Z","seen":"1970-01-01T00:00:01.001Z",'
+        b'{"v":1,"id":"%b-1","seq":1,"type":"health","at":"1970-01-01T00:00:01.000Z","stamp":"receipt",'
+        b'"seen":"1970-01-01T00:00:01.001Z",'
         b'"line":"line-1","station":"press","data":{"subject":"agent","state":"start","detail":"a"},'
         b'"context":{"order":"WO-1","run":"r1"},"attribution":1}' % journal.epoch.encode()
     )

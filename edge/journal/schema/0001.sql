@@ -3,6 +3,7 @@ CREATE TABLE event (
     seq INTEGER PRIMARY KEY,
     type TEXT NOT NULL,
     at_ms INTEGER NOT NULL,
+    stamp TEXT NOT NULL, -- whose clock at_ms comes from: source or receipt
     seen_ms INTEGER NOT NULL,
     mono_ms INTEGER NOT NULL,
     boot INTEGER NOT NULL REFERENCES boot (id),
