@@ -19,7 +19,6 @@ class Child:
     """A `lineside` command in a process of its own, its log in a file."""
 
     def __init__(self, log: Path, *arguments: str) -> None:
-        self.starts = 0
         self._arguments = arguments
         self._log = log
         self._process: asyncio.subprocess.Process | None = None
@@ -33,7 +32,6 @@ class Child:
                     *_GUARD, sys.executable, "-m", "edge", *self._arguments,
                     stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
                 )  # fmt: skip
-            self.starts += 1
             await self._process.wait()
             if not self._stopping:
                 await asyncio.sleep(RESTART_S)

@@ -34,7 +34,6 @@ class Log:
 
     scans: list[Scan] = field(default_factory=list)
     booked: list[Booked] = field(default_factory=list)
-    doing: str = ""
 
 
 class ScanNotTaken(Exception):
@@ -111,7 +110,6 @@ class Operator:
             await machine.do("stop")
 
     def _tell(self, words: str) -> None:
-        self.log.doing = words
         self._say(f"operator {words}")
 
     async def _scan(self, gun: Running, text: str) -> None:

@@ -38,9 +38,6 @@ WHERE event.seq BETWEEN ? AND ? ORDER BY event.seq LIMIT ?;
 -- name: begin_epoch
 INSERT INTO epoch (first_seq, name) VALUES (?, ?) ON CONFLICT (first_seq) DO UPDATE SET name = excluded.name;
 
--- name: epoch_at
-SELECT name FROM epoch WHERE first_seq <= ? ORDER BY first_seq DESC LIMIT 1;
-
 -- name: get_progress
 SELECT first, last FROM progress WHERE sink = ? ORDER BY first;
 

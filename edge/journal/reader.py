@@ -68,7 +68,7 @@ class JournalReader:
         try:
             self._db = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
             self._db.set_busy_timeout(2_000)
-            self._db.execute(QUERIES["epoch_at"], (1,)).fetchall()
+            self._db.execute(QUERIES["head"]).fetchall()
         except apsw.Error as error:
             raise JournalError(str(path), f"{error}; has the agent run here yet?") from error
 
@@ -78,11 +78,6 @@ class JournalReader:
     def head(self) -> int:
         """seq of the newest event, 0 when there is none."""
         return int(self._ask("head")[0][0])
-
-    def epoch_at(self, seq: int) -> str:
-        """The epoch that an event of this seq belongs to; empty where there is none yet."""
-        found = self._ask("epoch_at", seq)
-        return str(found[0][0]) if found else ""
 
     def records(self, first: int, last: int, limit: int = 500) -> list[Record]:
         """Events of this range of seq, ascending, `limit` at the most."""

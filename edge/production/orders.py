@@ -6,7 +6,7 @@ from edge.observation import WorkOrder
 from edge.production.draft import Draft
 from edge.production.events import Order
 from edge.production.line import StationSpec
-from edge.production.state import LINE, Context, Counter, Job, Run, Station, Totals, job_key, order_key
+from edge.production.state import LINE, Context, Counter, Job, Run, Totals, job_key, order_key
 
 ALLOWED_TO_START = "AllowedToStart"
 RUNNING = "Running"
@@ -156,8 +156,3 @@ def change_context(draft: Draft, spec: StationSpec, context: Context) -> None:
         certain = context if clean else before.context.common(context)
         draft.put(counter.key, replace(before, context=certain, former=former))
         draft.boundary = (*draft.boundary, counter.signal)
-
-
-def current(row: Station) -> str:
-    """The job at a station in words."""
-    return job_name(row.run.order, row.run.operation) if row.run else "no order"
