@@ -294,3 +294,14 @@ async def test_in_a_terminal_the_address_is_always_there(tmp_path: Path) -> None
             process.kill()
             await process.wait()
     assert screens.count("Ctrl-C ends the shift early") >= screens.count("WO-1001-10") > 8
+
+
+@pytest.mark.long
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("seed", range(1, 11))
+async def test_ten_shifts_with_six_kills_each(tmp_path: Path, seed: int) -> None:
+    async with demo(
+        tmp_path, "--for", "1min", "--rate", "20", "--kills", "6", "--seed", str(seed)
+    ) as process:
+        result = await settled(process)
+    assert_exact(result)
