@@ -50,7 +50,10 @@ class Delivery:
         self._acknowledged = Ranges(reader.progress(name))
         self._live = 1
         """The first seq of the live lane; what is missing below it is backlog."""
-        self._moved = asyncio.Event()
+        self._booked = asyncio.Event()
+        self._reopened = Ranges()
+        """What has got another owner while a write was under way: its receipt is of the old one."""
+        recorder.on_moved(self._reopen)
         rejected = reader.rejected().get(name, 0)
         self.progress = Progress(len(self._acknowledged) - rejected, rejected)
 
@@ -62,8 +65,8 @@ class Delivery:
     async def caught_up(self) -> None:
         """Wait until nothing is pending, as long as the far end is there."""
         while self.pending and self.progress.state == "connected":
-            self._moved.clear()
-            await self._moved.wait()
+            self._booked.clear()
+            await self._booked.wait()
 
     async def run(self, connect: Connect) -> None:
         """Deliver until cancelled; a far end that is away or says no is tried again."""
@@ -121,9 +124,17 @@ class Delivery:
         return True
 
     async def _write(self, sink: Sink, records: Sequence[Record]) -> None:
+        self._reopened = Ranges()
         receipt = await sink.write(records)
         if not self._book(receipt, {record.seq for record in records}):
             raise SinkLost(self.name, "the far end acknowledged nothing of a whole write")
+
+    def _reopen(self, moved: Sequence[tuple[int, int]]) -> None:
+        """Events whose parts have another owner now are sent once more."""
+        for first, last in moved:
+            self._acknowledged.remove(first, last)
+            self._reopened.add(first, last)
+        self._recorder.note_progress(self.name, self._acknowledged)
 
     def _book(self, receipt: Receipt, sent: set[int]) -> bool:
         """False where it settles nothing: what was not sent cannot be acknowledged, whatever it claims."""
@@ -136,11 +147,11 @@ class Delivery:
         settled = sent & {*receipt.acknowledged, *receipt.rejected}
         if settled:
             self._tell_back()
-        self._acknowledged.add_all(settled)
+        self._acknowledged.add_all(seq for seq in settled if seq not in self._reopened)
         self.progress.rejected += len(sent & receipt.rejected.keys())
         self._recorder.note_progress(self.name, self._acknowledged)
         self.progress.delivered = len(self._acknowledged) - self.progress.rejected
-        self._moved.set()
+        self._booked.set()
         return bool(settled)
 
     def _tell_back(self) -> None:
@@ -153,4 +164,4 @@ class Delivery:
         if self.progress.state != "lost" or self.progress.reason != error.reason:
             log.warning("%s: not delivering, nothing is lost: %s", self.name, error.reason)
         self.progress.state, self.progress.reason = "lost", error.reason
-        self._moved.set()
+        self._booked.set()

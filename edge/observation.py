@@ -10,6 +10,9 @@ TICK = "tick"
 ORDER = "order"
 """The signal under which work orders come in, from whatever side."""
 
+COMMAND = "command"
+"""The signal of what a supervisor or the office asks for: see `Command`."""
+
 AGENT = "agent"
 """The signal of the agent itself: `start` after every start, `stop` before an orderly end."""
 
@@ -41,6 +44,14 @@ class Step(Struct, frozen=True, omit_defaults=True):
     high: float | None = None
 
 
+class Material(Struct, frozen=True):
+    """What one part is made of (ISA-95: material specification)."""
+
+    item: str
+    per_part: float
+    """In the unit that its lots are measured in."""
+
+
 class WorkOrder(Struct, frozen=True, omit_defaults=True, tag="order"):
     """What to make, how many, by which operations (ISA-95: work order)."""
 
@@ -51,6 +62,68 @@ class WorkOrder(Struct, frozen=True, omit_defaults=True, tag="order"):
     revision: str | None = None
     batch: str | None = None
     operations: tuple[int, ...] = ()
+    materials: tuple[Material, ...] = ()
+    reopens: str | None = None
+    """The order that ended and of which this one makes more: nothing leaves Ended."""
+
+
+class Reassign(Struct, frozen=True, omit_defaults=True, tag="reassign"):
+    """Parts that were counted for one job, or for none, belong to another.
+
+    Either all of one run, or what happened at a station from `from_ms` to before `to_ms`.
+    """
+
+    by: str
+    reason: str
+    job: str | None
+    """As on its card (`WO-1001-10`); None: they belong to no order."""
+    run: str | None = None
+    station: str | None = None
+    from_ms: int | None = None
+    to_ms: int | None = None
+    batch: str | None = None
+    """None: the order's own."""
+
+
+class Adjust(Struct, frozen=True, omit_defaults=True, tag="adjust"):
+    """Parts that no counter saw, or saw and that were none: signed."""
+
+    by: str
+    reason: str
+    run: str
+    good: int = 0
+    scrap: int = 0
+
+
+class JobCommand(Struct, frozen=True, omit_defaults=True, tag="job"):
+    """A job is held, released, ended or aborted from the office, at all of its stations."""
+
+    by: str
+    reason: str
+    job: str
+    """As on its card."""
+    verb: str
+    """`hold`, `release`, `end` or `abort`."""
+
+
+class LotShare(Struct, frozen=True):
+    """A lot, and how much of it."""
+
+    lot: str
+    quantity: float
+
+
+class LotChange(Struct, frozen=True, omit_defaults=True, tag="lots"):
+    """Lots become other lots: a split has one source, a merge one result."""
+
+    by: str
+    reason: str
+    sources: tuple[LotShare, ...]
+    results: tuple[LotShare, ...]
+
+
+Command = Reassign | Adjust | JobCommand | LotChange
+"""What a person with more rights than an operator asks for; each says who and why."""
 
 
 class TestResult(Struct, frozen=True, omit_defaults=True, tag="test"):
@@ -69,7 +142,7 @@ class TestResult(Struct, frozen=True, omit_defaults=True, tag="test"):
     steps: tuple[Step, ...] = ()
 
 
-Value = None | bool | int | float | str | TestResult | WorkOrder
+Value = None | bool | int | float | str | TestResult | WorkOrder | Command
 
 
 class Observation(Struct, frozen=True, omit_defaults=True):

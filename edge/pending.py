@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from edge.errors import NotRecorded
 from edge.observation import Observation, Outcome
+from edge.production.draft import Move
 from edge.production.events import Event
 
 
@@ -45,11 +46,18 @@ class Batch:
 
     work: deque[Entry | Held | Rest] = field(default_factory=deque)
     events: list[tuple[Event, bytes]] = field(default_factory=list)
+    moves: list[Move] = field(default_factory=list)
     quarantined: list[tuple[Observation, str]] = field(default_factory=list)
     entries: dict[Entry, None] = field(default_factory=dict)
     """In the order they came."""
+    again: list[Held | Rest] = field(default_factory=list)
+    """What asks about events of this batch: it is decided when they are on disk."""
     answers: list[tuple[Held, str]] = field(default_factory=list)
     """Readings in it that scans were waiting for."""
+
+
+class CommitFirst(Exception):
+    """An observation asks about events that are not on disk yet."""
 
 
 def answer(entry: Entry) -> None:

@@ -8,7 +8,9 @@ from edge.journal import JournalReader
 from edge.observation import WorkOrder
 from edge.production.line import Line, StationSpec
 from edge.production.orders import job_name
-from edge.production.state import LINE, Job, LineRow, Station, Totals, job_key
+from edge.production.slots import slots
+from edge.production.state import LINE, Job, LineRow, Station, job_key
+from edge.production.totals import Totals
 
 UNASSIGNED = "UNASSIGNED"
 """The name under which parts without an order are shown."""
@@ -83,8 +85,8 @@ def order_totals(reader: JournalReader) -> dict[tuple[str, str], Totals]:
             continue
         station = key.removeprefix("station/")
         totals[station, UNASSIGNED] = row.unassigned
-        if row.run is not None:
-            running[station, job_key(row.run.order, row.run.operation)] = row.run.order_totals
+        for run in (slot.run for slot in slots(row)):
+            running[station, job_key(run.order or "", run.operation)] = run.order_totals
     for key, job in jobs.items():
         for station in {*job.totals, *(where for where, which in running if which == key)}:
             made = running.get((station, key)) or job.totals.get(station, Totals())
@@ -137,9 +139,10 @@ def order_view(reader: JournalReader, line: Line, order: str) -> OrderView | Non
 def _order_views(reader: JournalReader, line: Line, prefix: str) -> list[OrderView]:
     """Those whose id begins so. Stations are read first: a run that ends while this reads is not missed."""
     running = {
-        (job_key(row.run.order, row.run.operation), key.removeprefix("station/")): row.run.order_totals
-        for key, row in reader.rows("station/")
-        if isinstance(row, Station) and row.run is not None
+        (job_key(run.order or "", run.operation), run.station): run.order_totals
+        for _, row in reader.rows("station/")
+        if isinstance(row, Station)
+        for run in (slot.run for slot in slots(row))
     }
     jobs: dict[str, dict[str, Job]] = {}
     for key, job in reader.rows(f"job/{prefix}"):

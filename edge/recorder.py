@@ -13,12 +13,13 @@ from edge.contract import Ask
 from edge.errors import JournalError, NotRecorded
 from edge.journal import Journal
 from edge.journal.store import encode_data
-from edge.observation import AGENT, ORDER, Observation, Outcome, Quality, Verdict
-from edge.pending import Batch, Entry, Held, Rest, answer, refuse
+from edge.observation import AGENT, COMMAND, ORDER, Observation, Outcome, Quality, Verdict
+from edge.pending import Batch, CommitFirst, Entry, Held, Rest, answer, refuse
 from edge.production import Decision, Line, decide, needs
 from edge.production.events import Count, Event, Health
 from edge.production.presence import SOURCE
 from edge.production.state import Row
+from edge.production.views import is_view
 from edge.working import WorkingRows
 
 log = logging.getLogger("lineside.recorder")
@@ -85,6 +86,7 @@ class Recorder:
         self._failing = False
         self._quarantined: Counter[tuple[str, str]] = Counter()
         self._listeners: set[asyncio.Event] = set()
+        self._movers: list[Callable[[Sequence[tuple[int, int]]], None]] = []
         self._writer = ThreadPoolExecutor(1, "journal")
         self._stopped = False
         self._cancelled = False
@@ -126,6 +128,10 @@ class Recorder:
         event = asyncio.Event()
         self._listeners.add(event)
         return event
+
+    def on_moved(self, listener: Callable[[Sequence[tuple[int, int]]], None]) -> None:
+        """Call this with the ranges of events that have got other owners, when that is on disk."""
+        self._movers.append(listener)
 
     def unlisten(self, event: asyncio.Event) -> None:
         self._listeners.discard(event)
@@ -205,8 +211,27 @@ class Recorder:
         return taken
 
     async def _record(self, taken: list[Entry | Held | Rest]) -> None:
-        batch = Batch(deque(taken))
-        while batch.work:
+        work = deque(taken)
+        while True:
+            batch = Batch(work)
+            self._decide_all(batch)
+            recorded = await self._keep(batch)
+            work = deque([*batch.again, *batch.work])
+            if not work:
+                return
+            if not recorded:
+                self._put_again(batch, work)
+                return
+
+    def _put_again(self, batch: Batch, work: Iterable[Entry | Held | Rest]) -> None:
+        """What was not decided yet waits on, but for what belongs to a refused entry."""
+        for one in work:
+            if (one if isinstance(one, Entry) else one.entry) not in batch.entries:
+                self._put(one, urgent=True)
+                self._waiting += len(one.observations) if isinstance(one, Entry) else 0
+
+    def _decide_all(self, batch: Batch) -> None:
+        while batch.work and not batch.again:
             one = batch.work.popleft()
             if isinstance(one, Held):
                 self._release(batch, one)
@@ -215,6 +240,9 @@ class Recorder:
             else:
                 self.observations += len(one.observations)
                 self._decide_from(batch, one, 0)
+
+    async def _keep(self, batch: Batch) -> bool:
+        """Commit and answer. False where nothing of it was recorded."""
         try:
             if batch.events or batch.quarantined:
                 await self._commit(batch)
@@ -222,9 +250,10 @@ class Recorder:
                 await self._whole(self._in_writer(self._tape.keep))
         except (NotRecorded, JournalError) as error:
             self._give_up(batch, error)
-            return
+            return False
         for entry in batch.entries:
             answer(entry)
+        return True
 
     def _give_up(self, batch: Batch, error: NotRecorded | JournalError) -> None:
         """Nothing of it was recorded. Raises JournalError when nothing ever will be."""
@@ -256,16 +285,18 @@ class Recorder:
         rows = self._rows.changed() if batch.events or baselines else {}
 
         def write() -> int:
-            head = self._journal.commit(batch.events, rows, batch.quarantined, progress, rejected)
+            head = self._journal.commit(
+                batch.events, rows, batch.quarantined, progress, rejected, batch.moves
+            )
             if self._tape is not None:
                 self._tape.keep()
             return head
 
         self.head = await self._whole(self._in_writer(write))
         self._rejected = self._rejected[len(rejected) :]
-        for sink, ranges in progress.items():
-            if self._progress[sink] is ranges:
-                del self._progress[sink]
+        self._progress_kept(progress)
+        if batch.moves:
+            self._tell_moved()
         if rows and not batch.events:
             self._rows.committed()
         if self._failing:
@@ -275,8 +306,17 @@ class Recorder:
             for event, _ in batch.events:
                 _tell(event)
             self._rows.committed()
-            for listener in self._listeners:
-                listener.set()
+            for committed in self._listeners:
+                committed.set()
+
+    def _progress_kept(self, progress: Mapping[str, list[tuple[int, int]]]) -> None:
+        for sink, ranges in progress.items():
+            if self._progress[sink] is ranges:
+                del self._progress[sink]
+
+    def _tell_moved(self) -> None:
+        for listener in self._movers:
+            listener(self._journal.moved)
 
     def _in_writer(self, work: Callable[[], ResultT]) -> asyncio.Future[ResultT]:
         return asyncio.get_running_loop().run_in_executor(self._writer, work)
@@ -303,7 +343,7 @@ class Recorder:
             bool(observation.answers)
             or signal in line.guns
             or signal in line.rigs
-            or signal in (AGENT, ORDER)
+            or signal in (AGENT, ORDER, COMMAND)
             or signal.startswith(SOURCE)
         )
 
@@ -314,7 +354,11 @@ class Recorder:
             if self._follows_a_held(observation):
                 self._behind.append(Rest(entry, index))
                 return
-            decision, events = self._decide(batch, observation)
+            try:
+                decision, events = self._decide(batch, observation)
+            except CommitFirst:
+                batch.again.append(Rest(entry, index))
+                return
             asked = self._asked(decision, observation)
             if asked:
                 self._hold(entry, index, asked)
@@ -323,16 +367,28 @@ class Recorder:
                 entry.outcomes[index] = decision.outcome
             if observation.answers:
                 self._answered(batch, observation, decision.outcome)
+            if batch.again and index + 1 < len(entry.observations):
+                batch.again.append(Rest(entry, index + 1))
+                return
 
     def _decide(self, batch: Batch, observation: Observation) -> tuple[Decision, list[tuple[Event, bytes]]]:
         rows = self._rows
         try:
-            while rows.load(needs(self.line, observation, rows)):
+            while rows.load(self._needed(batch, observation)):
                 pass
             decision = decide(self.line, rows, observation)
             return decision, [(event, encode_data(event.data)) for event in decision.events]
+        except CommitFirst:
+            raise
         except Exception as error:  # whatever the core raises, it is one bad observation
             return self._quarantine(batch, observation, error), []
+
+    def _needed(self, batch: Batch, observation: Observation) -> tuple[str, ...]:
+        """Keys of rows. Raises CommitFirst where one is a view of events that are not on disk."""
+        keys = needs(self.line, observation, self._rows)
+        if batch.events and any(is_view(key) for key in keys):
+            raise CommitFirst
+        return keys
 
     def _quarantine(self, batch: Batch, observation: Observation, error: Exception) -> Decision:
         kind = (observation.signal, type(error).__name__)
@@ -348,7 +404,9 @@ class Recorder:
         if self._tape is not None:
             self._tape.note(observation, decision, self._rows)
         batch.events += events
+        batch.moves += decision.moves
         self._rows.change(decision.rows)
+        self._rows.forget_views()
         if decision.reread:
             loop = asyncio.get_running_loop()
             loop.call_later(REREAD_S, self._ask, decision.reread)
@@ -391,10 +449,14 @@ class Recorder:
         """Decide a held scan: what was read since it came belongs to what was so before."""
         if held.decided:
             return
+        observation = replace(held.entry.observations[held.index], fresh=tuple(held.fresh))
+        try:
+            decision, events = self._decide(batch, observation)
+        except CommitFirst:
+            batch.again.append(held)
+            return
         held.decided = True
         self._held.remove(held)
-        observation = replace(held.entry.observations[held.index], fresh=tuple(held.fresh))
-        decision, events = self._decide(batch, observation)
         self._accept(batch, observation, decision, events)
         held.entry.outcomes[held.index] = decision.outcome
         batch.entries[held.entry] = None

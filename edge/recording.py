@@ -22,6 +22,7 @@ from edge.journal import Journal
 from edge.observation import Observation, TestResult, Verdict
 from edge.production import Decision, Line, needs
 from edge.production.state import Row
+from edge.production.views import is_view
 
 log = logging.getLogger("lineside.recording")
 
@@ -180,7 +181,7 @@ class Tape:
             lines.append(_seen(observation, len(decision.events), quarantined))
         except ValueError:
             return b""
-        self._known.update(new)
+        self._known.update(key for key in new if not is_view(key))
         return b"\n".join([*lines, b""])
 
     # --- files --------------------------------------------------------------------------------

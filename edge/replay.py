@@ -19,6 +19,7 @@ from edge.observation import Observation
 from edge.production import Line, decide, needs
 from edge.production.events import Event
 from edge.production.state import Row
+from edge.production.views import is_view
 from edge.recording import FORMAT, Entry, Header, core_hash, segments
 
 LONGEST_HEADER = 65_536
@@ -122,7 +123,10 @@ def play(line: Line, segment: Segment) -> Iterator[Played]:
     recorded = replayed = segment.header.head
     for number, entry in segment.entries():
         if entry.row:
-            rows.setdefault(entry.row, entry.body)
+            if is_view(entry.row):  # true for one decision only
+                rows[entry.row] = entry.body
+            else:
+                rows.setdefault(entry.row, entry.body)
             continue
         try:
             observation = entry.observation()
@@ -150,6 +154,8 @@ def _decide(
     except Exception as error:  # as in the recorder: whatever the core raises, it is one bad observation
         return [], f"{type(error).__name__}: {ascii(str(error))[1:-1]}"
     rows |= decision.rows
+    for key in [key for key in rows if is_view(key)]:
+        del rows[key]
     return facts, ""
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from edge.journal import Journal
 from edge.production.state import Row
+from edge.production.views import is_view
 
 KEPT = 10_000
 """Rows held in memory; more are read again from the journal when they are needed."""
@@ -17,6 +18,7 @@ class WorkingRows(Mapping[str, Row | None]):
         self._rows: dict[str, Row | None] = {}
         self._committed: dict[str, Row | None] = {}
         """Of each row that has changed since the last commit: what it was then."""
+        self._views: list[str] = []
 
     def __getitem__(self, key: str) -> Row | None:
         return self._rows[key]
@@ -30,9 +32,16 @@ class WorkingRows(Mapping[str, Row | None]):
     def load(self, keys: Iterable[str]) -> bool:
         """Have these rows at hand. False when they all were."""
         missing = [key for key in keys if key not in self._rows]
+        self._views += [key for key in missing if is_view(key)]
         for key in missing:
             self._rows[key] = self._journal.row(key)
         return bool(missing)
+
+    def forget_views(self) -> None:
+        """What the journal said of its events is true for one decision only."""
+        for key in self._views:
+            self._rows.pop(key, None)
+        self._views.clear()
 
     def change(self, rows: Mapping[str, Row]) -> None:
         for key, row in rows.items():

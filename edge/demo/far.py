@@ -16,8 +16,7 @@ import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 from edge.errors import DemoFailed
-from edge.production.line import Role
-from edge.production.state import Totals
+from edge.production.totals import Totals, counted, disposed
 from edge.readmodel import UNASSIGNED
 
 Held = Mapping[tuple[str, str], tuple[int, int]]
@@ -28,18 +27,21 @@ FRESH_S = 15.0
 
 
 def add_up(events: Iterable[Mapping[str, Any]]) -> Held:
-    """From the events themselves, each id once."""
+    """From the events themselves, each id once, in its newest attribution."""
     totals: defaultdict[tuple[str, str], Totals] = defaultdict(Totals)
-    seen: set[str] = set()
+    newest: dict[str, Mapping[str, Any]] = {}
     for event in events:
-        if event["id"] in seen:
-            continue
-        seen.add(event["id"])
+        if event["id"] not in newest or event["attribution"] > newest[event["id"]]["attribution"]:
+            newest[event["id"]] = event
+    for event in newest.values():
         key = event["station"], event["context"].get("order", UNASSIGNED)  # absent: nobody knows
         if event["type"] == "count":
-            totals[key] = totals[key].plus(Role(event["data"]["role"]), event["data"]["produced"])
+            counts = event["data"].get("counts", True)
+            made = counted(event["data"]["role"], event["data"]["produced"], counts=counts)
+            totals[key] = totals[key].and_(made)
         elif event["type"] == "disposition":
-            totals[key] = totals[key].book_scrap(event["data"]["quantity"])
+            made = disposed(event["data"]["disposition"], event["data"]["quantity"])
+            totals[key] = totals[key].and_(made)
     return {key: (one.good_parts, one.scrap_parts) for key, one in totals.items() if one != Totals()}
 
 

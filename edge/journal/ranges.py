@@ -36,6 +36,19 @@ class Ranges:
             high += 1
         self._ranges[low:high] = [(first, last)]
 
+    def remove(self, first: int, last: int) -> None:
+        """Take `first` to `last` out, whether they were in it or not."""
+        kept: list[tuple[int, int]] = []
+        for low, high in self._ranges:
+            if high < first or low > last:
+                kept.append((low, high))
+                continue
+            if low < first:
+                kept.append((low, first - 1))
+            if high > last:
+                kept.append((last + 1, high))
+        self._ranges = kept
+
     def add_all(self, numbers: Iterable[int]) -> None:
         """Put single numbers in, runs of neighbours at once."""
         first = last = None

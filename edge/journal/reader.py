@@ -13,6 +13,10 @@ from edge.errors import JournalError
 from edge.journal.sql import QUERIES
 from edge.production.state import Row, decode_row
 
+CUMULATIVE = {"run_total", "order_good", "order_scrap", "order_rework"}
+"""Figures of the owner that an event had at first: one that was moved is sent without them, and the
+`attribution` events of its correction have those of both sides."""
+
 
 class _Envelope(Struct, frozen=True):
     """The event as it leaves the house; the order of the keys is the order in the JSON."""
@@ -115,11 +119,14 @@ class JournalReader:
         context: str, attribution: int, data: bytes,
     ) -> Record:  # fmt: skip
         identity = f"{epoch}-{seq}"
+        fields: dict[str, Any] = _decode(data)
+        if attribution > 1 and (stale := fields.keys() & CUMULATIVE):
+            fields = {key: value for key, value in fields.items() if key not in stale}
+            data = _encode(fields)
         body = _encode(_Envelope(
             1, identity, seq, type_, iso(at_ms), stamp, iso(seen_ms), self._line, station,
             Raw(data), Raw(context.encode()), attribution,
         ))  # fmt: skip
-        fields: dict[str, Any] = _decode(data)
         return Record(
             seq, identity, type_, at_ms, self._line, station, fields, _decode(context), attribution, body
         )

@@ -11,10 +11,14 @@ import apsw
 from msgspec import json
 
 from edge.errors import JournalError, NotRecorded
+from edge.journal import views
+from edge.journal.ranges import Ranges
 from edge.journal.sql import QUERIES, migrations
 from edge.observation import Observation
-from edge.production.events import Event
+from edge.production.draft import Move
+from edge.production.events import Event, subjects
 from edge.production.state import Context, Row, decode_row, encode_row
+from edge.production.views import is_view
 
 OLDEST_SQLITE = (3, 51, 3)
 """Before it, a WAL with several connections can lose committed transactions when it is reset."""
@@ -47,6 +51,8 @@ class Journal:
         except JournalError:
             os.close(self._lock)
             raise
+        self.moved: Sequence[tuple[int, int]] = ()
+        """Ranges of seq that the last commit gave to other owners, or that lie between such."""
         self._contexts: dict[Context, int] = {}
         self._boots: dict[str, int] = {}
 
@@ -55,6 +61,9 @@ class Journal:
         os.close(self._lock)
 
     def row(self, key: str) -> Row | None:
+        """As it was last committed; of a view's key, what its events add up to."""
+        if is_view(key):
+            return views.read(self._db, key)
         body = self._db.execute(QUERIES["get_row"], (key,)).get
         return None if body is None else decode_row(body)
 
@@ -68,20 +77,24 @@ class Journal:
         quarantined: Sequence[tuple[Observation, str]] = (),
         progress: Mapping[str, Iterable[tuple[int, int]]] | None = None,
         rejected: Rejections = (),
+        moves: Sequence[Move] = (),
     ) -> int:
         """Put it all on disk, or none of it. Returns the seq of the newest event.
 
-        An event comes with its data as `encode_data` made it.
+        An event comes with its data as `encode_data` made it. Moves are of events that were on disk
+        before; `moved` tells which have got another owner, and no sink has them acknowledged any more.
         Raises NotRecorded where a later try may succeed, JournalError where the file cannot be
         trusted any more.
         """
         try:
             with self._transaction():
+                moved = self._move(moves) if moves else []
                 self._append(events)
                 self._db.executemany(
                     QUERIES["put_row"], [(key, encode_row(row)) for key, row in (rows or {}).items()]
                 )
                 self._put_aside(quarantined, progress or {}, rejected)
+                self._reopen(moved)
         except (apsw.FullError, apsw.BusyError) as error:
             raise NotRecorded(f"{self.path}: {error}") from error
         except (apsw.CorruptError, apsw.NotADBError) as error:
@@ -89,7 +102,27 @@ class Journal:
         except apsw.Error as error:
             raise JournalError(str(self.path), f"{error}; the agent must start again") from error
         self.head += len(events)
+        self.moved = moved
         return self.head
+
+    def _move(self, moves: Sequence[Move]) -> list[tuple[int, int]]:
+        return views.as_ranges(views.apply(self._db, moves, self._context))
+
+    def _reopen(self, moved: Sequence[tuple[int, int]]) -> None:
+        """What was moved is sent to every sink once more."""
+        if not moved:
+            return
+        acknowledged: dict[str, Ranges] = {}
+        for sink, first, last in self._db.execute(QUERIES["all_progress"]):
+            acknowledged.setdefault(sink, Ranges()).add(first, last)
+        for sink, ranges in acknowledged.items():
+            for first, last in moved:
+                ranges.remove(first, last)
+            self._put_progress(sink, ranges)
+
+    def _put_progress(self, sink: str, ranges: Iterable[tuple[int, int]]) -> None:
+        self._db.execute(QUERIES["clear_progress"], (sink,))
+        self._db.executemany(QUERIES["add_progress"], [(sink, *both) for both in ranges])
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -106,13 +139,16 @@ class Journal:
 
     def _append(self, events: Sequence[tuple[Event, bytes]]) -> None:
         seq, lines = self.head, []
+        mentions: list[tuple[str, int]] = []
         for event, data in events:
             seq += 1
+            mentions += [(subject, seq) for subject in subjects(event)]
             lines.append((
                 seq, event.data.type, event.at_ms, event.stamp, event.seen_ms, event.mono_ms,
                 self._boot(event.boot), event.station, self._context(event.context), data,
             ))  # fmt: skip
         self._db.executemany(QUERIES["append_event"], lines)
+        self._db.executemany(QUERIES["add_mention"], mentions)
 
     def _put_aside(
         self,
@@ -125,8 +161,7 @@ class Journal:
             words = error.encode("utf-8", "backslashreplace").decode()
             self._db.execute(QUERIES["quarantine"], (observation.seen_ms, body, words))
         for sink, ranges in progress.items():
-            self._db.execute(QUERIES["clear_progress"], (sink,))
-            self._db.executemany(QUERIES["add_progress"], [(sink, *both) for both in ranges])
+            self._put_progress(sink, ranges)
         self._db.executemany(QUERIES["reject"], rejected)
 
     def _context(self, context: Context) -> int:
@@ -185,6 +220,7 @@ def _open(path: Path) -> apsw.Connection:
     db.pragma("journal_mode", "wal")
     db.pragma("synchronous", "full")
     _migrate(db, path)
+    views.prepare(db)
     return db
 
 

@@ -2,15 +2,21 @@
 
 from msgspec.structs import replace
 
-from edge.observation import Observation, Outcome, Quality, Verdict
+from edge.observation import Observation, Outcome, Quality, Stamp, Verdict
 from edge.production.counting import FORMER_MS, Kind, Reading, judge
 from edge.production.cycles import part_finished
+from edge.production.dealing import Share, book_count, deal, say_count
 from edge.production.draft import Draft
-from edge.production.events import Count, Gap, Health
-from edge.production.line import CounterAt, CounterSpec, StationSpec
-from edge.production.state import NO_CONTEXT, Context, Counter, Former, Station, Totals
+from edge.production.events import Gap, Health
+from edge.production.line import CounterAt, CounterSpec, CountsBy, StationSpec
+from edge.production.slots import contexts, slots
+from edge.production.state import Context, Counter, Former, Station
+from edge.production.totals import counted
 
 _SEEN_LIVE = (Kind.LIVE, Kind.ROLLOVER)
+
+CLOCKS_AGREE_MS = 250
+"""A device's corrected clock and ours: closer to a change than this, its time proves nothing."""
 
 
 def count(draft: Draft, place: CounterAt) -> None:
@@ -80,86 +86,99 @@ def _unreadable(draft: Draft, station: StationSpec, spec: CounterSpec) -> None:
 
 
 def _next_baseline(
-    now: Observation, before: Counter, raw: int, reading: Reading, context: Context
+    draft: Draft, place: CounterAt, before: Counter, raw: int, reading: Reading, is_late: bool
 ) -> Counter:
     """After a reset the old one is kept in mind for some time."""
-    after, old = _baseline(now, raw, context), before.former
+    now = draft.observation
+    after, old = _baseline(now, raw, draft.station(place.station)), before.former
+    if is_late:  # what comes after it is as uncertain as it was
+        after = replace(after, context=before.context, others=before.others, earlier=before.earlier)
     if reading.kind is Kind.RESET:
         old = old or Former(
-            before.raw, before.seen_ms, before.mono_ms, before.boot, before.synced, before.context, 0
-        )
+            before.raw, before.seen_ms, before.mono_ms, before.boot, before.synced, before.context, 0,
+            before.others,
+        )  # fmt: skip
     if old is None or reading.restored or old.boot != now.boot or now.mono_ms - old.mono_ms > FORMER_MS:
         return after
     return replace(after, former=replace(old, counted=old.counted + _counted(reading)))
 
 
-def _baseline(now: Observation, raw: int, context: Context) -> Counter:
-    return Counter(raw, now.at_ms, now.seen_ms, now.mono_ms, now.boot, context, synced=now.synced)
+def _baseline(now: Observation, raw: int, row: Station) -> Counter:
+    first, *others = contexts(row)
+    return Counter(
+        raw, now.at_ms, now.seen_ms, now.mono_ms, now.boot, first, tuple(others), synced=now.synced
+    )
 
 
 def _first(draft: Draft, place: CounterAt, raw: int) -> None:
     row = draft.station(place.station)
-    draft.put(place.counter.key, _baseline(draft.observation, raw, row.context))
-    _say_count(draft, place, row, row.context, raw, Reading(Kind.BASELINE))
+    draft.put(place.counter.key, _baseline(draft.observation, raw, row))
+    _say_count(draft, place, Share(row.context, 0), raw, Reading(Kind.BASELINE))
 
 
 def _believe(draft: Draft, place: CounterAt, before: Counter, raw: int, reading: Reading) -> None:
-    row = draft.station(place.station)
-    draft.put(place.counter.key, _next_baseline(draft.observation, before, raw, reading, row.context))
+    spec, now = place.station, draft.observation
+    is_late = _is_late(before, now)
+    draft.put(place.counter.key, _next_baseline(draft, place, before, raw, reading, is_late))
     if before.stale or reading.restored:
         _say_gap(draft, place, before, reading)
     if reading.delta == 0 and reading.kind in (Kind.SAME, Kind.UNCERTAIN, Kind.GAP):
         return
-    owner = before.former.context if reading.restored and before.former else before.context
-    row = _add(row, place, owner, _counted(reading) * place.counter.parts_per_count)
+    owners = _owners(before, reading, is_late)
+    parts = _counted(reading) * place.counter.parts(owners[0].item)
+    for share in deal(draft, spec, place.counter.role, owners, parts):
+        _say_count(draft, place, _add(draft, place, share), raw, reading)
+    row = draft.station(spec)
     if reading.kind is Kind.IMPLAUSIBLE:
-        row = replace(row, held=row.held + reading.delta * place.counter.parts_per_count)
+        row = replace(row, held=row.held + reading.delta * place.counter.parts(owners[0].item))
     if reading.kind in _SEEN_LIVE:
         if place.ends_cycle:
-            row = part_finished(draft, place.station, row, reading.delta)
+            assigned = owners[0].order is not None
+            row = part_finished(draft, spec, row, reading.delta, assigned=assigned)
     elif row.edge is not None:
         row = replace(row, edge=None)
-    draft.put(place.station.key, row)
-    _say_count(draft, place, row, owner, raw, reading)
+    draft.put(spec.key, row)
+
+
+def _is_late(before: Counter, now: Observation) -> bool:
+    """By the device's own clock it was read before the context changed."""
+    earlier = before.earlier
+    return (
+        earlier is not None
+        and now.stamp is Stamp.SOURCE
+        and now.at_ms <= earlier.changed_ms - CLOCKS_AGREE_MS
+    )
+
+
+def _owners(before: Counter, reading: Reading, is_late: bool) -> tuple[Context, ...]:
+    if reading.restored and before.former:
+        return (before.former.context, *before.former.others)
+    if is_late and before.earlier:
+        return (before.earlier.context, *before.earlier.others)
+    return (before.context, *before.others)
 
 
 def _counted(reading: Reading) -> int:
     return 0 if reading.kind is Kind.IMPLAUSIBLE else reading.delta
 
 
-def _belongs_to_run(row: Station, owner: Context) -> bool:
-    """A part belongs to the run that was on from the last reading to this one, or to none."""
-    return row.run is not None and owner.run == row.run.id
+def _add(draft: Draft, place: CounterAt, share: Share) -> Share:
+    """Into the run that was on from the last reading to this one, or among the parts of no order.
+
+    Returns the share under the context that its event has.
+    """
+    spec, role = place.station, place.counter.role
+    made = counted(role, share.parts, counts=spec.counts_by is not CountsBy.OPERATOR)
+    return book_count(draft, spec, share, made)
 
 
-def _add(row: Station, place: CounterAt, owner: Context, parts: int) -> Station:
-    role = place.counter.role
-    if row.run is not None and _belongs_to_run(row, owner):
-        return replace(row, run=replace(row.run, totals=row.run.totals.plus(role, parts)))
-    return replace(row, unassigned=row.unassigned.plus(role, parts))
-
-
-def _say_count(
-    draft: Draft, place: CounterAt, row: Station, owner: Context, raw: int, reading: Reading
-) -> None:
+def _say_count(draft: Draft, place: CounterAt, share: Share, raw: int, reading: Reading) -> None:
     spec = place.counter
-    run_totals, order_totals = _totals(row, owner)
-    held = reading.delta * spec.parts_per_count if reading.kind is Kind.IMPLAUSIBLE else 0
-    draft.say(
-        Count(
-            spec.role, _counted(reading) * spec.parts_per_count, raw, reading.kind,
-            run_totals.of(spec.role), order_totals.good_parts, order_totals.scrap_parts, held,
-        ),
-        place.station.name,
-        owner if _belongs_to_run(row, owner) else NO_CONTEXT.common(owner),
+    held = reading.delta * spec.parts(share.context.item) if reading.kind is Kind.IMPLAUSIBLE else 0
+    say_count(
+        draft, place.station, spec.role, share, raw, reading.kind,
+        held=held, counts=place.station.counts_by is not CountsBy.OPERATOR,
     )  # fmt: skip
-
-
-def _totals(row: Station, owner: Context) -> tuple[Totals, Totals]:
-    """Of the run and of the order at this station; of the unassigned parts twice."""
-    if row.run is not None and _belongs_to_run(row, owner):
-        return row.run.totals, row.run.order_totals
-    return row.unassigned, row.unassigned
 
 
 def _say_gap(draft: Draft, place: CounterAt, before: Counter, reading: Reading) -> None:
@@ -168,9 +187,9 @@ def _say_gap(draft: Draft, place: CounterAt, before: Counter, reading: Reading) 
     draft.say(
         Gap(
             place.counter.signal, since_ms, draft.observation.seen_ms,
-            _counted(reading) * place.counter.parts_per_count,
+            _counted(reading) * place.counter.parts(before.context.item),
             certain=reading.kind in (Kind.GAP, Kind.SAME),
-            assigned=_belongs_to_run(row, before.context),
+            assigned=any(slot.run.id == before.context.run for slot in slots(row)),
         ),
         place.station.name,
         before.context,

@@ -1,14 +1,15 @@
 """Cycle times, and what the machine does: read from it, or concluded from its parts."""
 
 import re
+from functools import reduce
 
 from msgspec.structs import replace
 
 from edge.observation import Observation, Quality, Stamp
 from edge.production.draft import Draft
-from edge.production.events import Cycle, MachineState
+from edge.production.events import Changeover, Cycle, MachineState
 from edge.production.line import StationSpec
-from edge.production.state import Counter, Edge, Station
+from edge.production.state import Context, Counter, Edge, Kind, Station
 
 _WHOLE = re.compile(r"-?[0-9]{1,18}")
 EXECUTE = "Execute"
@@ -27,11 +28,19 @@ PACKML = {
 """State numbers of ISA-TR88.00.02 (PackML), as OPC 30050 publishes them."""
 
 
-def part_finished(draft: Draft, station: StationSpec, row: Station, parts: int) -> Station:
-    """A counter that ends cycles went up while it was in sight; returns the station after it."""
+def part_finished(
+    draft: Draft, station: StationSpec, row: Station, parts: int, *, assigned: bool = True
+) -> Station:
+    """A counter that ends cycles went up while it was in sight; returns the station after it.
+
+    `assigned`: the part is known to be of the job that runs.
+    """
     if station.state_signal is None and row.state != EXECUTE:
         row = _enter(draft, station, row, EXECUTE, None)
     edge, before = _now(draft.observation), row.edge
+    if row.left is not None and assigned:
+        row = _changed_over(draft, station, row, edge)
+    row = replace(row, last_part=edge)
     span_ms = _cycle_ms(before, edge)
     if before is None or span_ms is None or row.state not in (EXECUTE, None):
         return replace(row, edge=edge)
@@ -39,11 +48,28 @@ def part_finished(draft: Draft, station: StationSpec, row: Station, parts: int) 
         return replace(row, edge=replace(before, owed=before.owed + parts))
     parts += before.owed
     cycle_s = span_ms / 1000 / parts
-    draft.say(Cycle(round(cycle_s, 4), parts), station.name, row.context)
+    context = reduce(Context.common, (row.context, *(slot.context for slot in row.others)))
+    draft.say(Cycle(round(cycle_s, 4), parts), station.name, context)
     run = row.run and replace(
         row.run, cycles=row.run.cycles + parts, cycles_s=round(row.run.cycles_s + span_ms / 1000, 3)
     )
     return replace(row, edge=edge, last_cycle_s=round(cycle_s, 4), run=run)
+
+
+def _changed_over(draft: Draft, station: StationSpec, row: Station, edge: Edge) -> Station:
+    """The first part of a production: from the last part of another job to here it was a changeover."""
+    left, run = row.left, row.run
+    if left is None or run is None or run.kind != Kind.PRODUCTION:
+        return row
+    if run.job != left.job:
+        draft.say(Changeover(*left.job, span_s(left.last, edge)), station.name, row.context)
+    return replace(row, left=None)
+
+
+def span_s(before: Edge, now: Edge) -> float | None:
+    """Seconds between two edges; None where no clock can tell."""
+    span_ms = _cycle_ms(before, now)
+    return None if span_ms is None else span_ms / 1000
 
 
 def _now(now: Observation) -> Edge:

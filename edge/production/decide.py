@@ -2,18 +2,32 @@
 
 from collections.abc import Callable, Mapping
 
-from edge.observation import AGENT, ORDER, TICK, Observation, Outcome, Verdict, WorkOrder
+from edge.observation import (
+    AGENT,
+    COMMAND,
+    ORDER,
+    TICK,
+    Observation,
+    Outcome,
+    TestResult,
+    Verdict,
+    WorkOrder,
+)
+from edge.production.corrections import back_needs, undo_needs
 from edge.production.counts import count, readable_again, shown, unreadable
 from edge.production.cycles import is_readable, machine_state, silence
 from edge.production.draft import Decision, Draft
-from edge.production.line import Line, StationSpec
-from edge.production.orders import names_of
+from edge.production.line import CounterAt, Line, StationSpec
+from edge.production.orders import card_needs, names_of
 from edge.production.planning import receive
 from edge.production.presence import SOURCE, agent, source
 from edge.production.quality import rig_key, test_result
-from edge.production.scanning import read_label
+from edge.production.scanning import Label, read_label
 from edge.production.scans import scan
-from edge.production.state import LINE, Job, Row, Station, job_key, order_key
+from edge.production.slots import slots
+from edge.production.state import LINE, Counter, Job, JobId, Row, Station, job_key, order_key, run_key
+from edge.production.supervising import command, command_needs
+from edge.production.units import unit_needs
 
 __all__ = ["Decision", "decide", "needs"]
 
@@ -24,7 +38,7 @@ def needs(line: Line, observation: Observation, rows: Rows) -> tuple[str, ...]:
     """Keys of the rows to decide it with. Ask again with those loaded, until none is missing."""
     signal = observation.signal
     if (place := line.counters.get(signal)) is not None:
-        return place.needs
+        return _counter_needs(place, rows)
     if (station := line.states.get(signal)) is not None:
         return (station.key,)
     if signal == TICK:
@@ -32,26 +46,66 @@ def needs(line: Line, observation: Observation, rows: Rows) -> tuple[str, ...]:
     if (stations := line.guns.get(signal)) is not None:
         return _scan_needs(line, stations, observation, rows)
     if (stations := line.rigs.get(signal)) is not None:
-        return (stations[0].key, rig_key(signal))
+        return _rig_needs(line, stations[0], observation, rows)
     if signal == ORDER:
         return _order_needs(observation, rows)
+    if signal == COMMAND:
+        return command_needs(line, observation, rows)
     if signal == AGENT or signal.startswith(SOURCE):
         return (LINE, *(one.counter.key for one in line.counters.values()))
     return ()
 
 
+def _counter_needs(place: CounterAt, rows: Rows) -> tuple[str, ...]:
+    """A reading that the device took before the context changed is of a run that may have ended."""
+    row = rows.get(place.counter.key)
+    if not isinstance(row, Counter) or row.earlier is None or row.earlier.context.order is None:
+        return place.needs
+    owners = [context for context in (row.earlier.context, *row.earlier.others) if context.order]
+    keys = [run_key(context.run or "") for context in owners]
+    jobs = [job_key(context.order or "", context.operation) for context in owners]
+    return (*place.needs, *keys, *jobs)
+
+
 def _scan_needs(
     line: Line, stations: tuple[StationSpec, ...], observation: Observation, rows: Rows
 ) -> tuple[str, ...]:
-    keys = [LINE, *_card_needs(line, observation, rows)]
-    jobs: list[tuple[str, int | None] | None] = []
+    label = read_label(observation.value) if isinstance(observation.value, str) else ""
+    keys = [LINE, *_card_needs(line, label, rows)]
+    jobs: list[JobId | None] = []
     for spec in stations:
         keys += [spec.key, *(counter.key for counter in spec.counters)]
+        keys += _label_needs(line, spec, label, observation, rows)
         row = rows.get(spec.key)
         if isinstance(row, Station):
-            jobs += [row.last_job, (row.run.order, row.run.operation) if row.run else None]
+            jobs += [row.last_job, *(slot.run.job for slot in slots(row))]
     known = [job for job in jobs if job]
     return (*keys, *(job_key(*job) for job in known), *(order_key(order) for order, _ in known))
+
+
+def _label_needs(
+    line: Line, spec: StationSpec, label: Label | str, now: Observation, rows: Rows
+) -> tuple[str, ...]:
+    """What a label is about beside its station and its jobs."""
+    if isinstance(label, str):
+        return ()
+    if label.letter == "S":
+        return unit_needs(line, label.body, rows)
+    row = rows.get(spec.key)
+    if isinstance(row, Station) and row.noun is not None and row.noun.letter == "S":
+        return unit_needs(line, row.noun.body, rows)
+    if label.letter != "C":
+        return ()
+    if label.body == "UNDO":
+        return undo_needs(spec, rows)
+    if label.body.startswith("BACK") and label.body[4:].isdigit() and len(label.body) < 8:
+        return back_needs(spec, rows, now, int(label.body[4:]))
+    return ()
+
+
+def _rig_needs(line: Line, spec: StationSpec, now: Observation, rows: Rows) -> tuple[str, ...]:
+    keys = (spec.key, rig_key(now.signal))
+    return (*keys, *unit_needs(line, now.value.unit, rows)) if isinstance(now.value, TestResult) else keys
 
 
 def _order_needs(observation: Observation, rows: Rows) -> tuple[str, ...]:
@@ -67,18 +121,9 @@ def _order_needs(observation: Observation, rows: Rows) -> tuple[str, ...]:
     return (*map(order_key, names_of(order.id)), *cards, *jobs, *stations)
 
 
-def _card_needs(line: Line, observation: Observation, rows: Rows) -> tuple[str, ...]:
+def _card_needs(line: Line, label: Label | str, rows: Rows) -> tuple[str, ...]:
     """Of a job card: the orders it can mean, then the jobs that those have."""
-    label = read_label(observation.value) if isinstance(observation.value, str) else ""
-    if isinstance(label, str) or label.letter != "J":
-        return ()
-    keys = []
-    for name in names_of(label.body):
-        keys.append(order_key(name))
-        order = line.orders.get(name) or rows.get(order_key(name))
-        if isinstance(order, WorkOrder):
-            keys += [job_key(name, operation) for operation in order.operations or (None,)]
-    return tuple(keys)
+    return () if isinstance(label, str) or label.letter != "J" else card_needs(line, label.body, rows)
 
 
 def decide(line: Line, rows: Rows, observation: Observation) -> Decision:
@@ -107,7 +152,12 @@ def _tick(draft: Draft) -> None:
             silence(draft, station)
 
 
-_OF_THE_LINE: dict[str, Callable[[Draft], None]] = {TICK: _tick, AGENT: agent, ORDER: receive}
+_OF_THE_LINE: dict[str, Callable[[Draft], None]] = {
+    TICK: _tick,
+    AGENT: agent,
+    ORDER: receive,
+    COMMAND: command,
+}
 """What belongs to no station, by its signal."""
 
 

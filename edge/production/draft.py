@@ -1,5 +1,6 @@
 """A decision in the making: rows are read, replaced, and events said, all in memory."""
 
+from collections import ChainMap
 from collections.abc import Mapping
 from typing import TypeVar
 
@@ -11,6 +12,16 @@ from edge.production.line import Line, StationSpec
 from edge.production.state import NO_CONTEXT, Context, Job, LineRow, Row, Station
 
 RowT = TypeVar("RowT", bound=Row)
+
+
+class Move(Struct, frozen=True):
+    """Events that are in the journal get another context: those of a view that have `source`."""
+
+    view: str
+    """Key of the view; see `views`."""
+    source: Context
+    target: Context
+    version: int
 
 
 class Decision(Struct, frozen=True):
@@ -25,6 +36,7 @@ class Decision(Struct, frozen=True):
     until then belong to what was so before."""
     reread: tuple[str, ...] = ()
     """Counters to be read again soon, for the last reading was not believed."""
+    moves: tuple[Move, ...] = ()
 
 
 class Draft:
@@ -38,6 +50,7 @@ class Draft:
         self.outcome = ACCEPTED
         self.boundary: tuple[str, ...] = ()
         self.reread: tuple[str, ...] = ()
+        self.moves: list[Move] = []
         self._rows = rows
 
     def get(self, key: str, kind: type[RowT]) -> RowT | None:
@@ -46,6 +59,10 @@ class Draft:
         if row is not None and not isinstance(row, kind):
             raise TypeError(f"row {key} is a {type(row).__name__}, not a {kind.__name__}")
         return row
+
+    def rows(self) -> Mapping[str, Row | None]:
+        """All of them, as they are now."""
+        return ChainMap(self.changed, self._rows)  # type: ignore[arg-type]
 
     def put(self, key: str, row: Row) -> None:
         self.changed[key] = row
@@ -59,6 +76,11 @@ class Draft:
     def line_row(self, key: str) -> LineRow:
         return self.get(key, LineRow) or LineRow()
 
+    def jobs_before(self) -> dict[str, Job]:
+        """The jobs that have changed, as they were."""
+        found = {key: self._rows[key] for key, row in self.changed.items() if isinstance(row, Job)}
+        return {key: row for key, row in found.items() if isinstance(row, Job)}
+
     def say(
         self, data: EventData, station: str = "", context: Context = NO_CONTEXT, at_ms: int | None = None
     ) -> None:
@@ -71,7 +93,10 @@ class Draft:
         """Forget everything: nothing is changed."""
         self.events.clear()
         self.changed.clear()
+        self.moves.clear()
         self.boundary = ()
 
     def decision(self) -> Decision:
-        return Decision(tuple(self.events), self.changed, self.outcome, self.boundary, self.reread)
+        return Decision(
+            tuple(self.events), self.changed, self.outcome, self.boundary, self.reread, tuple(self.moves)
+        )

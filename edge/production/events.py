@@ -4,12 +4,13 @@ Quantities are parts, durations seconds. Names and values of states follow OPC 1
 and PackML (machines).
 """
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 from msgspec import Struct
 
-from edge.observation import Stamp, Step, Verdict
-from edge.production.state import Context
+from edge.observation import LotShare, Material, Stamp, Step, Verdict
+from edge.production.state import Context, Kind
 
 
 class Count(Struct, frozen=True, omit_defaults=True):
@@ -31,6 +32,12 @@ class Count(Struct, frozen=True, omit_defaults=True):
     order_scrap: int
     held: int = 0
     """Parts that the reading claims and that were not counted: a person decides."""
+    order_rework: int = 0
+    """Parts of this job at this station that wait for rework."""
+    source: str = "machine"
+    """Who says so: `machine` or `operator`."""
+    counts: bool = True
+    """False where the other source is the one that counts at this station."""
 
 
 class Cycle(Struct, frozen=True, omit_defaults=True):
@@ -82,6 +89,10 @@ class OrderReceived(Struct, frozen=True, omit_defaults=True):
     revision: str | None = None
     batch: str | None = None
     operations: tuple[int, ...] = ()
+    materials: tuple[Material, ...] = ()
+    reopens: str | None = None
+    by: str = ""
+    """Who sent it, as far as it is known."""
 
 
 class Order(Struct, frozen=True, omit_defaults=True):
@@ -101,6 +112,11 @@ class Order(Struct, frozen=True, omit_defaults=True):
     scrap: int
     quantity: int
     """The target."""
+    kind: str = Kind.PRODUCTION
+    substate: str = ""
+    by: str = ""
+    reason: str = ""
+    """Where the office did it."""
 
 
 class Test(Struct, frozen=True, omit_defaults=True):
@@ -116,18 +132,177 @@ class Test(Struct, frozen=True, omit_defaults=True):
     revision: str | None = None
     number: str | None = None
     steps: tuple[Step, ...] = ()
+    first: bool = False
+    """The unit's first test by this program."""
+    first_pass: bool = False
+    """Passed at the first test, and never in rework."""
+
+    @property
+    def subjects(self) -> tuple[str, ...]:
+        """What this event is part of the history of."""
+        return (unit_subject(self.unit),)
 
 
 class Disposition(Struct, frozen=True, omit_defaults=True):
-    """Parts that were counted good are something else."""
+    """Parts that were counted are something else than they were taken for."""
 
     type: ClassVar[str] = "disposition"
 
     disposition: str
+    """`scrap` (of good ones), `rework` (of good ones), `reworked` (good again), `rework_scrapped`, or
+    `scrap_reason`: why the machine's rejects are none, where it is the machine that counts them."""
     quantity: int
+    """Negative where it is taken back."""
     reason: str
     order_good: int
     order_scrap: int
+    order_rework: int = 0
+    unit: str | None = None
+
+    @property
+    def subjects(self) -> tuple[str, ...]:
+        return () if self.unit is None else (unit_subject(self.unit),)
+
+
+class Attribution(Struct, frozen=True, omit_defaults=True):
+    """Parts have got another owner. Said for each side, with its figures after it."""
+
+    type: ClassVar[str] = "attribution"
+
+    version: int
+    """The `attribution` of the events that were moved; each correction has a higher one."""
+    why: str
+    """`undo`, `back` or `reassigned`."""
+    by: str
+    reason: str
+    from_ms: int
+    to_ms: int
+    produced: int
+    """Parts that this side got; negative where it lost them."""
+    good: int
+    scrap: int
+    events: int
+    order_good: int
+    order_scrap: int
+    order_rework: int = 0
+
+
+class Adjustment(Struct, frozen=True, omit_defaults=True):
+    """A supervisor corrected the count of a run."""
+
+    type: ClassVar[str] = "adjustment"
+
+    good: int
+    scrap: int
+    by: str
+    reason: str
+    order_good: int
+    order_scrap: int
+    order_rework: int = 0
+
+
+class Flag(Struct, frozen=True, omit_defaults=True):
+    """Something is odd and was accepted all the same."""
+
+    type: ClassVar[str] = "flag"
+
+    flag: str
+    """`overproduced`, `scrap_differs`, `good_differs` or `rework_unknown`."""
+    quantity: int
+    """Parts that it is about."""
+    detail: str = ""
+
+
+class Changeover(Struct, frozen=True, omit_defaults=True):
+    """From the last part of one job to the first of the next, at one station."""
+
+    type: ClassVar[str] = "changeover"
+
+    from_order: str
+    from_operation: int | None
+    lasted_s: float | None
+    """None where no clock can tell."""
+
+
+class Result(Struct, frozen=True, omit_defaults=True):
+    """What became of a job, when it has ended, and again after each correction."""
+
+    type: ClassVar[str] = "result"
+
+    order: str
+    operation: int | None
+    state: str
+    item: str
+    quantity: int
+    """The target."""
+    produced: int
+    good: int
+    scrap: int
+    rework: int
+    reworked: int
+    adjusted: int
+    """Parts that a supervisor added; part of `produced`."""
+    inspected: int
+    first_pass: int
+    started_ms: int | None
+    ended_ms: int | None
+    busy_s: float
+    """Time of its runs, added up over the stations."""
+    reasons: Mapping[str, int] = {}
+    """Scrap by its reason, as far as one was given."""
+    lots: tuple[str, ...] = ()
+    people: tuple[str, ...] = ()
+    aside: Mapping[str, int] = {}
+    """Parts made in setup, rework and test runs, by `kind/station`."""
+
+
+class UnitSeen(Struct, frozen=True, omit_defaults=True):
+    """A serial number was scanned at a station, or a person decided about it."""
+
+    type: ClassVar[str] = "unit"
+
+    unit: str
+    state: str
+    lots: tuple[str, ...] = ()
+    """Material that was in use."""
+    reason: str = ""
+
+    @property
+    def subjects(self) -> tuple[str, ...]:
+        return (unit_subject(self.unit), *map(lot_subject, self.lots))
+
+
+class MaterialUsed(Struct, frozen=True, omit_defaults=True):
+    """A lot of material was put in use, or some of it was used."""
+
+    type: ClassVar[str] = "material"
+
+    material: str
+    lot: str
+    use: str
+    """`mounted`, `backflush` (by parts made times the need of one) or `scanned` (as a person said)."""
+    quantity: float = 0.0
+
+    @property
+    def subjects(self) -> tuple[str, ...]:
+        return (lot_subject(self.lot),)
+
+
+class Lot(Struct, frozen=True, omit_defaults=True):
+    """A batch was begun, or lots became others."""
+
+    type: ClassVar[str] = "lot"
+
+    change: str
+    """`begun`, `split` or `merged`."""
+    results: tuple[LotShare, ...]
+    sources: tuple[LotShare, ...] = ()
+    by: str = ""
+    reason: str = ""
+
+    @property
+    def subjects(self) -> tuple[str, ...]:
+        return tuple(lot_subject(share.lot) for share in (*self.sources, *self.results))
 
 
 class Gap(Struct, frozen=True, omit_defaults=True):
@@ -156,7 +331,32 @@ class Health(Struct, frozen=True, omit_defaults=True):
     detail: str = ""
 
 
-EventData = Count | Cycle | MachineState | Scan | OrderReceived | Order | Test | Disposition | Gap | Health
+EventData = (
+    Count | Cycle | MachineState | Scan | OrderReceived | Order | Test | Disposition | Attribution
+    | Adjustment | Flag | Changeover | Result | UnitSeen | MaterialUsed | Lot | Gap | Health
+)  # fmt: skip
+
+MOVED = ("count", "cycle", "test", "disposition", "gap", "unit", "material", "adjustment")
+"""Types of events that go with their parts when those get another owner."""
+
+
+def subjects(event: "Event") -> tuple[str, ...]:
+    """Lots and serial numbers whose history the event is part of."""
+    data = event.data
+    if isinstance(data, UnitSeen | MaterialUsed | Lot | Test | Disposition):
+        batch = event.context.batch if isinstance(data, UnitSeen | MaterialUsed) else None
+        return data.subjects if batch is None else (*data.subjects, lot_subject(batch))
+    if isinstance(data, Order) and event.context.batch is not None:
+        return (lot_subject(event.context.batch),)
+    return ()
+
+
+def lot_subject(lot: str) -> str:
+    return f"lot/{lot}"
+
+
+def unit_subject(serial: str) -> str:
+    return f"unit/{serial}"
 
 
 class Event(Struct, frozen=True):

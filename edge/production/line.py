@@ -16,6 +16,29 @@ class Role(StrEnum):
     REJECT = "reject"
 
 
+class Split(StrEnum):
+    """How parts are dealt where several jobs share a station."""
+
+    EQUAL = "equal"
+    """In turn, one each."""
+    FIRST = "first"
+    """To the job that began first until its quantity is made, then to the next."""
+
+
+class CountsBy(StrEnum):
+    """Who counts at a station; what the other says is kept beside it and never added up.
+
+    Where none is declared the machine counts, and what a person books as scrap is of parts that it
+    counted good.
+    """
+
+    MACHINE = "machine"
+    """Also scrap: a person only gives its reasons."""
+    OPERATOR = "operator"
+    RECONCILE = "reconcile"
+    """The machine, and a difference to what the operator said is flagged at the end of each run."""
+
+
 @dataclass(frozen=True, slots=True)
 class CounterSpec:
     """One cumulative counter in a device."""
@@ -28,6 +51,12 @@ class CounterSpec:
     modulus: int
     """2 to the width in bits: the reading after `modulus - 1` is 0."""
     parts_per_count: int = 1
+    parts_by_item: Mapping[str, int] = field(default_factory=dict)
+    """Cavities of the tool that makes an item, where they differ from `parts_per_count`."""
+
+    def parts(self, item: str | None) -> int:
+        """Parts that one count stands for."""
+        return self.parts_by_item.get(item, self.parts_per_count) if item else self.parts_per_count
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +78,21 @@ class StationSpec:
     rig: str | None = None
     sources: tuple[str, ...] = ()
     """Everything that its values are read from."""
+    capacity: int = 1
+    """Jobs that can run here at once."""
+    split: Split = Split.EQUAL
+    counts_by: CountsBy | None = None
+
+    @property
+    def operator_counts(self) -> bool:
+        """Whether what a person says of quantities is what counts here."""
+        return self.counts_by is CountsBy.OPERATOR or not self.counters
+
+    @property
+    def machine_rejects(self) -> bool:
+        """Whether scrap is counted by the machine, and a person only gives its reasons."""
+        declared = self.counts_by in (CountsBy.MACHINE, CountsBy.RECONCILE)
+        return declared and Role.REJECT in self.roles
 
     @property
     def key(self) -> str:
@@ -64,7 +108,7 @@ class CounterAt(NamedTuple):
 
     station: StationSpec
     counter: CounterSpec
-    needs: tuple[str, str]
+    needs: tuple[str, ...]
     ends_cycle: bool
     """A part of this counter ends a cycle: the total, or where there is none, good and reject."""
 
@@ -82,6 +126,7 @@ class Line:
     states: Mapping[str, StationSpec] = field(init=False)
     guns: Mapping[str, tuple[StationSpec, ...]] = field(init=False)
     rigs: Mapping[str, tuple[StationSpec, ...]] = field(init=False)
+    named: Mapping[str, StationSpec] = field(init=False)
     tick_needs: tuple[str, ...] = field(init=False)
     """Rows that the passing of time is about: of stations that have no signal for their state."""
 
@@ -91,12 +136,13 @@ class Line:
 
         index("counters", {
             counter.signal: CounterAt(
-                station, counter, (counter.key, station.key),
+                station, counter, (counter.key, station.key, "line"),
                 counter.role is Role.TOTAL or Role.TOTAL not in station.roles,
             )
             for station in self.stations
             for counter in station.counters
         })  # fmt: skip
+        index("named", {station.name: station for station in self.stations})
         index("states", {one.state_signal: one for one in self.stations if one.state_signal})
         index("guns", self._by(lambda station: station.gun))
         index("rigs", self._by(lambda station: station.rig))

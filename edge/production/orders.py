@@ -1,19 +1,28 @@
-"""Jobs (OPC 10031-4) and the context that parts are made under."""
+"""Jobs and their states (OPC 10031-4): what may start, and what happens to a job when a run stops."""
+
+from collections.abc import Mapping
 
 from msgspec.structs import replace
 
 from edge.observation import WorkOrder
 from edge.production.draft import Draft
-from edge.production.events import Order
-from edge.production.line import StationSpec
-from edge.production.state import LINE, Context, Counter, Job, Run, Totals, job_key, order_key
+from edge.production.events import Flag
+from edge.production.line import Line, StationSpec
+from edge.production.runs import begin_run, close_loose, end_run, put_job, say_order, say_result
+from edge.production.slots import slot_of, slots
+from edge.production.state import Job, JobId, Kind, Row, Run, Slot, Station, job_key, order_key
 
 ALLOWED_TO_START = "AllowedToStart"
 RUNNING = "Running"
 INTERRUPTED = "Interrupted"
 ENDED = "Ended"
+ABORTED = "Aborted"
+NOT_ALLOWED = "NotAllowedToStart"
+HELD = "Held"
+"""Substate of a job that was interrupted by a constraint; Suspended: deliberately."""
 
-_FINAL = (ENDED, "Aborted")
+FINAL = (ENDED, ABORTED)
+_SUBSTATES = {INTERRUPTED: "Suspended", ENDED: "Completed", ABORTED: ""}
 
 
 class RefusedError(Exception):
@@ -29,6 +38,17 @@ def find_order(draft: Draft, order: str) -> WorkOrder | None:
 def names_of(body: str) -> tuple[str, ...]:
     """The orders that a job card's body can mean."""
     return (body, body.rpartition("-")[0])
+
+
+def card_needs(line: Line, card: str, rows: Mapping[str, Row | None]) -> tuple[str, ...]:
+    """Rows to tell what a card means: the orders it can be of, then the jobs that those have."""
+    keys = []
+    for name in names_of(card):
+        keys.append(order_key(name))
+        order = line.orders.get(name) or rows.get(order_key(name))
+        if isinstance(order, WorkOrder):
+            keys += [job_key(name, operation) for operation in order.operations or (None,)]
+    return tuple(keys)
 
 
 def split_job(draft: Draft, body: str) -> tuple[WorkOrder, int | None]:
@@ -64,95 +84,114 @@ def job_name(order: str, operation: int | None) -> str:
     return order if operation is None else f"{order}-{operation}"
 
 
-def start_job(draft: Draft, spec: StationSpec, order: WorkOrder, operation: int | None) -> str:
-    """Begin a run, ending the one that is on. Returns what happened in words; may refuse."""
+def start_job(
+    draft: Draft, spec: StationSpec, order: WorkOrder, operation: int | None, kind: Kind = Kind.PRODUCTION
+) -> str:
+    """Begin a run; where there is room for one job only, it ends the one that is on. May refuse."""
     row, name = draft.station(spec), job_name(order.id, operation)
-    if row.run is not None and (row.run.order, row.run.operation) == (order.id, operation):
-        return f"{name} is running: {row.run.order_totals.good_parts} of {order.quantity}"
-    if draft.line.badge_required and row.context.operator is None:
-        raise RefusedError("scan your badge first")
-    key = job_key(order.id, operation)
-    if draft.job(key, order.id, operation).state in _FINAL:
-        raise RefusedError(f"{name} has ended; a new job is needed to make more")
-    if row.run is not None:
+    running = slot_of(row, (order.id, operation))
+    if running is not None:
+        return _status(running, order, name)
+    _check_start(draft, spec, order, operation)
+    if len(slots(row)) >= spec.capacity:
+        if spec.capacity > 1:
+            raise RefusedError(f"{spec.name} has {_running(row)}: finish or pause one of them first")
         stop_job(draft, spec, INTERRUPTED)
-    job = draft.job(key, order.id, operation)
-    _begin_run(draft, spec, job, order)
-    if spec.name in job.totals:
-        good = job.totals[spec.name].good_parts
-        return f"{name} goes on at {spec.name}: {good} of {order.quantity}"
+    job = draft.job(job_key(order.id, operation), order.id, operation)
+    known = spec.name in job.totals
+    begin_run(draft, spec, job, order, kind)
+    if known:
+        return f"{name} goes on at {spec.name}: {job.totals[spec.name].good_parts} of {order.quantity}"
     return f"{name} started at {spec.name}, {order.quantity} of {order.item}"
 
 
-def _begin_run(draft: Draft, spec: StationSpec, job: Job, order: WorkOrder) -> None:
-    line, row = draft.line_row(LINE), draft.station(spec)
-    draft.put(LINE, replace(line, runs=line.runs + 1))
-    run = Run(
-        f"r{line.runs + 1}", order.id, job.operation, draft.observation.at_ms, order.quantity,
-        before=job.totals.get(spec.name, Totals()),
-    )  # fmt: skip
-    batch = row.context.batch or job.batches.get(spec.name) or order.batch
-    context = Context(
-        order.id, job.operation, run.id, order.item, order.revision, batch, row.context.operator
-    )
-    draft.put(spec.key, replace(row, run=run, last_job=(order.id, job.operation), edge=None, noun=None))
-    _move(draft, job, RUNNING, (*job.stations, spec.name))
-    change_context(draft, spec, context)
-    _say(draft, spec, run, "begun", RUNNING, job.state)
+def _status(slot: Slot, order: WorkOrder, name: str) -> str:
+    kind = "" if slot.run.kind == Kind.PRODUCTION else f" ({slot.run.kind})"
+    return f"{name} is running{kind}: {slot.run.order_totals.good_parts} of {order.quantity}"
 
 
-def stop_job(draft: Draft, spec: StationSpec, state: str) -> str:
-    """End the run that is on; the job is Interrupted or Ended, or goes on at other stations."""
+def _running(row: Station) -> str:
+    return ", ".join(job_name(*slot.run.job) for slot in slots(row) if slot.run.job)
+
+
+def _check_start(draft: Draft, spec: StationSpec, order: WorkOrder, operation: int | None) -> None:
+    name = job_name(order.id, operation)
+    if draft.line.badge_required and draft.station(spec).context.operator is None:
+        raise RefusedError("scan your badge first")
+    job = draft.job(job_key(order.id, operation), order.id, operation)
+    if job.state in FINAL:
+        raise RefusedError(f"{name} has ended; a new job is needed to make more")
+    if job.state == NOT_ALLOWED or job.substate == HELD:
+        raise RefusedError(f"{name} is held: ask your supervisor to release it")
+
+
+def stop_job(
+    draft: Draft, spec: StationSpec, state: str, job: JobId | None = None, substate: str = ""
+) -> str:
+    """End a run (`job`'s, or the only one); the job is Interrupted or Ended, or goes on at other stations."""
+    slot = the_slot(draft, spec, job)
+    ended = end_run(draft, spec, slot)
+    was, run = "Running", slot.run
+    after = state if not ended.stations else RUNNING
+    substate = (substate or _SUBSTATES[state]) if after != RUNNING else ""
+    ended = replace(ended, state=after, substate=substate)
     row = draft.station(spec)
-    run = row.run
-    if run is None:
-        raise RefusedError(f"no job is running at {spec.name}")
-    job = draft.job(job_key(run.order, run.operation), run.order, run.operation)
-    elsewhere = tuple(name for name in job.stations if name != spec.name)
-    after = state if not elsewhere else RUNNING
-    _say(draft, spec, run, "ended", after, job.state)
-    totals = {**job.totals, spec.name: run.order_totals}
-    batches = {**job.batches, spec.name: row.context.batch} if row.context.batch else job.batches
-    _move(draft, replace(job, totals=totals, batches=batches), after, elsewhere)
-    last_job = None if state == ENDED else row.last_job
-    draft.put(spec.key, replace(row, run=None, noun=None, last_job=last_job))
-    change_context(draft, spec, Context(operator=row.context.operator))
-    made = f"{run.order_totals.good_parts} of {run.quantity}"
-    over_all = sum(one.good_parts for one in totals.values())
-    name = job_name(run.order, run.operation)
-    if elsewhere:
-        return f"{name}: {spec.name} made {made}, it goes on at {', '.join(elsewhere)}"
+    if state in FINAL and row.last_job == run.job:
+        draft.put(spec.key, replace(row, last_job=None))
+    say_order(draft, spec, slot, "ended", after, was, substate)
+    close_loose(draft, spec, None)
+    flag_excess(draft, spec, slot, ended)
+    put_job(draft, ended)
+    if after in FINAL:
+        finish(draft, ended, run.item or "", run.quantity)
+    return _stopped(spec, run, ended, state)
+
+
+def finish(draft: Draft, job: Job, item: str, quantity: int) -> None:
+    """A job is over: what became of it goes out."""
+    job = replace(job, ended_ms=draft.observation.at_ms)
+    put_job(draft, job)
+    say_result(draft, job, item, quantity)
+
+
+def flag_excess(draft: Draft, spec: StationSpec, slot: Slot, job: Job) -> None:
+    """More than the target is accepted and said, once a run."""
+    excess = sum(made.good_parts for made in job.totals.values()) - slot.run.quantity
+    if excess > 0 and not slot.run.over:
+        draft.say(Flag("overproduced", excess, f"{slot.run.quantity} were wanted"), spec.name, slot.context)
+
+
+def _stopped(spec: StationSpec, run: Run, job: Job, state: str) -> str:
+    assert run.job is not None
+    name, made = job_name(*run.job), f"{run.order_totals.good_parts} of {run.quantity}"
+    if job.stations:
+        return f"{name}: {spec.name} made {made}, it goes on at {', '.join(job.stations)}"
+    over_all = sum(one.good_parts for one in job.totals.values())
     return f"{name} {state.lower()}: {over_all} of {run.quantity}"
 
 
-def _move(draft: Draft, job: Job, state: str, stations: tuple[str, ...]) -> None:
-    draft.put(job_key(job.order, job.operation), replace(job, state=state, stations=stations))
+def the_slot(draft: Draft, spec: StationSpec, job: JobId | None = None) -> Slot:
+    """The run of a job, or the only one. Raises RefusedError."""
+    row = draft.station(spec)
+    found = slots(row) if job is None else tuple(one for one in slots(row) if one.run.job == job)
+    if not found:
+        raise RefusedError(f"no job is running at {spec.name}")
+    if len(found) > 1:
+        raise RefusedError(f"which job? {spec.name} has {_running(row)}: scan its card first")
+    return found[0]
 
 
-def _say(draft: Draft, spec: StationSpec, run: Run, here: str, state: str, was: str) -> None:
-    totals, context = run.order_totals, draft.station(spec).context
-    good, scrap = totals.good_parts, totals.scrap_parts
-    draft.say(
-        Order(run.order, run.operation, here, state, was, good, scrap, run.quantity), spec.name, context
-    )
-
-
-def change_context(draft: Draft, spec: StationSpec, context: Context) -> None:
-    """From now on parts of this station are made under another context.
-
-    A counter that was read since the change was asked for begins there; of one that was not,
-    only what both contexts have in common is certain of its next parts.
-    """
-    row, fresh = draft.station(spec), draft.observation.fresh
-    if context == row.context:
-        return
-    draft.put(spec.key, replace(row, context=context))
-    for counter in spec.counters:
-        before = draft.get(counter.key, Counter)
-        if before is None:
-            continue
-        clean = counter.signal in (fresh or ()) and not before.stale and before.suspect is None
-        former = before.former and replace(before.former, context=before.former.context.common(context))
-        certain = context if clean else before.context.common(context)
-        draft.put(counter.key, replace(before, context=certain, former=former))
-        draft.boundary = (*draft.boundary, counter.signal)
+def switch_kind(draft: Draft, spec: StationSpec, kind: Kind, job: JobId | None = None) -> str:
+    """The job that runs goes on as setup, production, rework or test. May refuse."""
+    slot = the_slot(draft, spec, job)
+    run = slot.run
+    assert run.job is not None
+    name = job_name(*run.job)
+    if run.kind == kind:
+        raise RefusedError(f"{name} is in {kind.value} already")
+    order, _ = known_job(draft, *run.job)
+    ended = end_run(draft, spec, slot)
+    put_job(draft, ended)
+    say_order(draft, spec, slot, "ended", RUNNING, RUNNING)
+    begin_run(draft, spec, ended, order, kind)
+    return f"{name}: {kind.value} at {spec.name}"

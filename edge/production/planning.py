@@ -8,7 +8,8 @@ from edge.observation import Outcome, Verdict, WorkOrder
 from edge.production.draft import Draft
 from edge.production.events import OrderReceived
 from edge.production.orders import ALLOWED_TO_START, RefusedError, find_order, names_of
-from edge.production.state import Job, Station, job_key, order_key
+from edge.production.slots import slots, with_slots
+from edge.production.state import Job, JobId, Station, job_key, order_key
 
 _ID = re.compile(r"[0-9A-Z][0-9A-Z.-]{0,31}")
 """What the label of a job card can hold."""
@@ -50,7 +51,16 @@ def _accept(draft: Draft, order: WorkOrder) -> None:
     change = "new" if known is None else "changed"
     draft.say(
         OrderReceived(
-            order.id, order.item, order.quantity, change, order.revision, order.batch, order.operations
+            order.id,
+            order.item,
+            order.quantity,
+            change,
+            order.revision,
+            order.batch,
+            order.operations,
+            order.materials,
+            order.reopens,
+            draft.observation.detail,
         )
     )
     draft.outcome = Outcome(Verdict.ACCEPTED, f"{order.id} is {change}: {order.quantity} of {order.item}")
@@ -62,8 +72,16 @@ def _tell_stations(draft: Draft, known: WorkOrder, quantity: int) -> None:
         job = draft.get(job_key(known.id, operation), Job)
         for name in job.stations if job else ():
             row = draft.get(f"station/{name}", Station)
-            if row is not None and row.run is not None:
-                draft.put(f"station/{name}", replace(row, run=replace(row.run, quantity=quantity)))
+            if row is not None:
+                draft.put(f"station/{name}", _with_target(row, (known.id, operation), quantity))
+
+
+def _with_target(row: Station, job: JobId, quantity: int) -> Station:
+    found = tuple(
+        replace(slot, run=replace(slot.run, quantity=quantity)) if slot.run.job == job else slot
+        for slot in slots(row)
+    )
+    return with_slots(row, found, row.context)
 
 
 def _check(order: WorkOrder) -> None:
@@ -76,6 +94,13 @@ def _check(order: WorkOrder) -> None:
             raise RefusedError(
                 f"{order.id}: item, revision and batch are texts of 1 to {_LONGEST} characters"
             )
+    for material in order.materials:
+        if not _ID.fullmatch(material.item) or not 0 < material.per_part <= _MOST:
+            raise RefusedError(f"{order.id}: a material is an id and how much of it is in one part")
+    if len({material.item for material in order.materials}) < len(order.materials):
+        raise RefusedError(f"{order.id}: a material is named twice")
+    if order.reopens is not None and not _ID.fullmatch(order.reopens):
+        raise RefusedError(f"{order.id}: what it reopens is an order id")
     operations = order.operations
     if len(set(operations)) < len(operations) or not all(0 <= one < 100_000 for one in operations):
         raise RefusedError(f"{order.id}: operations are different numbers from 0 to 99999")

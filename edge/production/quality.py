@@ -1,4 +1,4 @@
-"""Tests of units, and parts that turn out not to be good."""
+"""What test rigs send: each result once, however often the rig repeats it."""
 
 from hashlib import sha1
 
@@ -6,10 +6,10 @@ from msgspec.structs import replace
 
 from edge.observation import Observation, Outcome, TestResult, Verdict
 from edge.production.draft import Draft
-from edge.production.events import Disposition, Health, Test
+from edge.production.events import Health, Test
 from edge.production.line import StationSpec
-from edge.production.orders import RefusedError
 from edge.production.state import Frame, Rig
+from edge.production.units import tested
 
 REMEMBERED = 64
 """Results of a rig that a repeated one is compared with."""
@@ -19,20 +19,6 @@ UNNUMBERED_MS = 60_000
 
 def rig_key(rig: str) -> str:
     return f"rig/{rig}"
-
-
-def book_scrap(draft: Draft, spec: StationSpec, reason: str, parts: int) -> str:
-    """Parts of the run that is on, counted good, are scrap. Returns it in words; may refuse."""
-    row = draft.station(spec)
-    if row.run is None:
-        raise RefusedError(f"no job is running at {spec.name}")
-    if parts > row.run.totals.good_parts:
-        raise RefusedError(f"this run has only {max(0, row.run.totals.good_parts)} good parts")
-    run = replace(row.run, totals=row.run.totals.book_scrap(parts))
-    draft.put(spec.key, replace(row, run=run))
-    good, scrap = run.order_totals.good_parts, run.order_totals.scrap_parts
-    draft.say(Disposition("scrap", parts, reason, good, scrap), spec.name, row.context)
-    return f"{parts} scrapped at {spec.name}, {reason}"
 
 
 def test_result(draft: Draft, rig: str, stations: tuple[StationSpec, ...]) -> None:
@@ -54,11 +40,15 @@ def test_result(draft: Draft, rig: str, stations: tuple[StationSpec, ...]) -> No
     draft.put(key, Rig((*before.recent, frame)[-REMEMBERED:]))
     if before.unreadable:
         draft.say(Health(rig, "readable"), station.name)
+    first, first_pass = tested(draft, station, result)
     draft.say(
-        Test(result.unit, result.program, result.passed, rig, result.revision, result.number, result.steps),
+        Test(
+            result.unit, result.program, result.passed, rig, result.revision, result.number, result.steps,
+            first, first_pass,
+        ),
         station.name,
         draft.station(station).context,
-    )
+    )  # fmt: skip
     draft.outcome = Outcome(Verdict.ACCEPTED, f"{result.unit} {'passed' if result.passed else 'failed'}")
 
 

@@ -1,11 +1,23 @@
 """The rows that hold what is so now. A row is small, immutable and replaced whole."""
 
 from collections.abc import Mapping
+from enum import StrEnum
 
 from msgspec import Struct, json
 
 from edge.observation import Verdict, WorkOrder
-from edge.production.line import Role
+from edge.production.totals import NOTHING, Totals
+
+
+class Kind(StrEnum):
+    """What a run is for. Parts of another kind than production are none of the order's quantity."""
+
+    PRODUCTION = "production"
+    SETUP = "setup"
+    REWORK = "rework"
+    TEST = "test"
+    UNASSIGNED = "unassigned"
+    """Parts that no order is known for; a run all the same, so that somebody can say whose they are."""
 
 
 class Context(Struct, frozen=True, omit_defaults=True):
@@ -18,6 +30,8 @@ class Context(Struct, frozen=True, omit_defaults=True):
     revision: str | None = None
     batch: str | None = None
     operator: str | None = None
+    kind: str | None = None
+    """Of the run, where it is not production: see `Kind`."""
 
     def common(self, other: "Context") -> "Context":
         """What is certain of a part made under this or the other, nobody knows which.
@@ -33,53 +47,11 @@ class Context(Struct, frozen=True, omit_defaults=True):
             revision=self.revision if same_run else None,
             batch=self.batch if self.batch == other.batch else None,
             operator=self.operator if self.operator == other.operator else None,
+            kind=self.kind if same_run else None,
         )
 
 
 NO_CONTEXT = Context()
-
-
-class Totals(Struct, frozen=True, omit_defaults=True):
-    """Parts by the counter's role, and those that a person booked as scrap."""
-
-    total: int = 0
-    good: int = 0
-    reject: int = 0
-    booked: int = 0
-
-    def plus(self, role: Role, parts: int) -> "Totals":
-        """With `parts` more of one role."""
-        return Totals(
-            self.total + parts if role is Role.TOTAL else self.total,
-            self.good + parts if role is Role.GOOD else self.good,
-            self.reject + parts if role is Role.REJECT else self.reject,
-            self.booked,
-        )
-
-    def book_scrap(self, parts: int) -> "Totals":
-        return Totals(self.total, self.good, self.reject, self.booked + parts)
-
-    def and_(self, other: "Totals") -> "Totals":
-        return Totals(
-            self.total + other.total,
-            self.good + other.good,
-            self.reject + other.reject,
-            self.booked + other.booked,
-        )
-
-    def of(self, role: Role) -> int:
-        return self.total if role is Role.TOTAL else self.good if role is Role.GOOD else self.reject
-
-    @property
-    def good_parts(self) -> int:
-        """GQ. A station counts total and reject, or good and reject, or one of them."""
-        counted = self.total - self.reject if self.total else self.good
-        return counted - self.booked
-
-    @property
-    def scrap_parts(self) -> int:
-        """SQ."""
-        return self.reject + self.booked
 
 
 class Suspect(Struct, frozen=True):
@@ -103,6 +75,15 @@ class Former(Struct, frozen=True):
     context: Context
     counted: int
     """Counts added since the reset."""
+    others: tuple[Context, ...] = ()
+
+
+class Earlier(Struct, frozen=True):
+    """What was certain before the context changed: of a part whose own time is earlier than that."""
+
+    context: Context
+    others: tuple[Context, ...]
+    changed_ms: int
 
 
 class Counter(Struct, frozen=True, omit_defaults=True, tag="counter"):
@@ -115,6 +96,9 @@ class Counter(Struct, frozen=True, omit_defaults=True, tag="counter"):
     boot: str
     context: Context = NO_CONTEXT
     """What is certain of every part made since this reading."""
+    others: tuple[Context, ...] = ()
+    """The other jobs that share the station's parts."""
+    earlier: Earlier | None = None
     stale: bool = False
     """The counter has been out of sight since this reading."""
     suspect: Suspect | None = None
@@ -124,23 +108,63 @@ class Counter(Struct, frozen=True, omit_defaults=True, tag="counter"):
     """The wall clock was disciplined (NTP) at this reading."""
 
 
-class Run(Struct, frozen=True, omit_defaults=True):
-    """One job at one station for one interval."""
+JobId = tuple[str, int | None]
+"""Order and operation."""
+
+
+class Run(Struct, frozen=True, omit_defaults=True, tag="run"):
+    """One job at one station for one interval; or parts there that no order is known for."""
 
     id: str
-    order: str
+    station: str
+    order: str | None
     operation: int | None
     started_ms: int
     quantity: int
-    totals: Totals = Totals()
-    before: Totals = Totals()
+    kind: str = Kind.PRODUCTION
+    item: str | None = None
+    revision: str | None = None
+    ended_ms: int | None = None
+    last_ms: int = 0
+    """Of the newest part, by event time."""
+    totals: Totals = NOTHING
+    before: Totals = NOTHING
     """Of the same job at this station in earlier runs."""
+    elsewhere: int = 0
+    """Good parts of the same job at other stations, when this run began."""
     cycles: int = 0
     cycles_s: float = 0.0
+    mono_ms: int = 0
+    boot: str = ""
+    """When it began, on the clock that durations are taken from."""
+    people: tuple[str, ...] = ()
+    lots: tuple[str, ...] = ()
+    """Batches that were made in it."""
+    reasons: Mapping[str, int] = {}
+    """Scrap by its reason."""
+    over: bool = False
+    """More than the target was made, and it was said."""
+    previous: JobId | None = None
+    next: JobId | None = None
+    """Of unassigned parts: the jobs before and after them at this station."""
+
+    @property
+    def job(self) -> JobId | None:
+        return None if self.order is None else (self.order, self.operation)
 
     @property
     def order_totals(self) -> Totals:
-        return self.before.and_(self.totals)
+        """Of the job at this station. What is made in setup, rework and test is none of its quantity."""
+        if self.kind == Kind.PRODUCTION:
+            return self.totals if self.before == NOTHING else self.before.and_(self.totals)
+        return self.before.and_(self.totals.dispositions)
+
+
+class Slot(Struct, frozen=True):
+    """One more job at a station that has room for several."""
+
+    context: Context
+    run: Run
 
 
 class Noun(Struct, frozen=True):
@@ -150,14 +174,8 @@ class Noun(Struct, frozen=True):
     body: str
     mono_ms: int
     boot: str
-
-
-class LastScan(Struct, frozen=True):
-    """To tell a double trigger from a second scan."""
-
-    label: str
-    mono_ms: int
-    boot: str
+    reason: str = ""
+    """Scanned before it, where both wait for a quantity."""
 
 
 class Edge(Struct, frozen=True, omit_defaults=True):
@@ -171,15 +189,97 @@ class Edge(Struct, frozen=True, omit_defaults=True):
     """Parts that came at the same instant, by another counter: they share the next span."""
 
 
+class Job(Struct, frozen=True, omit_defaults=True, tag="job"):
+    """An order's operation (ISA-95: job order), over all stations."""
+
+    order: str
+    operation: int | None
+    state: str = "AllowedToStart"
+    substate: str = ""
+    """Of Interrupted: Held or Suspended; of Ended: Completed (OPC 10031-4)."""
+    stations: tuple[str, ...] = ()
+    """Where it runs now."""
+    totals: Mapping[str, Totals] = {}
+    """By station, of runs that have ended."""
+    aside: Mapping[str, Totals] = {}
+    """Made in setup, rework and test runs that have ended, by `kind/station`."""
+    batches: Mapping[str, str] = {}
+    """By station, the batch that was on when its last run ended."""
+    started_ms: int | None = None
+    ended_ms: int | None = None
+    busy_s: float = 0.0
+    """Sum over its runs that have ended."""
+    people: tuple[str, ...] = ()
+    lots: tuple[str, ...] = ()
+    reasons: Mapping[str, int] = {}
+
+
+class Undo(Struct, frozen=True, omit_defaults=True):
+    """What a station was before its last scan that changed something."""
+
+    label: str
+    by: str | None
+    at_ms: int
+    mono_ms: int
+    boot: str
+    context: Context
+    run: Run | None
+    others: tuple[Slot, ...] = ()
+    jobs: Mapping[str, Job] = {}
+    """The jobs that it moved, by their key."""
+    last_job: JobId | None = None
+    booked: tuple[str, int, str] | None = None
+    """Disposition, quantity and reason, where the scan booked parts."""
+    since_ms: int = 0
+    """The event before: no backdating goes past it."""
+
+
+class Mount(Struct, frozen=True, omit_defaults=True):
+    """A lot of material that is in use."""
+
+    lot: str
+    parts: Mapping[str, int] = {}
+    """By run, what it had made when the lot was mounted; 0 for one that began later."""
+
+
+class Left(Struct, frozen=True):
+    """The end of the last production here, until another job's first part: the changeover."""
+
+    job: JobId
+    last: Edge
+
+
+class LastScan(Struct, frozen=True):
+    """To tell a double trigger from a second scan."""
+
+    label: str
+    mono_ms: int
+    boot: str
+
+
 class Station(Struct, frozen=True, omit_defaults=True, tag="station"):
     """What a station is doing now."""
 
     context: Context = NO_CONTEXT
     run: Run | None = None
-    unassigned: Totals = Totals()
+    others: tuple[Slot, ...] = ()
+    """Where there is room for several jobs: those after the first."""
+    dealt: int = 0
+    """Parts dealt so far among the jobs, modulo their number."""
+    unassigned: Totals = NOTHING
+    loose: Run | None = None
+    """The unassigned parts since the last change."""
+    previous: JobId | None = None
+    """The last job that ran here."""
+    left: Left | None = None
+    undo: Undo | None = None
+    changed_ms: int = 0
+    """When the context last changed."""
+    mounted: Mapping[str, Mount] = {}
+    """Material to the lot in use."""
     held: int = 0
     """Parts that readings claim and that nobody would believe: a person decides."""
-    last_job: tuple[str, int | None] | None = None
+    last_job: JobId | None = None
     """Order and operation that was interrupted here: what a RESUME means."""
     state: str | None = None
     state_at_ms: int = 0
@@ -187,8 +287,12 @@ class Station(Struct, frozen=True, omit_defaults=True, tag="station"):
     state_boot: str = ""
     state_by_source: bool = False
     edge: Edge | None = None
+    last_part: Edge | None = None
+    """As `edge`, but kept over stops and runs."""
     last_cycle_s: float | None = None
     noun: Noun | None = None
+    chosen: Noun | None = None
+    """The job whose card was scanned last, for the verbs that follow."""
     last_scan: LastScan | None = None
     said: str = ""
     """What the last scan did, in words, for the screen."""
@@ -198,18 +302,23 @@ class Station(Struct, frozen=True, omit_defaults=True, tag="station"):
     """Signals that cannot be read, with the reason."""
 
 
-class Job(Struct, frozen=True, omit_defaults=True, tag="job"):
-    """An order's operation, over all stations."""
+class Unit(Struct, frozen=True, omit_defaults=True, tag="unit"):
+    """One serial number."""
 
-    order: str
-    operation: int | None
-    state: str = "AllowedToStart"
-    stations: tuple[str, ...] = ()
-    """Where it runs now."""
-    totals: Mapping[str, Totals] = {}
-    """By station, of runs that have ended."""
-    batches: Mapping[str, str] = {}
-    """By station, the batch that was on when its last run ended."""
+    serial: str
+    station: str
+    """Where it was seen last."""
+    job: JobId | None = None
+    state: str = "open"
+    """`open`, `passed`, `failed`, `ok`, `rework`, `scrap` or `quarantined`."""
+    tests: Mapping[str, bool] = {}
+    """The first verdict of each program."""
+    reworked: bool = False
+    """Was in rework at some time: its passes are never first passes."""
+    booked_at: tuple[str, str, int | None] | None = None
+    """Station, order and operation that it was booked to rework at."""
+    steps: tuple[tuple[str, str, int | None], ...] = ()
+    """Station, order and operation of each place it was seen at."""
 
 
 class Frame(Struct, frozen=True):
@@ -224,9 +333,25 @@ class Frame(Struct, frozen=True):
 class Rig(Struct, frozen=True, omit_defaults=True, tag="rig"):
     """The results that a rig sent last, to know a repeated one."""
 
-    recent: tuple["Frame", ...] = ()
+    recent: tuple[Frame, ...] = ()
     unreadable: bool = False
     """The last frame was broken."""
+
+
+class Slice(Struct, frozen=True, omit_defaults=True):
+    """What some events that are in the journal add up to, of one context."""
+
+    context: Context
+    totals: Totals
+    events: int
+    cycles: int = 0
+    cycles_s: float = 0.0
+
+
+class View(Struct, frozen=True, omit_defaults=True, tag="view"):
+    """Not a row but an answer of the journal about events of one station: see `views`."""
+
+    slices: tuple[Slice, ...] = ()
 
 
 class LineRow(Struct, frozen=True, omit_defaults=True, tag="line"):
@@ -234,11 +359,13 @@ class LineRow(Struct, frozen=True, omit_defaults=True, tag="line"):
 
     runs: int = 0
     """How many runs were ever begun; the next is named after it."""
+    corrections: int = 0
+    """How often parts were given to another owner."""
     lost: Mapping[str, int] = {}
     """Sources that are out of reach, since when."""
 
 
-Row = Counter | Station | Job | Rig | LineRow | WorkOrder
+Row = Counter | Station | Job | Run | Unit | Rig | LineRow | WorkOrder | View
 
 LINE = "line"
 """Key of the LineRow."""
@@ -262,3 +389,15 @@ def order_key(order: str) -> str:
 
 def job_key(order: str, operation: int | None) -> str:
     return f"job/{order}/{'' if operation is None else operation}"
+
+
+def run_key(run: str) -> str:
+    return f"run/{run}"
+
+
+def unit_key(serial: str) -> str:
+    return f"unit/{serial}"
+
+
+def station_key(station: str) -> str:
+    return f"station/{station}"

@@ -17,7 +17,9 @@ from edge.production import Decision, Line, decide, needs
 from edge.production.events import Count, Event
 from edge.production.line import CounterSpec, Role, StationSpec
 from edge.production.scanning import make_label
-from edge.production.state import Job, Row, Station, Totals, decode_row, encode_row, job_key
+from edge.production.slots import slots
+from edge.production.state import Job, Row, Station, decode_row, encode_row, job_key
+from edge.production.totals import Totals
 from edge.recorder import Recorder
 
 UNASSIGNED = "UNASSIGNED"
@@ -137,9 +139,9 @@ class Core:
                 job = self.row(key) if key.startswith("job/") else None
                 if isinstance(job, Job) and spec.name in job.totals:
                     by_job[key.removeprefix("job/")] = job.totals[spec.name]
-            if row.run is not None:
-                name = job_key(row.run.order, row.run.operation).removeprefix("job/")
-                by_job[name] = row.run.order_totals
+            for run in (slot.run for slot in slots(row)):
+                name = job_key(run.order or "", run.operation).removeprefix("job/")
+                by_job[name] = run.order_totals
         return found
 
 

@@ -13,7 +13,7 @@ from edge.production.counting import Kind
 from edge.production.events import Count
 from edge.production.line import Line, Role
 from edge.production.presence import BACK, LOST, SOURCE
-from edge.production.state import Totals
+from edge.production.totals import Totals
 from tests.support.line import UNASSIGNED, Core, counter, line, scan, see, station
 
 IDEAL_MS = 1000

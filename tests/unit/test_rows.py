@@ -12,82 +12,79 @@ from edge.production.state import (
     NO_CONTEXT,
     Context,
     Counter,
+    Earlier,
     Edge,
     Former,
     Frame,
     Job,
     LastScan,
+    Left,
     LineRow,
+    Mount,
     Noun,
     Rig,
     Row,
     Run,
+    Slice,
+    Slot,
     Station,
     Suspect,
-    Totals,
+    Undo,
+    Unit,
+    View,
     decode_row,
     encode_row,
 )
+from edge.production.totals import Totals
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 maybe = st.none() | texts
 counts = st.integers(0, (1 << 64) - 1)
 signed = st.integers(-(1 << 62), 1 << 62)
 contexts = st.builds(Context, maybe, st.none() | counts, maybe, maybe, maybe, maybe, maybe)
-totals = st.builds(Totals, signed, signed, signed, signed)
+totals = st.builds(Totals, *[signed] * 11)
 moments = st.integers(0, 1 << 45)
 runs = st.builds(
-    Run, texts, texts, st.none() | counts, moments, counts, totals, totals, counts, st.floats(0, 1e9)
-)
+    Run, texts, texts, texts, st.none() | counts, moments, counts, totals=totals, before=totals,
+    cycles=counts, cycles_s=st.floats(0, 1e9), reasons=st.dictionaries(texts, counts, max_size=3),
+)  # fmt: skip
+edges = st.builds(Edge, moments, moments, texts, st.booleans())
+nouns = st.builds(Noun, texts, texts, moments, texts, texts)
+ids = st.tuples(texts, st.none() | counts)
+jobs = st.builds(
+    Job, texts, st.none() | counts, texts, texts, st.lists(texts).map(tuple),
+    totals=st.dictionaries(texts, totals, max_size=3), aside=st.dictionaries(texts, totals, max_size=3),
+)  # fmt: skip
+slots = st.lists(st.builds(Slot, contexts, runs), max_size=2).map(tuple)
+undone = st.builds(
+    Undo, texts, maybe, moments, moments, texts, contexts, st.none() | runs, slots,
+    jobs=st.dictionaries(texts, jobs, max_size=2), booked=st.none() | st.tuples(texts, counts, texts),
+)  # fmt: skip
 stations = st.builds(
-    Station,
-    context=contexts,
-    run=st.none() | runs,
-    unassigned=totals,
-    held=counts,
-    last_job=st.none() | st.tuples(texts, st.none() | counts),
-    state=maybe,
-    state_at_ms=moments,
-    state_mono_ms=moments,
-    state_boot=texts,
-    edge=st.none() | st.builds(Edge, moments, moments, texts, st.booleans()),
-    last_cycle_s=st.none() | st.floats(0, 1e9),
-    noun=st.none() | st.builds(Noun, texts, texts, moments, texts),
-    last_scan=st.none() | st.builds(LastScan, texts, moments, texts),
-    said=texts,
+    Station, context=contexts, run=st.none() | runs, others=slots, unassigned=totals, held=counts,
+    loose=st.none() | runs, left=st.none() | st.builds(Left, ids, edges), undo=st.none() | undone,
+    mounted=st.dictionaries(texts, st.builds(Mount, texts, st.dictionaries(texts, counts)), max_size=2),
+    last_job=st.none() | ids, state=maybe, state_at_ms=moments, state_mono_ms=moments, state_boot=texts,
+    edge=st.none() | edges, last_cycle_s=st.none() | st.floats(0, 1e9), noun=st.none() | nouns,
+    last_scan=st.none() | st.builds(LastScan, texts, moments, texts), said=texts,
     bad_signals=st.dictionaries(texts, texts, max_size=3),
-)
+)  # fmt: skip
+counters = st.builds(
+    Counter, counts, moments, moments, moments, texts, contexts, st.lists(contexts, max_size=2).map(tuple),
+    stale=st.booleans(), suspect=st.none() | st.builds(Suspect, counts, st.integers(1, 3), moments),
+    former=st.none() | st.builds(Former, counts, moments, moments, texts, st.booleans(), contexts, counts),
+    earlier=st.none() | st.builds(Earlier, contexts, st.just(()), moments), synced=st.booleans(),
+)  # fmt: skip
 rows: st.SearchStrategy[Row] = st.one_of(
+    counters, stations, jobs, runs,
+    st.builds(Unit, texts, texts, st.none() | ids, tests=st.dictionaries(texts, st.booleans(), max_size=3)),
     st.builds(
-        Counter,
-        counts,
-        moments,
-        moments,
-        moments,
-        texts,
-        contexts,
-        st.booleans(),
-        st.none() | st.builds(Suspect, counts, st.integers(1, 3), moments),
-        st.none() | st.builds(Former, counts, moments, moments, texts, st.booleans(), contexts, counts),
-        st.booleans(),
+        Rig, st.lists(st.builds(Frame, texts, moments, moments, texts), max_size=5).map(tuple), st.booleans()
     ),
-    stations,
-    st.builds(
-        Job,
-        texts,
-        st.none() | counts,
-        texts,
-        st.lists(texts).map(tuple),
-        st.dictionaries(texts, totals, max_size=3),
-    ),
-    st.builds(
-        Rig,
-        st.lists(st.builds(Frame, texts, moments, moments, texts), max_size=5).map(tuple),
-        st.booleans(),
-    ),
+    st.builds(View, st.lists(st.builds(Slice, contexts, totals, counts), max_size=3).map(tuple)),
     st.builds(WorkOrder, texts, texts, counts, maybe, maybe, st.lists(counts, max_size=3).map(tuple)),
-    st.builds(LineRow, counts, st.dictionaries(texts, moments, max_size=3)),
-)
+    st.builds(LineRow, counts, counts, st.dictionaries(texts, moments, max_size=3)),
+)  # fmt: skip
 
 
 @given(rows)

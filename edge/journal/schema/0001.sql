@@ -9,9 +9,25 @@ CREATE TABLE event (
     boot INTEGER NOT NULL REFERENCES boot (id),
     station TEXT NOT NULL,
     context INTEGER NOT NULL REFERENCES context (id),
-    attribution INTEGER NOT NULL DEFAULT 1,
     data BLOB NOT NULL
 ) STRICT;
+
+-- A correction asks for a station's events by time.
+CREATE INDEX event_at ON event (station, at_ms);
+
+-- Events whose parts were given to another owner: the newest version. The event itself stays as it is.
+CREATE TABLE attribution (
+    seq INTEGER PRIMARY KEY REFERENCES event (seq),
+    version INTEGER NOT NULL,
+    context INTEGER NOT NULL REFERENCES context (id)
+) STRICT;
+
+-- Which events tell of a lot or of a serial number.
+CREATE TABLE mention (
+    subject TEXT NOT NULL, -- lot/NAME, unit/NAME
+    seq INTEGER NOT NULL REFERENCES event (seq),
+    PRIMARY KEY (subject, seq)
+) STRICT, WITHOUT ROWID;
 
 -- Stored once each, referred to by every event made under it.
 CREATE TABLE context (id INTEGER PRIMARY KEY, body TEXT NOT NULL UNIQUE) STRICT;

@@ -1,0 +1,95 @@
+"""The jobs that run at a station, and the context that its next parts are made under."""
+
+from functools import reduce
+
+from msgspec.structs import replace
+
+from edge.production.draft import Draft
+from edge.production.line import CounterSpec, StationSpec
+from edge.production.state import Context, Counter, Earlier, JobId, Slot, Station
+
+Contexts = tuple[Context, ...]
+
+MOST_NAMED = 50
+"""People and lots that a run remembers by name; its events have them all."""
+
+
+def slots(row: Station) -> tuple[Slot, ...]:
+    """The jobs that run here, in the order they began."""
+    return () if row.run is None else (Slot(row.context, row.run), *row.others)
+
+
+def contexts(row: Station) -> Contexts:
+    """What the next part is made under; of one of them, where several jobs share the station."""
+    return (row.context, *(slot.context for slot in row.others))
+
+
+def slot_of(row: Station, job: JobId) -> Slot | None:
+    return next((slot for slot in slots(row) if slot.run.job == job), None)
+
+
+def with_slots(row: Station, found: tuple[Slot, ...], idle: Context) -> Station:
+    """The station with these jobs; `idle` is its context where there is none."""
+    if not found:
+        return replace(row, context=idle, run=None, others=())
+    return replace(row, context=found[0].context, run=found[0].run, others=found[1:])
+
+
+def idle_context(row: Station) -> Context:
+    """Of a station without a job: who is there remains."""
+    return Context(operator=row.context.operator)
+
+
+def change_slots(draft: Draft, spec: StationSpec, found: tuple[Slot, ...], idle: Context) -> None:
+    """From now on parts of this station are made under other contexts.
+
+    A counter that was read since the change was asked for begins there; of one that was not,
+    only what all contexts have in common is certain of its next parts.
+    """
+    row = draft.station(spec)
+    before, changed = contexts(row), with_slots(row, found, idle)
+    after = contexts(changed)
+    if before == after:
+        draft.put(spec.key, changed)
+        return
+    draft.put(spec.key, replace(changed, changed_ms=draft.observation.at_ms))
+    for counter in spec.counters:
+        _change_counter(draft, counter, after)
+
+
+def _change_counter(draft: Draft, spec: CounterSpec, after: Contexts) -> None:
+    before, now = draft.get(spec.key, Counter), draft.observation
+    if before is None:
+        return
+    former = before.former
+    if former is not None:
+        first, *rest = _certain((former.context, *former.others), after)
+        former = replace(former, context=first, others=tuple(rest))
+    clean = spec.signal in (now.fresh or ()) and not before.stale and before.suspect is None
+    mine = (before.context, *before.others)
+    first, *rest = after if clean else _certain(mine, after)
+    earlier = None if clean else before.earlier or Earlier(before.context, before.others, now.at_ms)
+    draft.put(spec.key, replace(before, context=first, others=tuple(rest), former=former, earlier=earlier))
+    draft.boundary = (*draft.boundary, spec.signal)
+
+
+def _certain(before: Contexts, after: Contexts) -> Contexts:
+    """What is sure of a part that was made under one or the other, nobody knows which."""
+    return before if before == after else (reduce(Context.common, (*before, *after)),)
+
+
+def change_context(draft: Draft, spec: StationSpec, only: JobId | None = None, **known: str | None) -> None:
+    """Another operator or batch, for every job that runs here or for `only` one of them."""
+    row = draft.station(spec)
+    found = tuple(_with(slot, known) if only in (None, slot.run.job) else slot for slot in slots(row))
+    change_slots(draft, spec, found, replace(row.context, **known))
+
+
+def _with(slot: Slot, known: dict[str, str | None]) -> Slot:
+    run = slot.run
+    people, lots = _also(run.people, known.get("operator")), _also(run.lots, known.get("batch"))
+    return Slot(replace(slot.context, **known), replace(run, people=people, lots=lots))
+
+
+def _also(names: tuple[str, ...], name: str | None) -> tuple[str, ...]:
+    return names if name is None or name in names else (*names, name)[-MOST_NAMED:]

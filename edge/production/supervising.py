@@ -1,0 +1,383 @@
+"""What the office and the supervisor ask for: reassign, adjust, hold and release, split and merge."""
+
+import re
+from collections.abc import Mapping
+
+from msgspec.structs import replace
+
+from edge.observation import (
+    Adjust,
+    JobCommand,
+    LotChange,
+    Observation,
+    Outcome,
+    Reassign,
+    Verdict,
+    WorkOrder,
+)
+from edge.production.corrections import give, slice_needs
+from edge.production.draft import Draft
+from edge.production.events import Adjustment, Lot, Order
+from edge.production.line import Line, StationSpec
+from edge.production.orders import (
+    ABORTED,
+    ALLOWED_TO_START,
+    ENDED,
+    FINAL,
+    HELD,
+    INTERRUPTED,
+    NOT_ALLOWED,
+    RefusedError,
+    card_needs,
+    finish,
+    job_name,
+    split_job,
+    stop_job,
+)
+from edge.production.runs import new_run_id, put_job, say_result, shift, totals_of
+from edge.production.slots import slot_of, slots
+from edge.production.state import (
+    LINE,
+    Context,
+    Job,
+    Kind,
+    Row,
+    Run,
+    Station,
+    View,
+    job_key,
+    run_key,
+    station_key,
+)
+from edge.production.totals import NOTHING, Totals
+from edge.production.views import Window
+
+Rows = Mapping[str, Row | None]
+
+LATE_MS = 300_000
+"""A part may be stamped so much before its run began, or be counted after it ended."""
+_MOST = 1_000_000_000
+_NAME = re.compile(r"[0-9A-Za-z][0-9A-Za-z.-]{0,39}")
+
+
+def command_needs(line: Line, now: Observation, rows: Rows) -> tuple[str, ...]:
+    """Rows for a command; ask again with those loaded."""
+    match now.value:
+        case Reassign():
+            return _reassign_needs(line, now.value, now, rows)
+        case Adjust(run=name):
+            return (*_run_needs(line, name, rows), LINE)
+        case JobCommand(job=card):
+            return (LINE, *_job_needs(line, card, rows))
+        case _:
+            return ()
+
+
+def _run_needs(line: Line, name: str, rows: Rows) -> tuple[str, ...]:
+    """A run, the station it was at, and its job."""
+    keys = [run_key(name), *(station.key for station in line.stations)]
+    found = find_run(line, name, rows)
+    if found is not None and found.order is not None:
+        keys += [job_key(found.order, found.operation)]
+    return tuple(keys)
+
+
+def find_run(line: Line, name: str, rows: Rows) -> Run | None:
+    """A run by its name: one that is on, one that has ended, or unassigned parts."""
+    for station in line.stations:
+        row = rows.get(station.key)
+        if isinstance(row, Station):
+            there = [slot.run for slot in slots(row)] + ([row.loose] if row.loose else [])
+            for run in there:
+                if run.id == name:
+                    return run
+    ended = rows.get(run_key(name))
+    return ended if isinstance(ended, Run) else None
+
+
+def _reassign_needs(line: Line, asked: Reassign, now: Observation, rows: Rows) -> tuple[str, ...]:
+    keys = [LINE, *(card_needs(line, asked.job, rows) if asked.job else ())]
+    if asked.run is not None:
+        keys += _run_needs(line, asked.run, rows)
+    window = _window(line, asked, now, rows)
+    if window is not None:
+        keys += [station_key(window.station), window.key, *slice_needs(rows.get(window.key))]
+    return tuple(keys)
+
+
+def _job_needs(line: Line, card: str, rows: Rows) -> tuple[str, ...]:
+    """A job, the stations where it runs with their counters, and whatever runs beside it."""
+    keys = list(card_needs(line, card, rows))
+    for job in [row for key in keys if isinstance(row := rows.get(key), Job)]:
+        for spec in [line.named[name] for name in job.stations if name in line.named]:
+            keys += [spec.key, *(counter.key for counter in spec.counters)]
+    return tuple(keys)
+
+
+def _window(line: Line, asked: Reassign, now: Observation, rows: Rows) -> Window | None:
+    """The time and the station that it is about; None where they are not known (yet)."""
+    if asked.run is not None:
+        run = find_run(line, asked.run, rows)
+        if run is None:
+            return None
+        until = max(run.ended_ms or now.at_ms, run.last_ms, now.at_ms)
+        return Window(run.station, run.started_ms - LATE_MS, until + LATE_MS)
+    if asked.station in line.named and asked.from_ms is not None and asked.to_ms is not None:
+        return Window(asked.station or "", asked.from_ms, asked.to_ms)
+    return None
+
+
+def command(draft: Draft) -> None:
+    """Decide one command."""
+    asked = draft.observation.value
+    try:
+        match asked:
+            case Reassign():
+                words = _reassign(draft, asked)
+            case Adjust():
+                words = _adjust(draft, asked)
+            case JobCommand():
+                words = _job(draft, asked)
+            case LotChange():
+                words = _lots(draft, asked)
+            case _:
+                raise RefusedError("not a command")
+    except RefusedError as refusal:
+        draft.undo()
+        draft.outcome = Outcome(Verdict.REFUSED, str(refusal))
+        return
+    draft.outcome = Outcome(Verdict.ACCEPTED, words)
+
+
+def _signed(by: str, reason: str) -> None:
+    for what, text in (("who asks for it", by), ("the reason", reason)):
+        if not 0 < len(text) <= 200 or not text.isprintable():
+            raise RefusedError(f"{what} must be said: 1 to 200 printable characters")
+
+
+# --- reassign ----------------------------------------------------------------------------------
+
+
+def _reassign(draft: Draft, asked: Reassign) -> str:
+    _signed(asked.by, asked.reason)
+    window = _asked_window(draft, asked)
+    spec = draft.line.named[window.station]
+    target = split_job(draft, asked.job) if asked.job is not None else None
+    view = draft.get(window.key, View) or View()
+    job_id = (target[0].id, target[1]) if target else None
+    chosen = [
+        one for one in view.slices
+        if (asked.run is None or one.context.run == asked.run) and _job_of(one.context) != job_id
+    ]  # fmt: skip
+    if not any(one.totals != NOTHING or one.events for one in chosen):
+        raise RefusedError(f"nothing of another owner was counted there at {spec.name}")
+    _check_batch(asked)
+    draft.put(spec.key, replace(draft.station(spec), undo=None))
+    owners: dict[str | None, Context] = {}
+    moved = []
+    for one in chosen:
+        kind = one.context.kind
+        if kind not in owners:
+            owners[kind] = _new_owner(draft, spec, window, asked, target, kind)
+        moved.append((one, replace(owners[kind], operator=one.context.operator)))
+    give(draft, spec, window.key, moved, "reassigned", asked.by, asked.reason)
+    parts = sum(one.totals.counted for one in chosen)
+    return f"{parts} parts of {spec.name} are {asked.job or 'UNASSIGNED'} now"
+
+
+def _asked_window(draft: Draft, asked: Reassign) -> Window:
+    if asked.run is not None and (asked.station, asked.from_ms, asked.to_ms) != (None, None, None):
+        raise RefusedError("name a run, or a station with from and to, not both")
+    window = _window(draft.line, asked, draft.observation, draft.rows())
+    if window is not None:
+        if not window.from_ms + LATE_MS >= 0 or window.from_ms >= window.to_ms:
+            raise RefusedError("from must be before to")
+        return window
+    if asked.run is not None:
+        raise RefusedError(f"there is no run {asked.run}")
+    if asked.station is not None and asked.station not in draft.line.named:
+        raise RefusedError(f"there is no station {asked.station}")
+    raise RefusedError("name a run, or a station with from and to")
+
+
+def _job_of(context: Context) -> tuple[str, int | None] | None:
+    return None if context.order is None else (context.order, context.operation)
+
+
+def _check_batch(asked: Reassign) -> None:
+    if asked.batch is not None and asked.job is None:
+        raise RefusedError("parts of no order have no batch")
+    if asked.batch is not None and not _NAME.fullmatch(asked.batch):
+        raise RefusedError(f"{asked.batch[:40]!r} is no name of a batch")
+
+
+def _new_owner(
+    draft: Draft, spec: StationSpec, window: Window, asked: Reassign,
+    target: tuple[WorkOrder, int | None] | None, kind: str | None,
+) -> Context:  # fmt: skip
+    """A run of the past, for what was made in the window."""
+    now = draft.observation.at_ms
+    from_ms, to_ms = window.from_ms, min(window.to_ms, now)
+    if asked.run is not None:
+        from_ms, to_ms = from_ms + LATE_MS, max(from_ms, min(to_ms - LATE_MS, now))
+    if target is None:
+        name = new_run_id(draft, "u")
+        run = Run(name, spec.name, None, None, from_ms, 0, Kind.UNASSIGNED, ended_ms=to_ms)
+        draft.put(run_key(name), run)
+        return Context(run=name)
+    order, operation = target
+    name, batch = new_run_id(draft), asked.batch or order.batch
+    job = draft.job(job_key(order.id, operation), order.id, operation)
+    made = job.totals.get(spec.name, NOTHING)
+    draft.put(run_key(name), Run(
+        name, spec.name, order.id, operation, from_ms, order.quantity, Kind(kind or "production"),
+        order.item, order.revision, to_ms, before=made, lots=(batch,) if batch else (),
+    ))  # fmt: skip
+    lots = (*job.lots, batch) if batch and batch not in job.lots else job.lots
+    started = from_ms if job.started_ms is None else min(job.started_ms, from_ms)
+    state = INTERRUPTED if job.state in (ALLOWED_TO_START, NOT_ALLOWED) else job.state
+    put_job(draft, replace(job, lots=lots, started_ms=started, state=state))
+    return Context(order.id, operation, name, order.item, order.revision, batch, kind=kind)
+
+
+# --- adjust ------------------------------------------------------------------------------------
+
+
+def _adjust(draft: Draft, asked: Adjust) -> str:
+    _signed(asked.by, asked.reason)
+    if not (asked.good or asked.scrap) or max(abs(asked.good), abs(asked.scrap)) > _MOST:
+        raise RefusedError("say how many good or scrap parts to add, or to take away")
+    run = find_run(draft.line, asked.run, draft.rows())
+    if run is None:
+        raise RefusedError(f"there is no run {asked.run}")
+    spec = draft.line.named.get(run.station)
+    if spec is None:
+        raise RefusedError(f"station {run.station} is no longer of this line")
+    owner = _owner(draft, spec, run)
+    shift(draft, spec, owner, Totals(added=asked.good + asked.scrap, booked=asked.scrap))
+    figures = totals_of(draft, spec, owner)
+    if run.order is not None and (figures.good_parts < 0 or figures.scrap_parts < 0):
+        raise RefusedError(f"{run.id} has not so many parts to take away")
+    draft.say(
+        Adjustment(
+            asked.good, asked.scrap, asked.by, asked.reason, figures.good_parts, figures.scrap_parts,
+            figures.rework,
+        ),
+        spec.name, owner,
+    )  # fmt: skip
+    job = draft.get(job_key(run.order, run.operation), Job) if run.order else None
+    if job is not None and job.state in FINAL:
+        say_result(draft, job, run.item or "", run.quantity)
+    return f"{run.id}: {asked.good:+} good, {asked.scrap:+} scrap"
+
+
+def _owner(draft: Draft, spec: StationSpec, run: Run) -> Context:
+    row = draft.station(spec)
+    slot = slot_of(row, run.job) if run.job else None
+    if slot is not None and slot.run.id == run.id:
+        return slot.context
+    kind = None if run.kind in (Kind.PRODUCTION, Kind.UNASSIGNED) else run.kind
+    batch = run.lots[-1] if run.lots else None
+    return Context(run.order, run.operation, run.id, run.item, run.revision, batch, kind=kind)
+
+
+# --- jobs --------------------------------------------------------------------------------------
+
+
+def _job(draft: Draft, asked: JobCommand) -> str:
+    _signed(asked.by, asked.reason)
+    order, operation = split_job(draft, asked.job)
+    job = draft.job(job_key(order.id, operation), order.id, operation)
+    verbs = {"hold": _hold, "release": _release, "end": _end, "abort": _abort}
+    if asked.verb not in verbs:
+        raise RefusedError(f"{asked.verb[:40]!r} is none of {', '.join(verbs)}")
+    if job.state in FINAL:
+        raise RefusedError(f"{asked.job} has ended: nothing leaves that state")
+    return verbs[asked.verb](draft, asked, order, job)
+
+
+def _stop_everywhere(draft: Draft, job: Job, state: str, substate: str) -> Job:
+    for name in job.stations:
+        if name in draft.line.named:
+            stop_job(draft, draft.line.named[name], state, (job.order, job.operation), substate)
+    return draft.job(job_key(job.order, job.operation), job.order, job.operation)
+
+
+def _enter(draft: Draft, asked: JobCommand, order: WorkOrder, job: Job, state: str, substate: str) -> str:
+    """The state of a job that runs nowhere."""
+    was = job.state
+    job = replace(job, state=state, substate=substate)
+    put_job(draft, job)
+    context = Context(order=job.order, operation=job.operation, item=order.item, revision=order.revision)
+    made = sum(one.good_parts for one in job.totals.values())
+    scrap = sum(one.scrap_parts for one in job.totals.values())
+    draft.say(
+        Order(
+            job.order, job.operation, "none", state, was, made, scrap, order.quantity,
+            substate=substate, by=asked.by, reason=asked.reason,
+        ),
+        context=context,
+    )  # fmt: skip
+    if state in FINAL:
+        finish(draft, job, order.item, order.quantity)
+    return f"{job_name(job.order, job.operation)}: {state}" + (f" ({substate})" if substate else "")
+
+
+def _hold(draft: Draft, asked: JobCommand, order: WorkOrder, job: Job) -> str:
+    """1 <- 2, or Interrupted by a constraint."""
+    if job.substate == HELD or job.state == NOT_ALLOWED:
+        raise RefusedError(f"{asked.job} is held already")
+    if job.state == ALLOWED_TO_START:
+        return _enter(draft, asked, order, job, NOT_ALLOWED, "")
+    job = _stop_everywhere(draft, job, INTERRUPTED, HELD)
+    return _enter(draft, asked, order, job, INTERRUPTED, HELD)
+
+
+def _release(draft: Draft, asked: JobCommand, order: WorkOrder, job: Job) -> str:
+    if job.state == NOT_ALLOWED:
+        return _enter(draft, asked, order, job, ALLOWED_TO_START, "")
+    if job.substate != HELD:
+        raise RefusedError(f"{asked.job} is not held")
+    return _enter(draft, asked, order, job, INTERRUPTED, "Suspended")
+
+
+def _end(draft: Draft, asked: JobCommand, order: WorkOrder, job: Job) -> str:
+    if job.state in (ALLOWED_TO_START, NOT_ALLOWED):
+        raise RefusedError(f"{asked.job} was never started: abort it")
+    if not job.stations:
+        return _enter(draft, asked, order, job, ENDED, "Completed")
+    _stop_everywhere(draft, job, ENDED, "Completed")
+    return f"{asked.job}: {ENDED}"
+
+
+def _abort(draft: Draft, asked: JobCommand, order: WorkOrder, job: Job) -> str:
+    if not job.stations:
+        return _enter(draft, asked, order, job, ABORTED, "")
+    _stop_everywhere(draft, job, ABORTED, "")
+    return f"{asked.job}: {ABORTED}"
+
+
+# --- lots --------------------------------------------------------------------------------------
+
+
+def _lots(draft: Draft, asked: LotChange) -> str:
+    _signed(asked.by, asked.reason)
+    shares = (*asked.sources, *asked.results)
+    names = [share.lot for share in shares]
+    one_side = min(len(asked.sources), len(asked.results))
+    if one_side != 1 or len(shares) < 3 or len(shares) > 101:
+        raise RefusedError("a split has one source and 2 to 100 results, a merge the other way round")
+    for name in names:
+        if not _NAME.fullmatch(name):
+            raise RefusedError(f"{name[:40]!r} is no name of a lot")
+    if len(set(names)) < len(names):
+        raise RefusedError("a lot is named twice")
+    if not all(0 < share.quantity <= _MOST for share in shares):
+        raise RefusedError("every lot needs a quantity above 0")
+    before, after = (sum(one.quantity for one in side) for side in (asked.sources, asked.results))
+    if abs(before - after) > 1e-6 * before:
+        raise RefusedError(f"{before:g} becomes {after:g}: nothing may come or go")
+    change = "split" if len(asked.sources) == 1 else "merged"
+    draft.say(Lot(change, asked.results, asked.sources, asked.by, asked.reason))
+    sources = ", ".join(share.lot for share in asked.sources)
+    return f"{sources} {change} into {', '.join(share.lot for share in asked.results)}"

@@ -1,0 +1,192 @@
+"""Serial numbers: where they were seen, what tests said, what a person decided."""
+
+from collections.abc import Mapping
+
+from msgspec.structs import replace
+
+from edge.observation import TestResult
+from edge.production.booking import book
+from edge.production.dealing import put_slot, slot_by_run
+from edge.production.draft import Draft
+from edge.production.events import Disposition, UnitSeen
+from edge.production.line import Line, StationSpec
+from edge.production.materials import lots_in_use
+from edge.production.orders import RefusedError
+from edge.production.runs import shift, totals_of
+from edge.production.slots import slot_of, slots
+from edge.production.state import (
+    Context,
+    Job,
+    Row,
+    Slot,
+    Unit,
+    job_key,
+    unit_key,
+)
+from edge.production.totals import Totals, disposed
+
+LONGEST = 100
+"""Characters of a serial number that is followed; a longer one is only recorded."""
+MOST_STEPS = 50
+
+Rows = Mapping[str, Row | None]
+
+
+def unit_needs(line: Line, serial: str, rows: Rows) -> tuple[str, ...]:
+    """The unit, and where it was booked to rework."""
+    if len(serial) > LONGEST:
+        return ()
+    unit = rows.get(unit_key(serial))
+    if not isinstance(unit, Unit) or unit.booked_at is None:
+        return (unit_key(serial),)
+    station, order, operation = unit.booked_at
+    keys = (unit_key(serial), job_key(order, operation))
+    return (*keys, line.named[station].key) if station in line.named else keys
+
+
+def unit_seen(draft: Draft, spec: StationSpec, serial: str) -> str:
+    """A serial number was scanned: it is at this station, under the job that runs here."""
+    unit = draft.get(unit_key(serial), Unit) or Unit(serial, spec.name)
+    slot = next(iter(slots(draft.station(spec))), None)
+    job = slot.run.job if slot else None
+    step = (spec.name, *(job or ("", None)))
+    is_new = step not in unit.steps
+    steps = (*unit.steps, step)[-MOST_STEPS:] if is_new else unit.steps
+    unit = replace(unit, station=spec.name, job=job or unit.job, steps=steps)
+    draft.put(unit_key(serial), unit)
+    if is_new:
+        _say(draft, spec, unit, slot, lots_in_use(draft, spec))
+    return f"{serial} at {spec.name}: {_WORDS.get(unit.state, unit.state)}"
+
+
+_WORDS = {"open": "not tested yet"}
+
+
+def _say(
+    draft: Draft,
+    spec: StationSpec,
+    unit: Unit,
+    slot: Slot | None,
+    lots: tuple[str, ...] = (),
+    reason: str = "",
+) -> None:
+    context = slot.context if slot else draft.station(spec).context
+    draft.say(UnitSeen(unit.serial, unit.state, lots, reason), spec.name, context)
+
+
+_STATES = {"OK": "ok", "NG": "quarantined", "SCRAP": "scrap", "REWORK": "rework"}
+
+
+def decide_unit(draft: Draft, spec: StationSpec, serial: str, verb: str, reason: str) -> str:
+    """A person decides about one unit, and its part goes with it. May refuse."""
+    unit = draft.get(unit_key(serial), Unit)
+    if unit is None:
+        raise RefusedError(f"{serial} was never seen here")
+    state = _STATES[verb]
+    if unit.state == state:
+        raise RefusedError(f"{serial} is {state} already")
+    if unit.state == "scrap":
+        raise RefusedError(f"{serial} is scrap: ask your supervisor")
+    slot = next(iter(slots(draft.station(spec))), None)
+    unit = _book_unit(draft, spec, slot, unit, verb, reason)
+    unit = replace(unit, state=state, reworked=unit.reworked or state == "rework")
+    draft.put(unit_key(serial), unit)
+    row = draft.station(spec)
+    draft.put(spec.key, replace(row, noun=None))
+    _say(draft, spec, unit, slot, reason=reason)
+    return f"{serial} is {state}"
+
+
+def _book_unit(
+    draft: Draft, spec: StationSpec, slot: Slot | None, unit: Unit, verb: str, reason: str
+) -> Unit:
+    """The counts follow where the unit's part was counted: here, or where it went to rework."""
+    if unit.booked_at is not None:
+        disposition = {"OK": "reworked", "SCRAP": "rework_scrapped"}.get(verb)
+        if disposition is None:
+            return unit
+        _out_of_rework(draft, unit, disposition, reason)
+        return replace(unit, booked_at=None)
+    disposition = {"REWORK": "rework", "SCRAP": "scrap"}.get(verb)
+    if disposition is None or slot is None or not spec.counters or slot.run.job is None:
+        return unit
+    if slot.run.order_totals.good_parts < 1:
+        raise RefusedError(f"no good part of {slot.run.order} is counted at {spec.name} yet")
+    if disposition == "rework":
+        book(draft, spec, slot, "rework", 1, reason, unit.serial)
+        return replace(unit, booked_at=(spec.name, *slot.run.job))
+    _scrap(draft, spec, slot, unit, reason)
+    return unit
+
+
+def _scrap(draft: Draft, spec: StationSpec, slot: Slot, unit: Unit, reason: str) -> None:
+    made = disposed("scrap_reason" if spec.machine_rejects else "scrap", 1)
+    slot = slot_by_run(draft, spec, slot.run.id)
+    run = replace(slot.run, totals=slot.run.totals.and_(made))
+    put_slot(draft, spec, replace(slot, run=run))
+    kind = "scrap_reason" if spec.machine_rejects else "scrap"
+    _say_disposition(draft, spec, kind, reason, run.order_totals, slot.context, unit.serial)
+
+
+def _out_of_rework(draft: Draft, unit: Unit, disposition: str, reason: str) -> None:
+    """Booked where it went in, whatever runs there now."""
+    assert unit.booked_at is not None
+    name, order, operation = unit.booked_at
+    spec = draft.line.named.get(name)
+    if spec is None:
+        return
+    row = draft.station(spec)
+    slot = slot_of(row, (order, operation))
+    made = disposed(disposition, 1)
+    owner = slot.context if slot else Context(order=order, operation=operation)
+    if slot is not None:
+        shift(draft, spec, owner, made)
+    else:
+        _shift_job(draft, spec, owner, made)
+    figures = totals_of(draft, spec, owner)
+    _say_disposition(draft, spec, disposition, reason, figures, owner, unit.serial)
+
+
+def _shift_job(draft: Draft, spec: StationSpec, owner: Context, made: Totals) -> None:
+    key = job_key(owner.order or "", owner.operation)
+    job = draft.get(key, Job)
+    if job is not None and spec.name in job.totals:
+        draft.put(key, replace(job, totals={**job.totals, spec.name: job.totals[spec.name].and_(made)}))
+
+
+def _say_disposition(
+    draft: Draft, spec: StationSpec, kind: str, reason: str, figures: Totals, owner: Context, serial: str
+) -> None:
+    draft.say(
+        Disposition(
+            kind, 1, reason, figures.good_parts, figures.scrap_parts, figures.rework, serial
+        ),
+        spec.name, owner,
+    )  # fmt: skip
+
+
+def tested(draft: Draft, spec: StationSpec, result: TestResult) -> tuple[bool, bool]:
+    """What a result means for its unit: whether it is the first of its program, and a first pass."""
+    if len(result.unit) > LONGEST:
+        return False, False
+    key = unit_key(result.unit)
+    unit = draft.get(key, Unit) or Unit(result.unit, spec.name)
+    first = result.program not in unit.tests
+    first_pass = first and result.passed and not unit.reworked
+    if unit.state == "rework" and result.passed and unit.booked_at is not None:
+        _out_of_rework(draft, unit, "reworked", f"passed {result.program}")
+        unit = replace(unit, booked_at=None)
+    decided = unit.state in ("scrap", "quarantined") or (unit.state == "rework" and not result.passed)
+    state = unit.state if decided else "passed" if result.passed else "failed"
+    tests = (
+        {**unit.tests, result.program: result.passed}
+        if first and len(unit.tests) < MOST_STEPS
+        else unit.tests
+    )
+    draft.put(key, replace(unit, station=spec.name, state=state, tests=tests))
+    row = draft.station(spec)
+    if first and row.run is not None:
+        slot = slots(row)[0]
+        made = Totals(inspected=1, first_pass=int(first_pass))
+        put_slot(draft, spec, replace(slot, run=replace(slot.run, totals=slot.run.totals.and_(made))))
+    return first, first_pass
