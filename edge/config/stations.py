@@ -9,7 +9,7 @@ from edge.config.faults import Faults, nearest
 from edge.config.tables import CounterTable, Document, SignalTable, StateTable, StationTable
 from edge.contract import Signal, SignalAddress, Source, SourceSettings
 from edge.observation import AGENT, ORDER, TICK
-from edge.production.line import CounterSpec, Role, StationSpec
+from edge.production.line import CounterSpec, CountsBy, Role, Split, StationSpec
 
 Sources = Mapping[str, tuple[Source, SourceSettings | None]]
 """By name; without settings where those have faults."""
@@ -92,7 +92,8 @@ def _station(
         tuple(counter for counter in counters if counter),
         state.signal if state else None,
         state_table.map if state_table else {},
-        gun, rig, _read_from(written),
+        gun, rig, _read_from(written), table.capacity, Split(table.split),
+        CountsBy(table.counts_by) if table.counts_by else None,
     )  # fmt: skip
 
 
@@ -107,6 +108,9 @@ def _check_roles(table: StationTable, faults: Faults) -> None:
     if table.total and table.good:
         what = "a station counts total and reject, or good and reject, not total and good"
         faults.add(f"station[{table.name}]", what, "leave one of them out: the other follows")
+    if table.counts_by in ("machine", "reconcile") and not (table.total or table.good):
+        what = "the machine cannot count here: the station has no counter"
+        faults.add(f"station[{table.name}].counts_by", what, 'write "operator", or leave it out')
     if table.fastest_cycle and table.fastest_cycle > table.ideal_cycle:
         what = "is longer than ideal_cycle: then every good cycle is too fast to be believed"
         faults.add(f"station[{table.name}].fastest_cycle", what)
@@ -148,7 +152,7 @@ class _Builder:
         decoding = f"{address.identity()}|u{bits}"
         return CounterSpec(
             place.signal, role, table.source, f"counter/{table.source}|{decoding}", 1 << bits,
-            table.parts_per_count,
+            table.parts_per_count, table.parts_by_item,
         )  # fmt: skip
 
     def state(self, place: _Place) -> StateTable | None:

@@ -64,7 +64,7 @@ SELECT context.body, event.type, CAST(event.data AS TEXT) ->> CASE event.type
         WHEN 'count' THEN '$.role' WHEN 'disposition' THEN '$.disposition' ELSE '$.first_pass' END AS kind,
     coalesce(CAST(event.data AS TEXT) ->> '$.counts', 1) AS counts,
     CASE event.type WHEN 'test' THEN coalesce(CAST(event.data AS TEXT) ->> '$.first', 0) ELSE 1 END AS first,
-    count(*),
+    count(*), min(event.at_ms), max(event.at_ms),
     sum(coalesce(CAST(event.data AS TEXT) ->> CASE event.type
         WHEN 'count' THEN '$.produced' WHEN 'disposition' THEN '$.quantity' WHEN 'cycle' THEN '$.cycles'
         ELSE '$.good' END, CASE event.type WHEN 'cycle' THEN 1 ELSE 0 END)),

@@ -34,8 +34,8 @@ def read(db: apsw.Connection, key: str) -> View:
 
 
 def _more(
-    before: Slice, type_: str, kind: str, counts: int, first: int, events: int, parts: float, scrap: float,
-    cycles_s: float,
+    before: Slice, type_: str, kind: str, counts: int, first: int, events: int, first_ms: int, last_ms: int,
+    parts: float, scrap: float, cycles_s: float,
 ) -> Slice:  # fmt: skip
     made = NOTHING
     cycles, seconds = before.cycles, before.cycles_s
@@ -49,7 +49,10 @@ def _more(
         made = Totals(inspected=events, first_pass=events if kind else 0)
     elif type_ == "cycle":
         cycles, seconds = cycles + int(parts), round(seconds + cycles_s, 3)
-    return Slice(before.context, before.totals.and_(made), before.events + events, cycles, seconds)
+    return Slice(
+        before.context, before.totals.and_(made), before.events + events, cycles, seconds,
+        min(before.first_ms or first_ms, first_ms), max(before.last_ms, last_ms),
+    )  # fmt: skip
 
 
 def apply(db: apsw.Connection, moves: Sequence[Move], context_id: Callable[[Context], int]) -> list[int]:

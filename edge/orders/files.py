@@ -29,6 +29,7 @@ _FAULTS_OF_A_ROW = 3
 _SHOWN = 40
 """Characters of a foreign name that are repeated in a fault."""
 _WHOLE = re.compile(r"[0-9]{1,18}")
+_NUMBER = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
 _SPACE = re.compile(r"[ \t\r\n]*")
 
 
@@ -139,9 +140,7 @@ class _Rows:
             for one in faults.found[:_FAULTS_OF_A_ROW]:
                 self.fault(line, one.key, one.what, one.hint, _named(raw))
             return
-        row = Row(line, self._count, WorkOrder(
-            table.id, table.item, table.quantity, table.revision, table.batch, tuple(table.operations)
-        ))  # fmt: skip
+        row = Row(line, self._count, table.order())
         first = self._first.setdefault(row.order.id, row)
         if first.order == row.order:
             self.found.append(row)
@@ -156,7 +155,8 @@ def _find_strange(raw: Mapping[str, Any], faults: Faults) -> None:
         if name not in NAMES:
             faults.add(plain(name), "is not a key here", nearest(name[:_SHOWN], NAMES))
             return  # a row can have a million of them
-        values = value if isinstance(value, list) else [value]
+        named = name == "materials" and isinstance(value, dict)
+        values = list(value.values()) if named else value if isinstance(value, list) else [value]
         if len(values) > MOST_OPERATIONS:
             faults.add(name, f"has more than {MOST_OPERATIONS} values")
         elif any(isinstance(one, dict | list) for one in values):
@@ -238,7 +238,15 @@ def _typed(fields: Mapping[str, str]) -> dict[str, Any]:
         raw["quantity"] = _whole(raw["quantity"])
     if "operations" in raw:
         raw["operations"] = [_whole(one) for one in re.split(r"[ ;]+", raw["operations"]) if one]
+    if "materials" in raw:
+        raw["materials"] = _needs(raw["materials"])
     return raw
+
+
+def _needs(text: str) -> dict[str, Any]:
+    """`STEEL:1.5 SCREW:4`. What is no number stays, to be told as it stands there."""
+    pairs = [one.rpartition(":") for one in re.split(r"[ ;]+", text) if one]
+    return {name: float(need) if _NUMBER.fullmatch(need) else need for name, _, need in pairs}
 
 
 def _whole(text: str) -> int | str:

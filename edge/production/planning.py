@@ -13,6 +13,8 @@ from edge.production.state import Job, JobId, Station, job_key, order_key
 
 _ID = re.compile(r"[0-9A-Z][0-9A-Z.-]{0,31}")
 """What the label of a job card can hold."""
+_MATERIAL = re.compile(r"[0-9A-Z][0-9A-Z-]{0,19}")
+"""Has no dot: a lot's label is the material, a dot and the lot's number."""
 _LONGEST = 100
 _MOST = 1_000_000_000
 
@@ -95,7 +97,7 @@ def _check(order: WorkOrder) -> None:
                 f"{order.id}: item, revision and batch are texts of 1 to {_LONGEST} characters"
             )
     for material in order.materials:
-        if not _ID.fullmatch(material.item) or not 0 < material.per_part <= _MOST:
+        if not _MATERIAL.fullmatch(material.item) or not 0 < material.per_part <= _MOST:
             raise RefusedError(f"{order.id}: a material is an id and how much of it is in one part")
     if len({material.item for material in order.materials}) < len(order.materials):
         raise RefusedError(f"{order.id}: a material is named twice")

@@ -346,6 +346,9 @@ class Slice(Struct, frozen=True, omit_defaults=True):
     events: int
     cycles: int = 0
     cycles_s: float = 0.0
+    first_ms: int = 0
+    last_ms: int = 0
+    """By event time."""
 
 
 class View(Struct, frozen=True, omit_defaults=True, tag="view"):

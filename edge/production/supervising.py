@@ -1,7 +1,7 @@
 """What the office and the supervisor ask for: reassign, adjust, hold and release, split and merge."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from msgspec.structs import replace
 
@@ -43,6 +43,7 @@ from edge.production.state import (
     Kind,
     Row,
     Run,
+    Slice,
     Station,
     View,
     job_key,
@@ -178,7 +179,8 @@ def _reassign(draft: Draft, asked: Reassign) -> str:
     for one in chosen:
         kind = one.context.kind
         if kind not in owners:
-            owners[kind] = _new_owner(draft, spec, window, asked, target, kind)
+            of_kind = [other for other in chosen if other.context.kind == kind]
+            owners[kind] = _new_owner(draft, spec, of_kind, asked, target, kind)
         moved.append((one, replace(owners[kind], operator=one.context.operator)))
     give(draft, spec, window.key, moved, "reassigned", asked.by, asked.reason)
     parts = sum(one.totals.counted for one in chosen)
@@ -212,14 +214,11 @@ def _check_batch(asked: Reassign) -> None:
 
 
 def _new_owner(
-    draft: Draft, spec: StationSpec, window: Window, asked: Reassign,
+    draft: Draft, spec: StationSpec, chosen: Sequence[Slice], asked: Reassign,
     target: tuple[WorkOrder, int | None] | None, kind: str | None,
 ) -> Context:  # fmt: skip
     """A run of the past, for what was made in the window."""
-    now = draft.observation.at_ms
-    from_ms, to_ms = window.from_ms, min(window.to_ms, now)
-    if asked.run is not None:
-        from_ms, to_ms = from_ms + LATE_MS, max(from_ms, min(to_ms - LATE_MS, now))
+    from_ms, to_ms = min(one.first_ms for one in chosen), max(one.last_ms for one in chosen)
     if target is None:
         name = new_run_id(draft, "u")
         run = Run(name, spec.name, None, None, from_ms, 0, Kind.UNASSIGNED, ended_ms=to_ms)

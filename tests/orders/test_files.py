@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from edge.observation import WorkOrder
+from edge.observation import Material, WorkOrder
 from edge.orders import LARGEST, Parsed, RowFault, parse, read_file
 from edge.orders import files as module
 from edge.orders.files import NAMES
@@ -205,9 +205,14 @@ TEXTS = st.text(
 )
 IDS = st.from_regex(r"[0-9A-Z][0-9A-Z.-]{0,31}", fullmatch=True)
 PRINTABLE = st.text(st.characters(codec="utf-8", exclude_categories=("C", "Z")), min_size=1, max_size=100)
+MATERIALS = st.builds(
+    Material, st.from_regex(r"[0-9A-Z][0-9A-Z-]{0,19}", fullmatch=True), st.integers(1, 10**6).map(float)
+)
 ORDERS = st.builds(
     WorkOrder, IDS, PRINTABLE, st.integers(1, 10**9), st.none() | PRINTABLE, st.none() | PRINTABLE,
     st.lists(st.integers(0, 99_999), unique=True, max_size=5).map(tuple),
+    st.lists(MATERIALS, unique_by=lambda one: one.item, max_size=3).map(tuple),
+    st.none() | IDS,
 )  # fmt: skip
 LISTS = st.lists(ORDERS, max_size=8, unique_by=lambda order: order.id)
 VALUES = st.recursive(
@@ -250,9 +255,13 @@ def test_any_json_is_answered(value: object) -> None:
     check(of_json(value))
 
 
+def needs(order: WorkOrder) -> dict[str, float]:
+    return {one.item: one.per_part for one in order.materials}
+
+
 @given(LISTS)
 def test_what_is_written_is_read(written: list[WorkOrder]) -> None:
-    rows = [{name: getattr(order, name) for name in NAMES} for order in written]
+    rows = [{name: getattr(order, name) for name in NAMES} | {"materials": needs(order)} for order in written]
     assert orders(of_json(rows)) == written
 
 
@@ -262,5 +271,7 @@ def test_what_is_written_as_csv_is_read(written: list[WorkOrder], delimiter: str
     for order in written:
         fields = [order.id, order.item, str(order.quantity), order.revision or "", order.batch or ""]
         fields.append(" ".join(map(str, order.operations)))
+        fields.append(" ".join(f"{item}:{need:.1f}" for item, need in needs(order).items()))
+        fields.append(order.reopens or "")
         lines.append(delimiter.join('"' + field.replace('"', '""') + '"' for field in fields))
     assert orders(parse("a.csv", end.join(lines).encode())) == written

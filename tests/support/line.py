@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
+from msgspec import json
 from msgspec.structs import replace
 
 from edge.clock import ManualClock
@@ -14,15 +15,29 @@ from edge.contract import Ask
 from edge.journal import Journal, JournalReader
 from edge.observation import Observation, Outcome, Quality, Stamp, TestResult, Value, WorkOrder
 from edge.production import Decision, Line, decide, needs
-from edge.production.events import Count, Event
+from edge.production.draft import Move
+from edge.production.events import MOVED, Adjustment, Count, Cycle, Disposition, Event, Test
 from edge.production.line import CounterSpec, Role, StationSpec
 from edge.production.scanning import make_label
 from edge.production.slots import slots
-from edge.production.state import Job, Row, Station, decode_row, encode_row, job_key
-from edge.production.totals import Totals
+from edge.production.state import (
+    Context,
+    Job,
+    Row,
+    Slice,
+    Station,
+    View,
+    decode_row,
+    encode_row,
+    job_key,
+)
+from edge.production.totals import Totals, counted, disposed
+from edge.production.views import Window, is_view, read_view
 from edge.recorder import Recorder
 
 UNASSIGNED = "UNASSIGNED"
+
+encode_context = json.Encoder().encode
 
 ResultT = TypeVar("ResultT")
 
@@ -106,6 +121,9 @@ class Core:
         self.line = line
         self.rows: dict[str, bytes] = {}
         self.events: list[Event] = []
+        self.moved: dict[int, tuple[Context, int]] = {}
+        """Place of an event to whom it was given, and the version."""
+        self._before: dict[int, dict[int, Context]] = {}
 
     def see(self, observation: Observation) -> Decision:
         """Decide it and keep what changed."""
@@ -114,10 +132,45 @@ class Core:
             rows |= {key: self.row(key) for key in missing}
         decision = decide(self.line, rows, observation)
         self.rows |= {key: encode_row(row) for key, row in decision.rows.items()}
+        for move in decision.moves:
+            self._move(move)
         self.events += decision.events
         return decision
 
+    def owner(self, place: int) -> tuple[Context, int]:
+        """The context of an event as it is now, and its version."""
+        return self.moved.get(place, (self.events[place].context, 1))
+
+    def view(self, key: str) -> View:
+        """What the journal would say, the slow and obvious way."""
+        slices: dict[Context, Slice] = {}
+        for place in self._chosen(key):
+            context, _ = self.owner(place)
+            before = slices.get(context) or Slice(context, Totals(), 0)
+            slices[context] = _with_event(before, self.events[place])
+        return View(tuple(slices[context] for context in sorted(slices, key=encode_context)))
+
+    def _chosen(self, key: str) -> Iterator[int]:
+        view = read_view(key)
+        for place, event in enumerate(self.events):
+            if event.station != view.station or event.data.type not in MOVED:
+                continue
+            if isinstance(view, Window):
+                if view.from_ms <= event.at_ms < view.to_ms:
+                    yield place
+            elif event.boot == view.boot and event.mono_ms >= view.mono_ms:
+                yield place
+
+    def _move(self, move: Move) -> None:
+        now = [(place, self.owner(place)[0]) for place in self._chosen(move.view)]
+        before = self._before.setdefault(move.version, dict(now))
+        for place, _ in now:
+            if before.get(place) == move.source:
+                self.moved[place] = move.target, move.version
+
     def row(self, key: str) -> Row | None:
+        if is_view(key):
+            return self.view(key)
         body = self.rows.get(key)
         return None if body is None else decode_row(body)
 
@@ -143,6 +196,26 @@ class Core:
                 name = job_key(run.order or "", run.operation).removeprefix("job/")
                 by_job[name] = run.order_totals
         return found
+
+
+def _with_event(before: Slice, event: Event) -> Slice:
+    made, cycles, seconds, data = Totals(), 0, 0.0, event.data
+    match data:
+        case Count():
+            made = counted(data.role, data.produced, counts=data.counts)
+        case Disposition():
+            made = disposed(data.disposition, data.quantity)
+        case Adjustment():
+            made = Totals(added=data.good + data.scrap, booked=data.scrap)
+        case Test(first=True):
+            made = Totals(inspected=1, first_pass=int(data.first_pass))
+        case Cycle():
+            cycles, seconds = data.cycles, data.cycle_s * data.cycles
+    return Slice(
+        before.context, before.totals.and_(made), before.events + 1, before.cycles + cycles,
+        round(before.cycles_s + seconds, 3), min(before.first_ms or event.at_ms, event.at_ms),
+        max(before.last_ms, event.at_ms),
+    )  # fmt: skip
 
 
 # --- the recorder ---------------------------------------------------------------------------
