@@ -373,6 +373,7 @@ class Recorder:
 
     def _decide(self, batch: Batch, observation: Observation) -> tuple[Decision, list[tuple[Event, bytes]]]:
         rows = self._rows
+        rows.forget_views()
         try:
             while rows.load(self._needed(batch, observation)):
                 pass
@@ -406,7 +407,6 @@ class Recorder:
         batch.events += events
         batch.moves += decision.moves
         self._rows.change(decision.rows)
-        self._rows.forget_views()
         if decision.reread:
             loop = asyncio.get_running_loop()
             loop.call_later(REREAD_S, self._ask, decision.reread)
