@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from edge.clock import ManualClock
 from edge.contract import Receipt, Record
@@ -128,7 +129,7 @@ async def _emit(recorder: Recorder, asker: HandAsker, one: Observation, shift: S
         await recorder.emit([one])
         return
     asks = len(asker.asks)
-    one = see(shift.clock, one.signal, one.value)
+    one = replace(one, fresh=None)
     async with asyncio.TaskGroup() as group:
         task = group.create_task(recorder.emit([one]))
         while not task.done() and len(asker.asks) == asks:
