@@ -111,7 +111,7 @@ class Agent:
         config, desk = self._config, OrderDesk(self._clock, self._recorder)
         tasks = [group.create_task(serve_commands(config.data, desk.take), name="commands")]
         if config.orders_folder is not None:
-            watching = watch(config.orders_folder, config.data, desk.take)
+            watching = watch(config.orders_folder, config.data, desk.signed("folder"))
             tasks.append(group.create_task(watching, name="orders"))
         return tasks
 
@@ -119,7 +119,7 @@ class Agent:
         def back() -> None:
             supervisor.back()
 
-        intake = SourceIntake(source.name, self._clock, self._recorder, back)
+        intake = SourceIntake(source.name, self._clock, self._recorder, back, self._config.path)
         supervisor = self._supervisors[source.name] = Supervisor(intake, self._clock)
         self._asks.intakes[source.name] = intake
         await supervisor.run(lambda: source.module.collect(source.settings, source.signals, intake))

@@ -198,14 +198,14 @@ def import_(
     data: DataFolder = None,
 ) -> None:
     """Hand a file of orders to the running agent. Says each refused row; then exits with 1."""
-    from edge.commands import send_orders
+    from edge.commands import os_user, send_orders
     from edge.orders import parse, read_file, take_in
     from edge.orders.words import told
 
     config = _load(line, data)
     try:
         parsed = parse(file.name, read_file(file))
-        taken = asyncio.run(take_in(parsed, lambda orders: send_orders(config.data, orders)))
+        taken = asyncio.run(take_in(parsed, lambda orders: send_orders(config.data, orders, os_user())))
     except OSError as error:
         _fail(f"{file}: cannot be read: {error.strerror}")
     except LinesideError as error:

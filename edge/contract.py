@@ -4,7 +4,7 @@ A source is a module with
     class Settings(SourceSettings)                  its table `[source.NAME]`
     class Address(SignalAddress)                    how a signal of it is written; None if it
                                                     speaks for itself (a scanner, a rig)
-    gives = "labels" or "results"                   of one that speaks for itself: what it sends
+    gives = "labels", "results" or "orders"         of one that speaks for itself: what it sends
     async def collect(settings, signals, intake)    lives as long as its connection, then
                                                     raises SourceLost or SourceRefused
 A sink is a module with
@@ -123,7 +123,7 @@ class Secret(Settings):
     @model_validator(mode="before")
     @classmethod
     def _reference_only(cls, value: Any, info: ValidationInfo) -> Any:
-        if isinstance(value, str):
+        if not isinstance(value, dict | Secret):
             raise ValueError('a secret does not belong here; refer to it, as in { credential = "name" }')
         return value
 
@@ -234,6 +234,9 @@ class Intake(Protocol):
 
     name: str
     """The source's name in the TOML; also the signal's name of a source that speaks for itself."""
+    line: str
+    path: str
+    """ISA-95 enterprise/site/area of the line; may be empty."""
 
     def observe(
         self,
@@ -258,6 +261,13 @@ class Intake(Protocol):
         the cumulative counter has it all), a scanner refuses and a rig gets no ACK.
         """
 
+    async def orders(self, message: bytes, longest: int) -> bytes:
+        """Take in what a message holds: JSON, one order or a list of them, whatever its bytes are.
+
+        Answers when they are on disk, with JSON that says what became of each (`Taken`), in `longest`
+        bytes if its counts fit there. Raises NotRecorded; the same message again does no harm then.
+        """
+
     async def asked(self, timeout_s: float | None = None) -> Ask | None:
         """The next request for a fresh read, or None after `timeout_s`.
 
@@ -277,7 +287,7 @@ class Source(Protocol):
 
     @property
     def gives(self) -> str:
-        """Of a source that speaks for itself, what it sends: `labels` or `results`."""
+        """Of a source that speaks for itself, what it sends: `labels`, `results` or `orders`."""
 
     async def collect(self, settings: Any, signals: Sequence[Signal[Any]], intake: Intake) -> None: ...
 

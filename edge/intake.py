@@ -3,9 +3,14 @@
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from msgspec import json
+from msgspec.structs import replace
+
 from edge.clock import Clock
+from edge.commands import OrderDesk
 from edge.contract import Ask
-from edge.observation import Observation, Outcome, Quality, Stamp, Value
+from edge.observation import Observation, Outcome, Quality, Stamp, Value, Verdict
+from edge.orders import Entry, Taken, parse, take_in
 from edge.recorder import Recorder
 
 CREDIBLE_MS = 86_400_000
@@ -17,14 +22,19 @@ ASKS = 100
 class SourceIntake:
     """One for each source; see `contract.Intake`."""
 
-    def __init__(self, name: str, clock: Clock, recorder: Recorder, on_connect: Callable[[], None]) -> None:
+    def __init__(
+        self, name: str, clock: Clock, recorder: Recorder, on_connect: Callable[[], None], path: str = ""
+    ) -> None:
         self.name = name
+        self.line = recorder.line.name
+        self.path = path
         self.is_connected = False
         self.last_data_mono_ms: int | None = None
         self._clock = clock
         self._recorder = recorder
         self._on_connect = on_connect
         self._asks: asyncio.Queue[Ask] = asyncio.Queue(ASKS)
+        self._take = OrderDesk(clock, recorder).signed(name)
 
     def observe(
         self,
@@ -50,6 +60,11 @@ class SourceIntake:
         if observations:
             self.last_data_mono_ms = self._clock.mono_ms()
         return await self._recorder.emit(observations)
+
+    async def orders(self, message: bytes, longest: int) -> bytes:
+        self.last_data_mono_ms = self._clock.mono_ms()
+        parsed = await asyncio.to_thread(parse, "message.json", message)
+        return _told(await take_in(parsed, self._take), longest)
 
     def post(self, observations: Sequence[Observation]) -> None:
         """Hand over without waiting; for what is only told, and known again after a failure."""
@@ -77,6 +92,24 @@ class SourceIntake:
         if self._asks.full():
             self._asks.get_nowait()
         self._asks.put_nowait(ask)
+
+
+def _told(taken: Taken, longest: int) -> bytes:
+    """As JSON. Where not every row has room, those that were refused come first, and the counts always."""
+    body = json.encode(taken)
+    if len(body) <= longest:
+        return body
+    counts = replace(taken, orders=())
+    room = longest - len(json.encode(counts))
+    told: list[Entry] = []
+    for entry in taken.orders:
+        if entry.verdict in (Verdict.ACCEPTED, Verdict.DUPLICATE):
+            continue
+        room -= len(json.encode(entry)) + 1
+        if room < 0:
+            break
+        told.append(entry)
+    return json.encode(replace(counts, orders=tuple(told)))
 
 
 class Asks:

@@ -4,19 +4,20 @@ Its description, `/api/openapi.json`, is made from the models that the answers a
 """
 
 import asyncio
-from collections.abc import Callable
-from contextlib import closing
-from typing import Any, TypeVar
+from collections.abc import Callable, Mapping
+from contextlib import closing, suppress
+from typing import TypeVar
 
-from msgspec import Struct, json
+from msgspec import json
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from edge import __version__
+from edge.board.clients import Clients, Unknown
+from edge.board.description import Refused, describe
+from edge.board.refusal import JSON, Fault
 from edge.commands import send_orders
 from edge.config import LineConfig
-from edge.config.tables import OrderTable
 from edge.errors import JournalError, NotRecorded
 from edge.journal import JournalReader
 from edge.orders import LARGEST, Taken, parse, take_in
@@ -26,49 +27,46 @@ SENDERS = 48
 """Requests that speak with the agent at once; the others wait for their turn."""
 BODY_S = 30.0
 """So long a client may take to send its body."""
+PASS_OVER_S = 5.0
+"""So long one that is refused may take."""
+ANYBODY = "api"
+"""Recorded as the sender where no client needs a token."""
 
 ResultT = TypeVar("ResultT")
-
-
-class Fault(Struct, frozen=True):
-    """Why a request was refused."""
-
-    error: str
-
-
-class Refused(Taken, frozen=True, kw_only=True):
-    """Some rows were refused; what is counted as accepted is in all the same."""
-
-    error: str
 
 
 class _Refusal(Exception):
     """Ends a request."""
 
-    def __init__(self, status: int, words: str) -> None:
+    def __init__(self, status: int, words: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(words)
         self.status = status
+        self.headers = headers
 
 
 class OrdersApi:
     """The handlers. `read_only`: why no order is taken; empty where orders are taken."""
 
-    def __init__(self, config: LineConfig, read_only: str) -> None:
+    def __init__(self, config: LineConfig, clients: Clients, read_only: str) -> None:
         self._config = config
+        self._clients = clients
         self._read_only = read_only
         self._senders = asyncio.Semaphore(SENDERS)
-        self._description = json.encode(describe())
+        self._description = json.encode(describe(bool(clients)))
 
     def routes(self) -> list[Route]:
         return [
-            Route("/api/orders", self.post, methods=["POST"]),
-            Route("/api/orders", self.all, methods=["GET"]),
+            Route("/api/orders", self.orders, methods=["GET", "POST"]),
             Route("/api/orders/{id}", self.one, methods=["GET"]),
             Route("/api/openapi.json", self.openapi, methods=["GET"]),
         ]
 
     async def openapi(self, _: Request) -> Response:
-        return Response(self._description, media_type="application/json")
+        return Response(self._description, media_type=JSON)
+
+    async def orders(self, request: Request) -> Response:
+        """One route, so that a refused method is told all that are allowed."""
+        return await (self.post(request) if request.method == "POST" else self.all(request))
 
     async def all(self, _: Request) -> Response:
         line = self._config.line
@@ -105,7 +103,8 @@ class OrdersApi:
         try:
             taken = await self._take(request)
         except _Refusal as refusal:
-            return _json(refusal.status, Fault(str(refusal)))
+            await _pass_over(request)
+            return _json(refusal.status, Fault(str(refusal)), refusal.headers)
         except NotRecorded as error:
             return _json(503, Fault(str(error)))
         if taken.refused:
@@ -115,15 +114,27 @@ class OrdersApi:
     async def _take(self, request: Request) -> Taken:
         if self._read_only:
             raise _Refusal(403, self._read_only)
+        sender = self._sender(request)
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if kind != "application/json":
-            raise _Refusal(400, "orders are sent as JSON: set Content-Type to application/json")
+        if kind != JSON:
+            raise _Refusal(400, f"orders are sent as JSON: set Content-Type to {JSON}")
         body = await _body(request)
         parsed = await asyncio.to_thread(parse, "the body.json", body)
         if not parsed.readable:
             raise _Refusal(400, f"the body {parsed.faults[0]}")
         async with self._senders:
-            return await take_in(parsed, lambda orders: send_orders(self._config.data, orders))
+            return await take_in(parsed, lambda orders: send_orders(self._config.data, orders, sender))
+
+    def _sender(self, request: Request) -> str:
+        """Who is recorded with the orders."""
+        if not self._clients:
+            return ANYBODY
+        try:
+            return self._clients.sender(
+                request.headers.getlist("authorization"), request.client.host if request.client else ""
+            )
+        except Unknown as unknown:
+            raise _Refusal(unknown.status, str(unknown), unknown.headers) from unknown
 
 
 def _refused(taken: Taken) -> Refused:
@@ -151,96 +162,16 @@ async def _body(request: Request) -> bytes:
     return bytes(body)
 
 
-def _json(status: int, said: object) -> Response:
-    return Response(json.encode(said), status, media_type="application/json")
+async def _pass_over(request: Request) -> None:
+    """Take what is left of a body: who is cut off while sending never sees the answer."""
+    taken = 0
+    with suppress(TimeoutError, ClientDisconnect, RuntimeError):  # RuntimeError: it was read already
+        async with asyncio.timeout(PASS_OVER_S):
+            async for some in request.stream():
+                taken += len(some)
+                if taken > LARGEST:
+                    return
 
 
-# --- its description ------------------------------------------------------------------------------
-
-_SCHEMAS = "#/components/schemas/{name}"
-
-
-def describe() -> dict[str, Any]:
-    """The OpenAPI 3.1 document."""
-    (_, *_), schemas = json.schema_components([list[OrderView], Taken, Refused, Fault], ref_template=_SCHEMAS)
-    order = OrderTable.model_json_schema()
-    return {
-        "openapi": "3.1.0",
-        "info": {
-            "title": "Lineside: orders",
-            "version": __version__,
-            "description": "Answers on this machine only. To send the same again does no harm.",
-        },
-        "paths": {
-            "/api/orders": {"get": _get_all(), "post": _post()},
-            "/api/orders/{id}": {"get": _get_one()},
-            "/api/openapi.json": {"get": _get_description()},
-        },
-        "components": {"schemas": {"Order": order | {"title": "Order"}, **schemas}},
-    }
-
-
-def _get_all() -> dict[str, Any]:
-    return {
-        "operationId": "listOrders",
-        "summary": "Every order by its id, and what has been made of it",
-        "responses": {
-            "200": _holds("The orders", {"type": "array", "items": _ref("OrderView")}),
-            **_faults(403, 503),
-        },
-    }
-
-
-def _get_one() -> dict[str, Any]:
-    name = {"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}
-    return {
-        "operationId": "showOrder",
-        "summary": "One order",
-        "parameters": [name],
-        "responses": {"200": _holds("The order", _ref("OrderView")), **_faults(403, 404, 503)},
-    }
-
-
-def _post() -> dict[str, Any]:
-    body = {"oneOf": [_ref("Order"), {"type": "array", "items": _ref("Order"), "maxItems": 100_000}]}
-    return {
-        "operationId": "sendOrders",
-        "summary": "One order or a list; a bad one is refused and the good ones go in",
-        "requestBody": {"required": True, "content": {"application/json": {"schema": body}}},
-        "responses": {
-            "200": _holds("All of them were here already, just so", _ref("Taken")),
-            "201": _holds("On disk; some are new or changed", _ref("Taken")),
-            "422": _holds("Some were refused; the others are on disk", _ref("Refused")),
-            **_faults(400, 403, 413, 503),
-        },
-    }
-
-
-def _get_description() -> dict[str, Any]:
-    found = _holds("This document", {"type": "object"})
-    return {
-        "operationId": "describe",
-        "summary": "This document",
-        "responses": {"200": found, **_faults(403)},
-    }
-
-
-_WHY = {
-    400: "The request is not JSON, or no list of orders",
-    403: "Asked by another site, or this board is served beyond this machine and takes no orders",
-    404: "There is no such order",
-    413: "The body is too large",
-    503: "The agent or its journal is away; nothing is certain, and to send again does no harm",
-}
-
-
-def _faults(*statuses: int) -> dict[str, Any]:
-    return {str(status): _holds(_WHY[status], _ref("Fault")) for status in statuses}
-
-
-def _holds(words: str, schema: dict[str, Any]) -> dict[str, Any]:
-    return {"description": words, "content": {"application/json": {"schema": schema}}}
-
-
-def _ref(name: str) -> dict[str, Any]:
-    return {"$ref": f"#/components/schemas/{name}"}
+def _json(status: int, said: object, headers: Mapping[str, str] | None = None) -> Response:
+    return Response(json.encode(said), status, headers, JSON)

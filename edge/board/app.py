@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 import uvicorn
 
+from edge.board.clients import Clients, load_clients
 from edge.board.feed import Feed
 from edge.board.prompt import PromptProtocol
 from edge.board.web import LISTENERS, application
@@ -47,10 +48,13 @@ class _Server(uvicorn.Server):
 
 async def serve(config: LineConfig, host: str, port: int) -> None:
     """Serve until SIGTERM or SIGINT. Port 0 takes a free one. Raises BoardRefused."""
+    clients = load_clients(config.board.client, host, port)
+    if clients and not _is_loopback(host):
+        log.warning("the tokens of clients can be read on the network: put a reverse proxy with TLS in front")
     listener = _bind(host, port)
     watchdog = Watchdog()
     feed = Feed(config, SystemClock(), watchdog)
-    server = _server(feed, listener, host)
+    server = _server(feed, clients, listener, host)
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -71,11 +75,11 @@ async def serve(config: LineConfig, host: str, port: int) -> None:
         publishing.cancel()
 
 
-def _server(feed: Feed, listener: socket.socket, host: str) -> _Server:
+def _server(feed: Feed, clients: Clients, listener: socket.socket, host: str) -> _Server:
     port = listener.getsockname()[1]
     server = _Server(
         uvicorn.Config(
-            application(feed, _hosts(host, port)),
+            application(feed, _hosts(host, port), clients),
             loop="asyncio", http=PromptProtocol, ws="none", lifespan="off",
             log_config=None, log_level="warning", access_log=False, proxy_headers=False,
             server_header=False, limit_concurrency=CONNECTIONS, timeout_graceful_shutdown=LAST_ANSWERS_S,
@@ -93,6 +97,9 @@ def _bind(host: str, port: int) -> socket.socket:
         raise BoardRefused(host, port, _why(error)) from error
     # Inherited by the connections: without it a page that is frozen would hold its place for ever.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, STALLED_MS)
+    # Inherited too: an answer is written as head and body, and without it the body waits 40 ms for the
+    # other side's delayed acknowledgement. asyncio sets it only on sockets whose protocol is named.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listener
 
 

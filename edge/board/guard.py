@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.responses import PlainTextResponse
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from edge.board.refusal import refusal
 
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
@@ -38,14 +40,14 @@ class Guard:
                 MutableHeaders(scope=message).update(HEADERS)
             await send(message)
 
-        refusal = self._refusal(scope)
-        answer = self._app if refusal is None else refusal
+        refused = self._refusal(scope)
+        answer = self._app if refused is None else refused
         await answer(scope, receive, send_guarded)
 
-    def _refusal(self, scope: Scope) -> PlainTextResponse | None:
-        headers = Headers(scope=scope)
+    def _refusal(self, scope: Scope) -> Response | None:
+        headers, path = Headers(scope=scope), scope["path"]
         if self._hosts is not None and headers.get("host", "").lower() not in self._hosts:
-            return PlainTextResponse("this board answers only under its own address\n", 421)
-        if scope["path"] != "/" and headers.get("sec-fetch-site") in ("cross-site", "same-site"):
-            return PlainTextResponse("this board answers only its own page\n", 403)
+            return refusal(path, 421, "this board answers only under its own address")
+        if path != "/" and headers.get("sec-fetch-site") in ("cross-site", "same-site"):
+            return refusal(path, 403, "this board answers only its own page")
         return None

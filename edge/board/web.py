@@ -7,6 +7,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from msgspec import Struct, json
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response, StreamingResponse
@@ -16,8 +17,10 @@ from starlette.types import Receive, Scope, Send
 
 from edge.board import words
 from edge.board.api import OrdersApi
+from edge.board.clients import Clients
 from edge.board.feed import Feed
 from edge.board.guard import Guard
+from edge.board.refusal import answer_refusal
 
 HERE = Path(__file__).parent
 LISTENERS = 32
@@ -29,22 +32,32 @@ FRESH_S = 5.0
 AGAIN_MS = 1000
 """A page that was cut off comes back after this."""
 
-BEYOND = "this board is served beyond this machine, where anybody could ask: it takes no orders; use loopback"
-"""Where a board that is not on loopback says why it takes no order."""
+BEYOND = (
+    "this board is served beyond this machine, where anybody could ask, and no [[board.client]] is set: "
+    "it takes no orders"
+)
+"""Why a board that is not on loopback and knows no clients takes no order."""
 
 
-def application(feed: Feed, hosts: Sequence[str] | None) -> Starlette:
+def application(feed: Feed, hosts: Sequence[str] | None, clients: Clients) -> Starlette:
     """The ASGI application. `hosts`: the Host headers that are served; None: any."""
     board = _Board(feed)
+    read_only = BEYOND if hosts is None and not clients else ""
     routes = [
         Route("/", board.page),
         Route("/events", board.events),
         Route("/api/line", board.line),
         Route("/healthz", board.health),
-        *OrdersApi(feed.config, "" if hosts is not None else BEYOND).routes(),
+        *OrdersApi(feed.config, clients, read_only).routes(),
         Mount("/static", StaticFiles(directory=HERE / "static")),
     ]
-    return Starlette(routes=routes, middleware=[Middleware(Guard, hosts=hosts)])
+    app = Starlette(
+        routes=routes,
+        middleware=[Middleware(Guard, hosts=hosts)],
+        exception_handlers={HTTPException: answer_refusal, Exception: answer_refusal},
+    )
+    app.router.redirect_slashes = False  # a path that is not described is not there
+    return app
 
 
 class _Stream(StreamingResponse):

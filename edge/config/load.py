@@ -72,6 +72,9 @@ def load(file: Path, data: Path | None = None) -> LineConfig:
     stations, signals = build_stations(document, sources, faults)
     orders = _orders(document.orders, faults)
     sinks = _sinks(document, faults)
+    owned = {f"source.{name}": one.owns() for name, (_, one) in sources.items() if one}
+    owned |= {f"sink.{name}": one.settings.owns() for name, one in sinks.items()}
+    _refuse_shared(owned, faults)
     if faults.found or document.line is None or document.board is None:
         raise ConfigError(faults.found)
     data = data or _data_folder(file, document.line)
@@ -118,7 +121,6 @@ def _sources(document: Document, faults: Faults) -> Sources:
             found[name] = module, faults.check(module.Settings, table, key)
         elif kind:
             _wrong_type(kind, "source", key, faults)
-    _refuse_shared("source", {name: one.owns() for name, (_, one) in found.items() if one}, faults)
     return found
 
 
@@ -138,14 +140,14 @@ def _wrong_type(kind: str, wanted: str, key: str, faults: Faults) -> None:
         faults.add(f"{key}.type", f'there is no "{kind}"', nearest(kind, registry.types()))
 
 
-def _refuse_shared(kind: str, owned: Mapping[str, list[str]], faults: Faults) -> None:
-    """One owner a wire: two on one serial port would steal each other's bytes."""
+def _refuse_shared(owned: Mapping[str, list[str]], faults: Faults) -> None:
+    """One owner a wire: two on one serial port would steal each other's bytes, a source and a sink with one
+    client id at a broker would throw each other out."""
     owner: dict[str, str] = {}
     for name, things in owned.items():
         for thing in things:
             if thing in owner:
-                what = f"{thing} is already used by {kind}.{owner[thing]}"
-                faults.add(f"{kind}.{name}", what, "one owner each")
+                faults.add(name, f"{thing} is already used by {owner[thing]}", "one owner each")
             owner.setdefault(thing, name)
 
 
@@ -160,7 +162,6 @@ def _sinks(document: Document, faults: Faults) -> dict[str, SinkConfig]:
             found[name] = SinkConfig(name, module, settings)
         elif kind and module is None:
             _wrong_type(kind, "sink", key, faults)
-    _refuse_shared("sink", {name: one.settings.owns() for name, one in found.items()}, faults)
     return found
 
 
@@ -172,12 +173,7 @@ def _orders(tables: Sequence[OrderTable], faults: Faults) -> dict[str, WorkOrder
     for name in {table.id for table in tables} & jobs.keys():
         what = f"is also the job card of an operation of order {jobs[name]}"
         faults.add(f"order[{name}].id", what, "choose another id")
-    return {
-        table.id: WorkOrder(
-            table.id, table.item, table.quantity, table.revision, table.batch, tuple(table.operations)
-        )
-        for table in tables
-    }
+    return {table.id: table.order() for table in tables}
 
 
 def _warnings(sources: Sources, stations: Sequence[StationSpec]) -> list[str]:
@@ -187,7 +183,7 @@ def _warnings(sources: Sources, stations: Sequence[StationSpec]) -> list[str]:
         *(
             f"source.{name}: no station names it; what it sends is refused"
             for name, (module, _) in sources.items()
-            if module.Address is None and name not in heard
+            if module.Address is None and module.gives != "orders" and name not in heard
         ),
         *(
             f"station.{station.name}: no scanner: all of its parts will be UNASSIGNED"

@@ -8,7 +8,9 @@ from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, Field
 
-from edge.contract import Duration, Settings, Size
+from edge.contract import Duration, Secret, Settings, Size
+from edge.observation import Material as MaterialNeed
+from edge.observation import WorkOrder
 from edge.production.cycles import EXECUTE, PACKML
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
@@ -65,6 +67,10 @@ Text = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_print
 
 MOST_OPERATIONS = 1_000
 
+Material = Annotated[str, Field(pattern=r"^[0-9A-Z][0-9A-Z-]{0,19}$")]
+"""Capital letters, digits and `-`: the label of its lot is this, a dot and the lot's number."""
+Need = Annotated[float, Field(gt=0, le=1_000_000, allow_inf_nan=False)]
+
 
 class OrderTable(Settings):
     """One order: `[[order]]` in the line's file, or a row that comes in from outside."""
@@ -84,6 +90,17 @@ class OrderTable(Settings):
         AfterValidator(_different),
     ] = Field(default_factory=list)
     """Each has a job card of its own; none: the order is one job."""
+    materials: Annotated[dict[Material, Need], Field(max_length=100)] = Field(default_factory=dict)
+    """What one part is made of: material and how much of it, in the unit that its lots are measured in."""
+    reopens: Annotated[str, Field(pattern=r"^[0-9A-Z][0-9A-Z.-]{0,31}$")] | None = None
+    """The order that has ended and of which this one makes more."""
+
+    def order(self) -> WorkOrder:
+        materials = tuple(MaterialNeed(item, float(need)) for item, need in self.materials.items())
+        return WorkOrder(
+            self.id, self.item, self.quantity, self.revision, self.batch, tuple(self.operations), materials,
+            self.reopens,
+        )  # fmt: skip
 
 
 class StationTable(Settings):
@@ -104,6 +121,14 @@ class StationTable(Settings):
     good: dict[str, Any] | None = None
     reject: dict[str, Any] | None = None
     state: dict[str, Any] | None = None
+    capacity: Annotated[int, Field(ge=1, le=16)] = 1
+    """Jobs that can run here at once."""
+    split: Literal["equal", "first"] = "equal"
+    """How parts are dealt where several jobs run: one each in turn, or to the job that began first until its
+    quantity is made."""
+    counts_by: Literal["machine", "operator", "reconcile"] | None = None
+    """Who counts parts and scrap; what the other says is kept beside it. Not said: the machine counts, and
+    scrap that an operator books is of parts that it counted good."""
 
 
 class SignalTable(Settings):
@@ -121,6 +146,10 @@ class CounterTable(SignalTable):
     """Its width; where the address tells it (Modbus `as`), it can be left out."""
     parts_per_count: Annotated[int, Field(ge=1, le=10_000)] = 1
     """Cavities: how many parts one count stands for."""
+    parts_by_item: Annotated[dict[str, Annotated[int, Field(ge=1, le=10_000)]], Field(max_length=1_000)] = (
+        Field(default_factory=dict)
+    )
+    """The same for items whose tool has another number of cavities."""
 
 
 def _state_map(value: object) -> dict[str, str]:
@@ -149,11 +178,32 @@ class OrdersTable(Settings):
     absolute one must be there, for it may be a share that is not mounted yet."""
 
 
+class ClientTable(Settings):
+    """`[[board.client]]`"""
+
+    name: Name
+    """Recorded with every order that it sends."""
+    token: Secret
+    """A reference; at least 16 characters."""
+
+
+def _each_once(clients: list[ClientTable]) -> list[ClientTable]:
+    names = [client.name for client in clients]
+    twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
+    if twice:
+        raise ValueError(f"names {twice[0]} twice; each client has a name and a secret of its own")
+    return clients
+
+
 class BoardTable(Settings):
     """`[board]`"""
 
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65_535)] = 8080
+    client: Annotated[list[ClientTable], Field(max_length=100), AfterValidator(_each_once)] = Field(
+        default_factory=list
+    )
+    """Who may send orders to the API; without any: whoever asks on this machine."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -277,7 +277,15 @@ def _signed(text: str) -> int | str:
     return int(text) if len(text) < 20 else text
 
 
-_decoder = json.JSONDecoder(object_pairs_hook=_pairs, parse_int=_signed, parse_constant=_no_number)
+def _decimal(text: str) -> float | int:
+    """Some systems write a whole number as 400.0."""
+    number = float(text)
+    return int(number) if number.is_integer() and abs(number) < 10**15 else number
+
+
+_decoder = json.JSONDecoder(
+    object_pairs_hook=_pairs, parse_int=_signed, parse_float=_decimal, parse_constant=_no_number
+)
 
 
 def _read_json(text: str, rows: _Rows) -> None:

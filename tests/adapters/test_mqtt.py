@@ -21,7 +21,9 @@ from paho.mqtt.reasoncodes import ReasonCode
 from pydantic import ValidationError
 
 from adapters import mqtt
-from adapters._mqtt_link import FAILURE, Flight, Message, refusal, unreachable
+from adapters._mqtt_broker import Address, parse_address, topic_level, topic_of
+from adapters._mqtt_errors import FAILURE, Party, refusal, unreachable
+from adapters._mqtt_link import Flight, Message
 from edge.contract import Outlet, Receipt, Sink, SinkError, SinkLost, SinkRefused
 from tests.support.records import count, record
 from tests.support.servers import (
@@ -357,7 +359,7 @@ async def test_an_authority_that_python_3_13_would_not_have_is_named(
             return
         with pytest.raises(ssl.SSLCertVerificationError) as caught:
             await greet(port)
-    error = unreachable("uns", "mqtts://b", caught.value)
+    error = unreachable(Party.of_sink("uns"), "mqtts://b", caught.value)
     assert isinstance(error, SinkRefused)
     assert "keyUsage=critical,keyCertSign,cRLSign" in error.reason
     assert "set `ca`" not in error.reason
@@ -547,10 +549,10 @@ async def test_a_broker_without_qos_1_is_refused() -> None:
 
 @pytest.mark.parametrize("packet", [PacketTypes.CONNACK, PacketTypes.DISCONNECT])
 def test_each_reason_code_to_a_connection_has_its_meaning(packet: int) -> None:
-    lasting = {SinkLost: 0, SinkRefused: 0}
+    lasting: dict[type[Exception], int] = {SinkLost: 0, SinkRefused: 0}
     for code, names in ReasonCode.names.items():
         if code >= FAILURE and any(packet in packets for packets in names.values()):
-            error = refusal("uns", "mqtt://b", ReasonCode(packet, identifier=code))
+            error = refusal(Party.of_sink("uns"), "mqtt://b", ReasonCode(packet, identifier=code))
             lasting[type(error)] += 1
             assert "mqtt://b answers: " in str(error)
     assert lasting[SinkLost] >= 5
@@ -582,7 +584,7 @@ async def test_each_reason_code_to_a_message_has_its_meaning() -> None:
     ],
 )
 def test_each_error_of_the_socket_and_of_tls_has_its_meaning(error: OSError, kind: type[SinkError]) -> None:
-    assert type(unreachable("uns", "mqtt://b", error)) is kind
+    assert type(unreachable(Party.of_sink("uns"), "mqtt://b", error)) is kind
 
 
 # --- topics and settings --------------------------------------------------------------------
@@ -590,17 +592,17 @@ def test_each_error_of_the_socket_and_of_tls_has_its_meaning(error: OSError, kin
 
 @given(st.text(), st.text(), st.text(min_size=1), st.text(min_size=1))
 def test_any_name_gives_a_topic_to_publish_to(path: str, station: str, line: str, kind: str) -> None:
-    topic = mqtt.topic_of(Outlet("uns", line, path, Path()), station, "_event", kind)
+    topic = topic_of(Outlet("uns", line, path, Path()), station, "_event", kind)
     assert not set(topic) & set("+#\0")
     assert topic[0] not in "/$"
     assert all(topic.split("/"))
-    assert topic.split("/")[-2:] == ["_event", mqtt.topic_level(kind)]
+    assert topic.split("/")[-2:] == ["_event", topic_level(kind)]
 
 
 def test_an_empty_path_leaves_no_empty_level() -> None:
     outlet = Outlet("uns", "line-1", "", Path())
-    assert mqtt.topic_of(outlet, "", "_event", "health") == "line-1/_event/health"
-    assert mqtt.topic_of(outlet, "a/b+c", "_state", "job") == "line-1/a_b_c/_state/job"
+    assert topic_of(outlet, "", "_event", "health") == "line-1/_event/health"
+    assert topic_of(outlet, "a/b+c", "_state", "job") == "line-1/a_b_c/_state/job"
 
 
 @pytest.mark.parametrize(
@@ -612,7 +614,7 @@ def test_an_empty_path_leaves_no_empty_level() -> None:
     ],
 )
 def test_a_broker_is_written_as_a_url(url: str, host: str, port: int, tls: bool) -> None:
-    assert mqtt.parse_address(url) == mqtt.Address(url, host, port, tls)
+    assert parse_address(url) == Address(url, host, port, tls)
 
 
 @pytest.mark.parametrize(

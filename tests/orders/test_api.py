@@ -1,26 +1,25 @@
 """The board's API for orders, over HTTP: what it takes, what it refuses, and how it says so."""
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from msgspec import json
 
-from edge.board.api import OrdersApi, describe
-from edge.clock import SystemClock
-from edge.commands import OrderDesk, serve_commands
+from edge.board.api import OrdersApi
+from edge.board.clients import Clients
+from edge.board.description import describe
 from edge.config import load
+from edge.observation import WorkOrder
 from edge.orders import LARGEST
 from edge.readmodel import OrderView
-from tests.board.agent import fake_agent, write_line
+from tests.board.agent import write_line
 from tests.board.http import Answer, ask
-from tests.board.process import Board, board
+from tests.board.process import board
+from tests.orders.posting import agent, drained, error, post, said
 
 ORDER = {"id": "WO-7", "item": "P7", "quantity": 100, "revision": "C", "operations": [10, 20]}
-JSON = "application/json"
 
 
 @pytest.fixture
@@ -28,74 +27,8 @@ def file(tmp_path: Path) -> Path:
     return write_line(tmp_path)
 
 
-@contextlib.asynccontextmanager
-async def agent(file: Path) -> AsyncIterator[None]:
-    """The board's agent, with its command socket."""
-    config = load(file)
-    async with fake_agent(file) as fake:
-        desk = OrderDesk(SystemClock(), fake._recorder)
-        task = asyncio.ensure_future(serve_commands(config.data, desk.take))
-        try:
-            while not (config.data / "command.sock").exists():
-                await asyncio.sleep(0.001)
-            yield
-        finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-
-
-async def post(
-    port: int, body: object, kind: str | None = JSON, path: str = "/api/orders", **more: str
-) -> Answer:
-    """One POST on a connection of its own; `body` is JSON, or bytes as they are."""
-    raw = body if isinstance(body, bytes) else json.encode(body)
-    headers = {"Host": f"127.0.0.1:{port}", "Content-Length": str(len(raw)), "Connection": "close", **more}
-    if kind is not None:
-        headers["Content-Type"] = kind
-    head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    try:
-        writer.write(f"POST {path} HTTP/1.1\r\n{head}\r\n".encode() + raw)
-        with contextlib.suppress(ConnectionError):
-            await writer.drain()
-        said = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 60)
-        first, *lines = said.decode().splitlines()
-        found = {
-            name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines) if name
-        }
-        return Answer(int(first.split()[1]), found, await reader.read())
-    finally:
-        writer.close()
-
-
-@contextlib.asynccontextmanager
-async def drained(shown: Board) -> AsyncIterator[None]:
-    """Read what the board logs: it says every connection too many, and a pipe that is full stops it."""
-    assert shown.process.stderr is not None
-    task = asyncio.ensure_future(_read_all(shown.process.stderr))
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-
-
-async def _read_all(reader: asyncio.StreamReader) -> None:
-    while await reader.read(1 << 16):
-        pass
-
-
-def said(answer: Answer) -> Any:
-    assert answer.headers["content-type"] == JSON
-    return json.decode(answer.body)
-
-
-def error(answer: Answer) -> str:
-    return str(said(answer)["error"])
-
-
 async def test_an_order_is_taken_once_and_shown(file: Path) -> None:
-    async with agent(file), board(file) as shown:
+    async with agent(file) as senders, board(file) as shown:
         new = await post(shown.port, ORDER)
         assert (new.status, said(new)["orders"]) == (
             201,
@@ -114,6 +47,7 @@ async def test_an_order_is_taken_once_and_shown(file: Path) -> None:
         assert (one.quantity, [job.operation for job in one.operations]) == (7, [10, 20])
         every = json.decode((await ask(shown.port, "/api/orders")).body, type=list[OrderView])
         assert [order.id for order in every] == ["A", "WO-1001", "WO-7"]
+        assert set(senders) == {"api"}
 
 
 async def test_a_bad_order_is_refused_and_the_good_ones_go_in(file: Path) -> None:
@@ -176,7 +110,7 @@ async def test_while_the_agent_is_away(file: Path) -> None:
 async def test_beyond_loopback_no_order_is_taken(file: Path) -> None:
     from starlette.applications import Starlette
 
-    api = Starlette(routes=list(OrdersApi(load(file), "not here").routes()))
+    api = Starlette(routes=list(OrdersApi(load(file), Clients({}), "not here").routes()))
     sent: list[Any] = []
 
     async def receive() -> dict[str, Any]:
@@ -224,8 +158,15 @@ def _refs(value: object) -> set[str]:
 def test_the_description_is_whole_and_of_the_models() -> None:
     found = json.decode(json.encode(describe()))
     schemas = found["components"]["schemas"]
-    assert _refs(found) == {f"#/components/schemas/{name}" for name in schemas}
-    assert set(schemas["Order"]["properties"]) == set(ORDER) | {"batch"}
+    responses = found["components"]["responses"]
+    named = {f"#/components/schemas/{name}" for name in schemas}
+    named |= {f"#/components/responses/{name}" for name in responses}
+    assert named - _refs(found) == {"#/components/responses/Fault405"}, "of methods that no operation has"
+    assert _refs(found) <= named
+    assert {"Fault401", "Fault429"} & responses.keys() == set()
+    assert set(schemas["Order"]["properties"]) == set(WorkOrder.__struct_fields__)
+    assert json.encode(schemas["Order"]).count(b'"pattern":"^[^') == 3
+    assert schemas["Order"]["properties"]["operations"]["uniqueItems"] is True
     assert schemas["Order"]["required"] == ["id", "item", "quantity"]
     assert schemas["Order"]["additionalProperties"] is False
     assert set(schemas["OrderView"]["properties"]) == set(OrderView.__struct_fields__)
@@ -237,6 +178,22 @@ def test_every_route_is_described(file: Path) -> None:
         (path, method.upper()) for path, methods in describe()["paths"].items() for method in methods
     }
     served = {
-        (route.path, method) for route in OrdersApi(load(file), "").routes() for method in route.methods or ()
+        (route.path, method)
+        for route in OrdersApi(load(file), Clients({}), "").routes()
+        for method in route.methods or ()
     }
-    assert served - {(path, "HEAD") for path, _ in served} == described
+    assert served - {(path, "HEAD") for path, _ in served} | {("/api/line", "GET")} == described
+
+
+def test_credentials_are_described_where_they_are_in_use() -> None:
+    found = describe(credentials=True)
+    assert found["components"]["securitySchemes"]["bearer"]["scheme"] == "bearer"
+    secured = {
+        (path, method)
+        for path, methods in found["paths"].items()
+        for method, one in methods.items()
+        if "security" in one
+    }
+    assert secured == {("/api/orders", "post")}
+    assert {"401", "429"} <= set(found["paths"]["/api/orders"]["post"]["responses"])
+    assert _refs(found) >= {"#/components/responses/Fault401", "#/components/responses/Fault429"}

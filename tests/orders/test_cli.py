@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.orders.posting import agent as in_process_agent
+
 LINE = """
 [line]
 name = "line-1"
@@ -107,6 +109,14 @@ async def test_orders_are_imported_listed_and_shown(file: Path) -> None:
     assert (status, json.loads(out)["quantity"]) == (0, 100)
     status, out, err = await lineside(file, "show", "WO-8")
     assert (status, out, err.count("\n")) == (1, "", 1)
+
+
+async def test_who_imports_is_recorded(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (file.parent / "orders.csv").write_text("id,item,quantity\nWO-1,P7,1\n")
+    monkeypatch.setenv("SUDO_USER", "anna")
+    async with in_process_agent(file) as senders:
+        assert (await lineside(file, "import", "orders.csv"))[0] == 0
+    assert senders == ["anna"]
 
 
 async def test_without_an_agent_everything_is_one_sentence(file: Path) -> None:

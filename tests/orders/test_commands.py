@@ -3,9 +3,10 @@
 import asyncio
 import contextlib
 import os
+import pwd
 import socket
 import stat
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -15,9 +16,20 @@ from msgspec import json
 
 from edge import commands
 from edge.clock import ManualClock
-from edge.commands import AT_ONCE, CLIENTS, LONGEST, SOCKET, OrderDesk, send_orders, serve_commands
+from edge.commands import (
+    AT_ONCE,
+    CLIENTS,
+    LONGEST,
+    LONGEST_NAME,
+    SOCKET,
+    OrderDesk,
+    os_user,
+    send_orders,
+    serve_commands,
+)
 from edge.errors import NotRecorded
-from edge.observation import Outcome, Verdict, WorkOrder
+from edge.observation import ACCEPTED, Observation, Outcome, Verdict, WorkOrder
+from edge.observation import ORDER as ORDER_SIGNAL
 from tests.support.line import events_on_disk, line, no_room, recording, run_quickly
 
 ORDER = WorkOrder("WO-7", "P7", 100, operations=(10,))
@@ -68,6 +80,56 @@ async def test_orders_are_answered_when_they_are_on_disk(tmp_path: Path) -> None
         [event] = events_on_disk(tmp_path / "journal.db")
         assert (event["type"], event["order"], event["change"]) == ("work_order", "WO-7", "new")
         assert await send_orders(tmp_path, []) == []
+
+
+class Kept:
+    """Takes everything, and keeps it."""
+
+    def __init__(self) -> None:
+        self.seen: list[Observation] = []
+
+    async def emit(self, observations: Sequence[Observation]) -> list[Outcome]:
+        self.seen += observations
+        return [ACCEPTED] * len(observations)
+
+
+async def test_who_sends_is_recorded(tmp_path: Path) -> None:
+    kept = Kept()
+    desk = OrderDesk(ManualClock(), kept)
+    async with asyncio.TaskGroup() as group:
+        serving = group.create_task(serve_commands(tmp_path, desk.take))
+        await _answers(tmp_path)
+        await send_orders(tmp_path, [ORDER] * (AT_ONCE + 1), "erp")
+        await send_orders(tmp_path, [ORDER])
+        await send_orders(tmp_path, [ORDER], '"é' * 32)
+        await desk.signed("folder")([ORDER])
+        await desk.take([ORDER])
+        assert [one.signal for one in kept.seen] == [ORDER_SIGNAL] * (AT_ONCE + 5)
+        assert [one.detail for one in kept.seen[AT_ONCE:]] == ["erp", "", '"é' * 32, "folder", ""]
+        for by in ("x" * (LONGEST_NAME + 1), "a\n", "\x1b[2J"):
+            with pytest.raises(NotRecorded, match="no command"):
+                await send_orders(tmp_path, [ORDER], by)
+        serving.cancel()
+
+
+async def test_a_long_line_has_room_for_its_sender(tmp_path: Path) -> None:
+    """Orders of such a length that some of them all but fill a line."""
+    kept, least = Kept(), len(json.encode(WorkOrder("A", "", 1)))
+    async with asyncio.TaskGroup() as group:
+        serving = group.create_task(serve_commands(tmp_path, OrderDesk(ManualClock(), kept).take))
+        await _answers(tmp_path)
+        for spare in (50, 105, 900, 1100):
+            order = WorkOrder("A", "x" * ((LONGEST - spare) // 4 - 1 - least), 1)
+            await send_orders(tmp_path, [order] * 9, '"' * LONGEST_NAME)
+        assert len(kept.seen) == 36
+        serving.cancel()
+
+
+def test_who_sits_at_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SUDO_USER", raising=False)
+    assert os_user() == pwd.getpwuid(os.getuid()).pw_name
+    monkeypatch.setenv("SUDO_USER", "anna\x1b" + "x" * 100)
+    assert os_user() == "anna" + "x" * 60
 
 
 async def test_many_orders_go_in_several_lines(tmp_path: Path) -> None:
@@ -200,7 +262,7 @@ async def test_a_client_that_goes_before_its_answer_harms_nobody(tmp_path: Path)
 
 
 async def test_it_ends_while_clients_wait_and_leaves_nothing_open(tmp_path: Path) -> None:
-    async def never(_: object) -> list[Outcome]:
+    async def never(_: object, by: str) -> list[Outcome]:
         waits.set()
         await asyncio.Event().wait()
         return []
@@ -235,7 +297,7 @@ async def test_a_thousand_at_once_make_one_order(tmp_path: Path) -> None:
 @settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(st.binary(max_size=200).map(lambda body: body.replace(b"\n", b" ") + b"\n"))
 def test_any_line_is_answered(body: bytes) -> None:
-    async def accept(orders: object) -> list[Outcome]:
+    async def accept(orders: object, by: str) -> list[Outcome]:
         return []
 
     answer = asyncio.run(commands._answer(body, accept))
