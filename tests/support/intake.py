@@ -3,9 +3,13 @@
 import asyncio
 from collections.abc import Callable, Sequence
 
+from msgspec import json
+
 from edge.clock import SystemClock
 from edge.contract import Ask, Observation, Outcome, Quality, Stamp, Value, Verdict
 from edge.errors import NotRecorded
+from edge.observation import WorkOrder
+from edge.orders import parse, take_in
 
 
 class MemoryIntake:
@@ -13,6 +17,11 @@ class MemoryIntake:
 
     def __init__(self, name: str, outcome: Callable[[Observation], Outcome] | None = None) -> None:
         self.name = name
+        self.line = "line-1"
+        self.path = "acme/leeds/assembly"
+        self.messages: list[bytes] = []
+        """Of orders, in the order in which they came."""
+        self.known: dict[str, WorkOrder] = {}
         self.seen: list[Observation] = []
         self.connections = 0
         self.failing = False
@@ -48,6 +57,19 @@ class MemoryIntake:
         async with self._changed:
             self._changed.notify_all()
         return [self._outcome(observation) for observation in observations]
+
+    async def orders(self, message: bytes, longest: int) -> bytes:
+        self.messages.append(message)
+        async with self._changed:
+            self._changed.notify_all()
+        return json.encode(await take_in(parse("message.json", message), self._take))
+
+    async def _take(self, orders: Sequence[WorkOrder]) -> list[Outcome]:
+        if self.failing:
+            raise NotRecorded("the test says so")
+        known = [self.known.get(order.id) == order for order in orders]
+        self.known |= {order.id: order for order in orders}
+        return [Outcome(Verdict.DUPLICATE if one else Verdict.ACCEPTED) for one in known]
 
     async def asked(self, timeout_s: float | None = None) -> Ask | None:
         try:
