@@ -9,7 +9,7 @@ from edge.observation import WorkOrder
 from edge.production.line import Line, StationSpec
 from edge.production.orders import job_name
 from edge.production.slots import slots
-from edge.production.state import LINE, Job, LineRow, Station, job_key
+from edge.production.state import LINE, Job, LineRow, Slot, Station, job_key
 from edge.production.totals import Totals
 
 UNASSIGNED = "UNASSIGNED"
@@ -28,8 +28,17 @@ class StationView(Struct, frozen=True):
     operator: str | None
     quantity: int | None
     """The order's target."""
+    run_kind: str | None
+    """Of the run that is on: see `state.Kind`."""
     good: int
+    """Never below 0 here: a reject may be counted a moment before its part is."""
     scrap: int
+    rework: int
+    """Parts that wait for rework: neither good nor scrap."""
+    over: int
+    """Good parts beyond the target."""
+    also: tuple[str, ...]
+    """The other jobs that share the station, with what they have made, in words."""
     unassigned: int
     """Parts counted here that belong to no order."""
     held: int
@@ -65,7 +74,9 @@ def station_view(spec: StationSpec, row: Station, lost: Mapping[str, int]) -> St
     totals = run.order_totals if run else Totals()
     return StationView(
         spec.name, context.order, context.operation, context.item, context.revision, context.batch,
-        context.operator, run.quantity if run else None, totals.good_parts, totals.scrap_parts,
+        context.operator, run.quantity if run else None, run.kind if run else None,
+        max(0, totals.good_parts), totals.scrap_parts, totals.rework,
+        max(0, totals.good_parts - run.quantity) if run else 0, tuple(map(_shared, row.others)),
         row.unassigned.good_parts + row.unassigned.scrap_parts, row.held,
         job_name(*row.last_job) if row.last_job and not run else None,
         row.state, row.state_at_ms or None,
@@ -73,6 +84,13 @@ def station_view(spec: StationSpec, row: Station, lost: Mapping[str, int]) -> St
         spec.ideal_cycle_ms / 1000, row.said, row.said_verdict,
         not row.bad_signals and not any(name in lost for name in spec.sources), row.bad_signals,
     )  # fmt: skip
+
+
+def _shared(slot: Slot) -> str:
+    run = slot.run
+    return (
+        f"{job_name(run.order or '', run.operation)} {max(0, run.order_totals.good_parts)} of {run.quantity}"
+    )
 
 
 def order_totals(reader: JournalReader) -> dict[tuple[str, str], Totals]:
@@ -181,8 +199,9 @@ def current_states(reader: JournalReader, line: Line) -> dict[str, bytes]:
         states[f"{view.station}/job"] = json.encode({
             "order": view.order, "operation": view.operation, "item": view.item, "revision": view.revision,
             "batch": view.batch, "operator": view.operator, "quantity": view.quantity,
-            "good": view.good, "scrap": view.scrap, "held": view.held, "paused": view.paused,
-            "live": view.live,
+            "kind": view.run_kind, "good": view.good, "scrap": view.scrap, "rework": view.rework,
+            "over": view.over, "also": view.also, "unassigned": view.unassigned, "held": view.held,
+            "paused": view.paused, "live": view.live,
         })  # fmt: skip
         machine = {"state": view.state, "since_ms": view.state_since_ms, "live": view.live}
         states[f"{view.station}/machine"] = json.encode(machine)

@@ -238,15 +238,16 @@ def _station(spec: StationSpec, view: StationView, doubt: _Doubt, now_ms: int) -
 
 
 def _words(spec: StationSpec, view: StationView, doubt: _Doubt) -> StationWords:
-    counts = bool(spec.counters) and view.order is not None
+    counts = bool(spec.counters or view.good or view.scrap) and view.order is not None
     count = words.parts(max(0, view.good)) if counts else NONE
     target = words.parts(view.quantity) if view.quantity is not None else ""
     counted = "good" if counts else "" if spec.counters else "counts no parts"
+    job = words.job(view.order, view.operation, view.run_kind, view.also)
     return StationWords(
-        f"{view.paused} paused" if view.paused else words.job(view.order, view.operation),
+        f"{view.paused} paused" if view.paused else job,
         words.product(view.item, view.revision, view.batch, view.operator),
         count, target, counted, len(count) + (ceil(0.42 * (len(target) + 2)) if target else 0),
-        words.parts(view.scrap), words.parts(view.unassigned) if view.unassigned else "",
+        words.scrap(view.scrap, view.rework), words.parts(view.unassigned) if view.unassigned else "",
         words.parts(view.held) if view.held else "",
         view.state or "no state yet", words.cycle(view.last_cycle_s), words.cycle(view.mean_cycle_s),
         words.cycle(view.ideal_cycle_s), words.said(view.said, view.said_verdict), doubt.words,

@@ -1,5 +1,6 @@
 """How numbers, durations and states are written for a reader at five metres."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 Kind = Literal["run", "wait", "stop", "other"]
@@ -48,11 +49,21 @@ def span(seconds: float) -> str:
     return f"{days} d {clock}" if days else clock
 
 
-def job(order: str | None, operation: int | None) -> str:
-    """`WO-1001 · op 10`."""
+def job(order: str | None, operation: int | None, kind: str | None = None, also: Sequence[str] = ()) -> str:
+    """`WO-1001 · op 10 · setup + WO-1002 3 of 50`."""
     if order is None:
         return "no order"
-    return order if operation is None else f"{order} · op {operation}"
+    own = [order]
+    if operation is not None:
+        own.append(f"op {operation}")
+    if kind not in (None, "production"):
+        own.append(str(kind))
+    return " + ".join([" · ".join(own), *also])
+
+
+def scrap(scrapped: int, rework: int) -> str:
+    """`3`, or `3 (2 to rework)`."""
+    return f"{parts(scrapped)} ({parts(rework)} to rework)" if rework else parts(scrapped)
 
 
 def product(item: str | None, revision: str | None, batch: str | None, operator: str | None) -> str:

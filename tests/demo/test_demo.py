@@ -227,7 +227,8 @@ def test_a_sink_that_did_not_deliver_says_why(tmp_path: Path) -> None:
 
 def station(**known: Any) -> StationView:
     empty: dict[str, Any] = dict.fromkeys(StationView.__struct_fields__)
-    made = {"good": 248, "scrap": 12, "unassigned": 0, "held": 0, "said": "", "live": True, "unreadable": {}}
+    made = {"good": 248, "scrap": 12, "rework": 0, "over": 0, "also": (), "unassigned": 0, "held": 0}
+    made |= {"said": "", "live": True, "unreadable": {}}
     return StationView(**{**empty, **made, "ideal_cycle_s": 0.5, **known})
 
 
