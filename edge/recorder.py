@@ -2,24 +2,21 @@
 
 import asyncio
 import logging
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from msgspec.structs import replace
 
 from edge.contract import Ask
+from edge.deciding import Decided, Decider, Tape, tell
 from edge.errors import JournalError, NotRecorded
 from edge.journal import Journal
-from edge.journal.store import encode_data
 from edge.observation import AGENT, COMMAND, ORDER, Observation, Outcome, Quality, Verdict
 from edge.pending import Batch, CommitFirst, Entry, Held, Rest, answer, refuse
-from edge.production import Decision, Line, decide, needs
-from edge.production.events import Count, Event, Health
+from edge.production import Decision, Line
 from edge.production.presence import SOURCE
-from edge.production.state import Row
-from edge.production.views import is_view
 from edge.working import WorkingRows
 
 log = logging.getLogger("lineside.recorder")
@@ -31,8 +28,6 @@ BOUNDARY_WAIT_S = 1.0
 REREAD_S = 0.15
 BASELINES_S = 600.0
 """On an idle line the counters' baselines are written this often: a later gap begins no earlier."""
-QUARANTINED = 3
-"""Of the same signal and error so many observations are kept; the rest would say nothing new."""
 PROGRESS_S = 30.0
 """An idle line's acknowledgements are written this often; else they go with the next events."""
 BATCH = 5_000
@@ -44,19 +39,6 @@ ResultT = TypeVar("ResultT")
 
 Asker = Callable[[Iterable[str]], list[Ask]]
 """Asks the sources for a fresh read of these signals, and says which asks are under way."""
-
-
-class Tape(Protocol):
-    """Writes down what was decided, where a line is recorded: see edge/recording.py."""
-
-    def note(self, observation: Observation, decision: Decision, rows: Mapping[str, Row | None]) -> None:
-        """Decided; the rows are those before."""
-
-    def keep(self) -> None:
-        """What was noted is on disk, or needs no disk. Runs in the journal's thread; never raises."""
-
-    def forget(self) -> None:
-        """What was noted since the last `keep` is undone; the rows are what the journal has."""
 
 
 class Recorder:
@@ -84,7 +66,7 @@ class Recorder:
         self._progress_due = 0.0
         self._baselines_due = 0.0
         self._failing = False
-        self._quarantined: Counter[tuple[str, str]] = Counter()
+        self._decider = Decider(line, self._rows, tape)
         self._listeners: set[asyncio.Event] = set()
         self._movers: list[Callable[[Sequence[tuple[int, int]]], None]] = []
         self._writer = ThreadPoolExecutor(1, "journal")
@@ -304,7 +286,7 @@ class Recorder:
             log.warning("recording again; what was made meanwhile comes from the counters")
         if batch.events:
             for event, _ in batch.events:
-                _tell(event)
+                tell(event)
             self._rows.committed()
             for committed in self._listeners:
                 committed.set()
@@ -355,61 +337,27 @@ class Recorder:
                 self._behind.append(Rest(entry, index))
                 return
             try:
-                decision, events = self._decide(batch, observation)
+                decided = self._decider.decide(batch, observation)
             except CommitFirst:
                 batch.again.append(Rest(entry, index))
                 return
-            asked = self._asked(decision, observation)
+            asked = self._asked(decided.decision, observation)
             if asked:
                 self._hold(entry, index, asked)
             else:
-                self._accept(batch, observation, decision, events)
-                entry.outcomes[index] = decision.outcome
+                self._accept(batch, observation, decided)
+                entry.outcomes[index] = decided.decision.outcome
             if observation.answers:
-                self._answered(batch, observation, decision.outcome)
+                self._answered(batch, observation, decided.decision.outcome)
             if batch.again and index + 1 < len(entry.observations):
                 batch.again.append(Rest(entry, index + 1))
                 return
 
-    def _decide(self, batch: Batch, observation: Observation) -> tuple[Decision, list[tuple[Event, bytes]]]:
-        rows = self._rows
-        rows.forget_views()
-        try:
-            while rows.load(self._needed(batch, observation)):
-                pass
-            decision = decide(self.line, rows, observation)
-            return decision, [(event, encode_data(event.data)) for event in decision.events]
-        except CommitFirst:
-            raise
-        except Exception as error:  # whatever the core raises, it is one bad observation
-            return self._quarantine(batch, observation, error), []
-
-    def _needed(self, batch: Batch, observation: Observation) -> tuple[str, ...]:
-        """Keys of rows. Raises CommitFirst where one is a view of events that are not on disk."""
-        keys = needs(self.line, observation, self._rows)
-        if batch.events and any(is_view(key) for key in keys):
-            raise CommitFirst
-        return keys
-
-    def _quarantine(self, batch: Batch, observation: Observation, error: Exception) -> Decision:
-        kind = (observation.signal, type(error).__name__)
-        self._quarantined[kind] += 1
-        if self._quarantined[kind] <= QUARANTINED and len(self._quarantined) <= CAPACITY:
-            log.exception("%s: put into quarantine, nothing was changed", observation.signal)
-            batch.quarantined.append((observation, f"{type(error).__name__}: {error}"))
-        return Decision(outcome=Outcome(Verdict.QUARANTINED, "this could not be decided; it is kept"))
-
-    def _accept(
-        self, batch: Batch, observation: Observation, decision: Decision, events: list[tuple[Event, bytes]]
-    ) -> None:
-        if self._tape is not None:
-            self._tape.note(observation, decision, self._rows)
-        batch.events += events
-        batch.moves += decision.moves
-        self._rows.change(decision.rows)
-        if decision.reread:
+    def _accept(self, batch: Batch, observation: Observation, decided: Decided) -> None:
+        self._decider.accept(batch, observation, decided)
+        if decided.decision.reread:
             loop = asyncio.get_running_loop()
-            loop.call_later(REREAD_S, self._ask, decision.reread)
+            loop.call_later(REREAD_S, self._ask, decided.decision.reread)
 
     # --- the boundary between two contexts ---------------------------------------------------
 
@@ -451,26 +399,14 @@ class Recorder:
             return
         observation = replace(held.entry.observations[held.index], fresh=tuple(held.fresh))
         try:
-            decision, events = self._decide(batch, observation)
+            decided = self._decider.decide(batch, observation)
         except CommitFirst:
             batch.again.append(held)
             return
         held.decided = True
         self._held.remove(held)
-        self._accept(batch, observation, decision, events)
-        held.entry.outcomes[held.index] = decision.outcome
+        self._accept(batch, observation, decided)
+        held.entry.outcomes[held.index] = decided.decision.outcome
         batch.entries[held.entry] = None
         batch.work.extendleft(reversed(self._behind))
         self._behind.clear()
-
-
-def _tell(event: Event) -> None:
-    """What a person should hear of, once it is on disk."""
-    data = event.data
-    if isinstance(data, Health) and data.state == "unreadable":
-        log.warning("%s: cannot be read: %s", data.subject, data.detail)
-    elif isinstance(data, Health) and data.state == "readable":
-        log.warning("%s: can be read again", data.subject)
-    elif isinstance(data, Count) and data.held:
-        words = "%s: %d parts are held: the %s counter went to %d, faster than any part can be made"
-        log.warning(words, event.station, data.held, data.role, data.raw)

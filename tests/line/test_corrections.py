@@ -160,7 +160,8 @@ async def test_what_was_moved_is_sent_once_more_and_the_rest_is_not(path: Path) 
 
 async def test_a_receipt_of_what_was_moved_meanwhile_is_of_the_old_owner(path: Path) -> None:
     """The write was under way when the scan was taken back: the far end holds what is no longer so."""
-    shift, told = Shift(), []
+    shift = Shift()
+    told: list[tuple[int, int]] = []
 
     def answer(records: Sequence[Record]) -> Receipt:
         told.extend((one.seq, one.attribution) for one in records)
