@@ -26,6 +26,8 @@ _UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\\%\u2028\u2029]")
 _SPECIAL = re.compile(r"([,= ])")
 _RESERVED = frozenset({"", "time", "line", "station", "kind", "position", "omitted", "attribution"})
 _MEASURED = frozenset({"value", "low", "high"})
+_OF_ORDER = ("order_good", "order_scrap", "order_rework")
+"""Figures of a count that are in the series of its order."""
 
 
 def lines(record: Record) -> list[str]:
@@ -53,9 +55,7 @@ def lines(record: Record) -> list[str]:
 
 def _count_lines(record: Record, place: Mapping[str, str], stamp: int) -> Iterator[str]:
     """The count, tagged with its role as `kind`, and the totals of its order, tagged with the order."""
-    own = {
-        key: value for key, value in record.data.items() if key not in ("role", "order_good", "order_scrap")
-    }
+    own = {key: value for key, value in record.data.items() if key not in ("role", *_OF_ORDER)}
     fields = _inlined(own)
     kind = {"kind": record.data.get("role") or ""}
     yield _line("count", {**place, **kind}, fields | _about(record, fields), stamp)
@@ -72,14 +72,22 @@ def _total_lines(record: Record, place: Mapping[str, str], stamp: int) -> Iterat
         "order": str(record.context.get("order") or UNASSIGNED),
         "operation": "" if operation is None else str(operation),
     }
-    totals = {"good": good, "scrap": scrap, "attribution": record.attribution}
+    rework = record.data.get("order_rework", 0)
+    totals = {"good": good, "scrap": scrap, "rework": rework, "attribution": _version(record)}
     yield _line("order_total", {**place, **tags}, totals, stamp)
 
 
 def _about(record: Record, own: Mapping[str, Any]) -> dict[str, Any]:
     """The context and the version of the attribution; what the event says itself comes first."""
     context = {key: value for key, value in _inlined(record.context).items() if key not in own}
-    return {**context, "attribution": record.attribution}
+    return {**context, "attribution": _version(record)}
+
+
+def _version(record: Record) -> Any:
+    """A correction's own events are of the version that they tell of; any other has that of its owner."""
+    if record.type == "attribution":
+        return record.data.get("version", record.attribution)
+    return record.attribution
 
 
 def _split(data: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, list[Mapping[str, Any]]]]:

@@ -109,7 +109,7 @@ class Agent:
 
     def _start_orders(self, group: asyncio.TaskGroup) -> list[asyncio.Task[None]]:
         config, desk = self._config, OrderDesk(self._clock, self._recorder)
-        tasks = [group.create_task(serve_commands(config.data, desk.take), name="commands")]
+        tasks = [group.create_task(serve_commands(config.data, desk), name="commands")]
         if config.orders_folder is not None:
             watching = watch(config.orders_folder, config.data, desk.signed("folder"))
             tasks.append(group.create_task(watching, name="orders"))

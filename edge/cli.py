@@ -1,25 +1,21 @@
 """The commands; thin: they read arguments, print, and leave the work to others."""
 
 import asyncio
-import contextlib
 import logging
 import os
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from edge import __version__
-from edge.config import LineConfig, load
+from edge import __version__, office
 from edge.contract import parse_duration
-from edge.errors import ConfigError, JournalError, LinesideError
+from edge.errors import JournalError, LinesideError
 from edge.observation import Verdict
-
-if TYPE_CHECKING:
-    from edge.journal import JournalReader
+from edge.shell import DataFolder, LineFile, err, fail, load_line, open_journal
+from edge.trace.cli import add_commands
 
 app = typer.Typer(
     name="lineside", help="Counts every part once, for the right order.", no_args_is_help=True,
@@ -27,13 +23,11 @@ app = typer.Typer(
 )  # fmt: skip
 
 orders = typer.Typer(name="orders", help="Orders of a line: bring in, list, show.", no_args_is_help=True)
-app.add_typer(orders)
+orders.command("results")(office.results)
+for group in (orders, office.inbox, office.correct, office.lots):
+    app.add_typer(group)
 
 ConfigFile = Annotated[Path, typer.Argument(metavar="FILE", help="The line's TOML file.")]
-LineFile = Annotated[Path, typer.Option("--line", metavar="LINE", help="The line's TOML file.")]
-DataFolder = Annotated[Path | None, typer.Option("--data", help="Folder of the journal.")]
-
-err = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
 
 
 def main() -> None:
@@ -69,7 +63,7 @@ def run(file: ConfigFile, data: DataFolder = None) -> None:
 
     os.umask(0o077)  # journals hold badge numbers: nobody else's business
     _log_to_stderr()
-    config = _load(file, data)
+    config = load_line(file, data)
     for warning in config.warnings:
         logging.getLogger("lineside.config").warning("%s", warning)
 
@@ -82,13 +76,13 @@ def run(file: ConfigFile, data: DataFolder = None) -> None:
     except* JournalError as errors:
         failure = str(errors.exceptions[0])
     if failure:
-        _fail(failure)
+        fail(failure)
 
 
 @app.command()
 def check(file: ConfigFile) -> None:
     """Check a line's TOML file: every fault at once. Opens no socket and no port."""
-    config = _load(file, None)
+    config = load_line(file, None)
     for warning in config.warnings:
         err.print(f"warning: {warning}")
     line = config.line
@@ -132,15 +126,15 @@ def demo(
     try:
         for_s = parse_duration(for_).total_seconds()
     except ValueError as error:
-        _fail(f"--for: {error}")
+        fail(f"--for: {error}")
     if for_s < SHORTEST_S:
-        _fail(f"--for: the operator's script takes {SHORTEST_S:g}s at least")
+        fail(f"--for: the operator's script takes {SHORTEST_S:g}s at least")
     try:
         status = play(DemoOptions(for_s, seed, rate, kills, json, mqtt, influx, keep))
     except KeyboardInterrupt:
-        _fail("the demo was ended before its time; nothing was settled")
+        fail("the demo was ended before its time; nothing was settled")
     except LinesideError as error:
-        _fail(str(error))
+        fail(str(error))
     raise typer.Exit(status)
 
 
@@ -157,11 +151,11 @@ def board(
     from edge.board import serve
 
     _log_to_stderr()
-    config = _load(file, data)
+    config = load_line(file, data)
     try:
         asyncio.run(serve(config, host or config.board.host, config.board.port if port is None else port))
     except LinesideError as error:
-        _fail(str(error))
+        fail(str(error))
 
 
 @app.command()
@@ -182,12 +176,12 @@ def replay(
     """
     from edge.replay import replay_all
 
-    config = _load(file, None)
+    config = load_line(file, None)
     told = err if events == "-" else Console(highlight=False, markup=False, soft_wrap=True)
     try:
         same = replay_all(config.line, recorded, against, events, force, told.print)
     except LinesideError as error:
-        _fail(str(error))
+        fail(str(error))
     raise typer.Exit(0 if same else 1)
 
 
@@ -202,14 +196,14 @@ def import_(
     from edge.orders import parse, read_file, take_in
     from edge.orders.words import told
 
-    config = _load(line, data)
+    config = load_line(line, data)
     try:
         parsed = parse(file.name, read_file(file))
         taken = asyncio.run(take_in(parsed, lambda orders: send_orders(config.data, orders, os_user())))
     except OSError as error:
-        _fail(f"{file}: cannot be read: {error.strerror}")
+        fail(f"{file}: cannot be read: {error.strerror}")
     except LinesideError as error:
-        _fail(str(error))
+        fail(str(error))
     for entry in taken.orders:
         if entry.verdict is Verdict.REFUSED:
             err.print(told(entry, str(file)))
@@ -223,8 +217,8 @@ def list_(line: LineFile, data: DataFolder = None) -> None:
     from edge.orders.words import listed
     from edge.readmodel import order_views
 
-    config = _load(line, data)
-    with _journal(config) as reader:
+    config = load_line(line, data)
+    with open_journal(config) as reader:
         views = order_views(reader, config.line)
     typer.echo("\n".join(listed(views)))
 
@@ -242,39 +236,15 @@ def show(
     from edge.orders.words import shown
     from edge.readmodel import order_view
 
-    config = _load(line, data)
-    with _journal(config) as reader:
+    config = load_line(line, data)
+    with open_journal(config) as reader:
         view = order_view(reader, config.line, order)
     if view is None:
-        _fail(f"{config.line.name} has no order {order!r}; `lineside orders list` shows all of them")
+        fail(f"{config.line.name} has no order {order!r}; `lineside orders list` shows all of them")
     typer.echo(json.encode(view).decode() if as_json else "\n".join(shown(view)))
 
 
-@contextlib.contextmanager
-def _journal(config: LineConfig) -> Iterator["JournalReader"]:
-    """Read beside the agent, or without it."""
-    from edge.journal import JournalReader
-
-    try:
-        with contextlib.closing(JournalReader(config.journal, config.line.name)) as reader:
-            yield reader
-    except JournalError as error:
-        _fail(str(error))
-
-
-def _load(file: Path, data: Path | None) -> LineConfig:
-    try:
-        return load(file, data)
-    except ConfigError as error:
-        for fault in error.faults:
-            err.print(str(fault))
-        count = len(error.faults)
-        _fail(f"{count} fault{'s' if count != 1 else ''} in {file}; nothing was started")
-
-
-def _fail(words: str) -> NoReturn:
-    err.print(words)
-    raise typer.Exit(1)
+add_commands(app)
 
 
 class _Plain(logging.Formatter):

@@ -2,22 +2,22 @@
 
 `{"orders": [...], "by": "erp"}` is answered with `{"outcomes": [...]}` in the same order, when all of them
 are on disk, or with `{"error": "..."}` where it is not certain that anything of this line is. `by` is who
-sends them; it may be left out.
+sends them; it may be left out. `{"command": {"type": "adjust", ...}}` is answered with its one outcome.
 """
 
 import asyncio
 import os
 import pwd
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Annotated, Protocol
+from typing import Annotated, Any, Protocol
 
-from msgspec import DecodeError, Meta, Struct, json
+from msgspec import DecodeError, Meta, Struct, ValidationError, convert, json
 
 from edge.clock import Clock
 from edge.errors import NotRecorded
-from edge.observation import ORDER, Observation, Outcome, WorkOrder
+from edge.observation import COMMAND, ORDER, Command, Observation, Outcome, Reassign, Value, WorkOrder
 from edge.orders import Intake
 from edge.sockets import listen_locally, short_path
 
@@ -34,14 +34,17 @@ ANSWER_S = 60.0
 """So long a client waits for its answer."""
 LONGEST_NAME = 64
 """Characters of who sends."""
+LAST_MS = 253_402_300_799_999
+"""The end of the year 9999, UTC."""
 
 
 class Request(Struct, frozen=True, forbid_unknown_fields=True):
     """What a client sends."""
 
-    orders: tuple[WorkOrder, ...]
+    orders: tuple[WorkOrder, ...] | None = None
     by: Annotated[str, Meta(max_length=LONGEST_NAME, pattern=r"\A[^\x00-\x1f\x7f]*\Z")] = ""
     """Who sends them."""
+    command: dict[str, Any] | None = None
 
 
 class Answer(Struct, frozen=True, omit_defaults=True):
@@ -51,8 +54,13 @@ class Answer(Struct, frozen=True, omit_defaults=True):
     error: str = ""
 
 
-Desk = Callable[[Sequence[WorkOrder], str], Awaitable[Sequence[Outcome]]]
-"""Takes orders, and the name of who sends them; an outcome each. Raises NotRecorded."""
+class Desk(Protocol):
+    """Who does what is asked. Both raise NotRecorded."""
+
+    async def take(self, orders: Sequence[WorkOrder], by: str = "") -> Sequence[Outcome]:
+        """Takes orders, and the name of who sends them; an outcome each."""
+
+    async def obey(self, command: Command) -> Outcome: ...
 
 
 class Recording(Protocol):
@@ -62,7 +70,7 @@ class Recording(Protocol):
 
 
 class OrderDesk:
-    """Where orders reach the recorder, whatever side they come from."""
+    """Where orders and commands reach the recorder, whatever side they come from."""
 
     def __init__(self, clock: Clock, recorder: Recording) -> None:
         self._clock = clock
@@ -73,16 +81,24 @@ class OrderDesk:
         outcomes: list[Outcome] = []
         for start in range(0, len(orders), AT_ONCE):
             some = orders[start : start + AT_ONCE]
-            outcomes += await self._recorder.emit([self._observed(order, by) for order in some])
+            outcomes += await self._recorder.emit([self._observed(ORDER, order, by) for order in some])
         return outcomes
+
+    async def obey(self, command: Command) -> Outcome:
+        """What became of it, when it is on disk. Raises NotRecorded."""
+        [outcome] = await self._recorder.emit([self._observed(COMMAND, command, "")])
+        return outcome
 
     def signed(self, by: str) -> Intake:
         """`take` for one sender."""
         return lambda orders: self.take(orders, by)
 
-    def _observed(self, order: WorkOrder, by: str) -> Observation:
-        now_ms = self._clock.wall_ms()
-        return Observation(ORDER, order, now_ms, now_ms, self._clock.mono_ms(), self._clock.boot, detail=by)
+    def _observed(self, signal: str, value: Value, by: str) -> Observation:
+        clock = self._clock
+        now_ms = clock.wall_ms()
+        return Observation(
+            signal, value, now_ms, now_ms, clock.mono_ms(), clock.boot, detail=by, synced=clock.synced()
+        )
 
 
 # --- the agent's side -----------------------------------------------------------------------------
@@ -137,14 +153,44 @@ async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, des
 async def _answer(line: bytes, desk: Desk) -> Answer:
     try:
         request = json.decode(line, type=Request)
+        command = None if request.command is None else read_command(request.command)
     except (DecodeError, RecursionError) as error:
         return Answer(error=f"this is no command: {error}")
-    if len(request.orders) > AT_ONCE:
-        return Answer(error=f"{len(request.orders)} orders in one line; {AT_ONCE} is the most")
+    orders = request.orders
+    if (command is None) is (orders is None):
+        return Answer(error="this is no command: send either `orders` or one `command`")
+    if orders is not None and len(orders) > AT_ONCE:
+        return Answer(error=f"{len(orders)} orders in one line; {AT_ONCE} is the most")
     try:
-        return Answer(tuple(await desk(request.orders, request.by)))
+        if command is not None:
+            return Answer((await desk.obey(command),))
+        return Answer(tuple(await desk.take(orders or (), request.by)))
     except NotRecorded as error:
         return Answer(error=str(error).removeprefix(f"{NotRecorded('')}"))
+
+
+def read_command(given: Mapping[str, Any]) -> Command:
+    """A command from the object that JSON had; a key that it does not have is a fault, for what is misspelt
+    must not be passed over. Raises msgspec.ValidationError."""
+    command: Command = convert(given, Command)
+    strange = sorted(_strange(given, command))
+    if strange:
+        raise ValidationError(f"a command of this type has no `{strange[0][:40]}`")
+    times = (command.from_ms, command.to_ms) if isinstance(command, Reassign) else ()
+    if any(one is not None and not 0 <= one <= LAST_MS for one in times):
+        raise ValidationError("from_ms and to_ms are milliseconds since 1970, UTC")
+    return command
+
+
+def _strange(given: Any, taken: Any) -> Iterator[str]:
+    """Keys that nobody reads."""
+    if isinstance(taken, Struct):
+        yield from given.keys() - {*taken.__struct_fields__, "type"}
+        for key in given.keys() & {*taken.__struct_fields__}:
+            yield from _strange(given[key], getattr(taken, key))
+    elif isinstance(taken, tuple):
+        for inner, its in zip(given, taken, strict=True):
+            yield from _strange(inner, its)
 
 
 async def _say(writer: asyncio.StreamWriter, answer: Answer) -> None:
@@ -173,16 +219,33 @@ async def send_orders(folder: Path, orders: Sequence[WorkOrder], by: str = "") -
     `by`: who sends them, 64 printable characters at most. Raises NotRecorded where the agent is away or
     says no. To send them again does no harm.
     """
+    async with _agent(folder) as (reader, writer):
+        outcomes: list[Outcome] = []
+        for count, line in _requests(orders, by):
+            outcomes += await _ask(reader, writer, line, count, "what is in already is then a duplicate")
+        return outcomes
+
+
+async def send_command(folder: Path, command: Command) -> Outcome:
+    """Have the agent of this data folder do it; what became of it, when it is on disk.
+
+    Raises NotRecorded where the agent is away or says no.
+    """
+    line = json.encode({"command": command}) + b"\n"
+    async with _agent(folder) as (reader, writer):
+        [outcome] = await _ask(reader, writer, line, 1, "but see first whether it was done")
+        return outcome
+
+
+@asynccontextmanager
+async def _agent(folder: Path) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
     try:
         with short_path(folder, SOCKET) as path:
             reader, writer = await asyncio.open_unix_connection(path, limit=LONGEST_ANSWER)
     except OSError as error:
         raise NotRecorded(_away(folder, error)) from error
     try:
-        outcomes: list[Outcome] = []
-        for count, line in _requests(orders, by):
-            outcomes += await _ask(reader, writer, line, count)
-        return outcomes
+        yield reader, writer
     finally:
         writer.close()
 
@@ -194,8 +257,9 @@ def _away(folder: Path, error: OSError) -> str:
 
 
 async def _ask(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, line: bytes, count: int
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, line: bytes, count: int, again: str
 ) -> Sequence[Outcome]:
+    """One line and its answer. `again`: what there is to know before it is sent once more."""
     try:
         writer.write(line)
         with suppress(ConnectionError):  # it may have answered and hung up
@@ -203,8 +267,7 @@ async def _ask(
         async with asyncio.timeout(ANSWER_S):
             answer = json.decode(await reader.readline(), type=Answer)
     except (OSError, TimeoutError, ValueError) as error:  # ValueError: not a line, or no JSON
-        again = "try again, what is in already is then a duplicate"
-        raise NotRecorded(f"the agent went away before it answered; {again}") from error
+        raise NotRecorded(f"the agent went away before it answered; try again, {again}") from error
     if answer.error or len(answer.outcomes) != count:
         raise NotRecorded(answer.error or "the agent is of another version; restart it")
     return answer.outcomes

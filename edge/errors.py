@@ -5,6 +5,8 @@ LinesideError
 ├── BoardRefused         the board cannot be served where it was asked to
 ├── DemoFailed           the demo could not be played to its end
 ├── ReplayRefused        a recording cannot be replayed: it is none, damaged, or of another line
+├── TraceRefused         there is no such lot, serial number or run to tell of, or it is not clear which
+├── DossierRefused       a file is no dossier, or cannot be read or written
 ├── NotRecorded          the observations did not reach the disk; keep them or read again
 ├── JournalError         the journal cannot be used: locked, from a newer version, damaged
 ├── SourceError          something about one source; its supervisor retries
@@ -64,6 +66,20 @@ class ReplayRefused(LinesideError):
 
     def __init__(self, path: str, reason: str) -> None:
         super().__init__(f"recording {path}: {reason}")
+
+
+class TraceRefused(LinesideError):
+    """There is nothing to tell of under this name."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(f"{name} {reason}")
+
+
+class DossierRefused(LinesideError):
+    """A file cannot be used as a dossier."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(f"dossier {path}: {reason}")
 
 
 class NotRecorded(LinesideError):

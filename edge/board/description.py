@@ -7,10 +7,14 @@ from msgspec import json
 from edge import __version__
 from edge.board.refusal import JSON, Fault
 from edge.board.snapshot import Snapshot
+from edge.commands import LAST_MS
 from edge.config.tables import OrderTable
+from edge.inbox import Unassigned
+from edge.observation import Adjust, JobCommand, LotChange, Outcome, Reassign
 from edge.orders import Taken
 from edge.orders.files import MOST
 from edge.readmodel import OrderView
+from edge.resultform import JobResult
 
 _SCHEMAS = "#/components/schemas/{name}"
 _BEARER = "bearer"
@@ -24,14 +28,19 @@ class Refused(Taken, frozen=True, kw_only=True):
 
 def describe(credentials: bool = False) -> dict[str, Any]:
     """The document. `credentials`: whether orders need a client's token."""
-    models = [list[OrderView], Taken, Refused, Snapshot, Fault]
+    models = [list[OrderView], Taken, Refused, Snapshot, Fault, Outcome, JobResult, Unassigned, *_COMMANDS]
     (_, *_), schemas = json.schema_components(models, ref_template=_SCHEMAS)
+    schemas |= {kind.__name__: _command(schemas[kind.__name__]) for kind in _COMMANDS}
+    schemas["LotShare"]["additionalProperties"] = False
     return {
         "openapi": "3.1.0",
         "info": {"title": "Lineside", "version": __version__, "description": _ABOUT},
         "paths": {
             "/api/orders": {"get": _get_all(), "post": _post(credentials)},
             "/api/orders/{id}": {"get": _get_one()},
+            "/api/orders/{id}/result": {"get": _get_result()},
+            "/api/inbox": {"get": _get_inbox()},
+            "/api/commands": {"post": _post_command(credentials)},
             "/api/line": {"get": _get_line()},
             "/api/openapi.json": {"get": _get_description()},
         },
@@ -44,7 +53,8 @@ def describe(credentials: bool = False) -> dict[str, Any]:
 
 
 _ABOUT = (
-    "Orders of one line, and how it is doing. To send the same again does no harm. Whatever is refused is "
+    "Orders of one line, what became of them, and how it is doing. To send the same order again does no "
+    "harm; after a command without an answer, see first whether it was done. Whatever is refused is "
     "a Fault: a path that is not in this document with 404, a method with 405 and Allow."
 )
 
@@ -80,6 +90,67 @@ def _get_one() -> dict[str, Any]:
         "summary": "One order",
         "parameters": [name],
         "responses": {"200": _holds("The order", _ref("OrderView")), **_faults(404, 503)},
+    }
+
+
+def _get_result() -> dict[str, Any]:
+    name = {"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}
+    return {
+        "operationId": "showResult",
+        "summary": "What became of an order until now, a result for each operation",
+        "parameters": [name],
+        "responses": {
+            "200": _holds("The results", {"type": "array", "items": _ref("JobResult")}),
+            **_faults(404, 503),
+        },
+    }
+
+
+def _get_inbox() -> dict[str, Any]:
+    return {
+        "operationId": "showInbox",
+        "summary": "Parts that no order is known for, and whose they may be",
+        "responses": {
+            "200": _holds("The oldest first", {"type": "array", "items": _ref("Unassigned")}),
+            **_faults(503),
+        },
+    }
+
+
+_COMMANDS = (Reassign, Adjust, JobCommand, LotChange)
+
+
+def _command(model: dict[str, Any]) -> dict[str, Any]:
+    """As a client sends it: who asks is known by its token."""
+    properties = {name: schema for name, schema in model["properties"].items() if name != "by"}
+    for name in ("from_ms", "to_ms"):
+        if name in properties:
+            properties[name] = {
+                "anyOf": [{"type": "integer", "minimum": 0, "maximum": LAST_MS}, {"type": "null"}],
+                "default": None,
+            }
+    if "verb" in properties:
+        properties["verb"] = {"enum": ["hold", "release", "end", "abort"]}
+    required = [name for name in model["required"] if name != "by"]
+    return model | {"properties": properties, "required": required, "additionalProperties": False}
+
+
+def _post_command(credentials: bool) -> dict[str, Any]:
+    body = {
+        "oneOf": [_ref(kind.__name__) for kind in _COMMANDS],
+        "discriminator": {"propertyName": "type", "mapping": {
+            kind.__struct_config__.tag: _SCHEMAS.format(name=kind.__name__) for kind in _COMMANDS
+        }},
+    }  # fmt: skip
+    return {
+        "operationId": "sendCommand",
+        "summary": "Give parts to another order, adjust a run, steer a job, split or merge lots",
+        "requestBody": {"required": True, "content": {JSON: {"schema": body}}},
+        "responses": {
+            "200": _holds("Done, and on disk", _ref("Outcome")),
+            **_faults(413, 422, 503, *((401, 429) if credentials else ())),
+        },
+        **({"security": [{_BEARER: []}]} if credentials else {}),
     }
 
 
@@ -124,15 +195,16 @@ def _scheme() -> dict[str, Any]:
 # --- what is refused ----------------------------------------------------------------------------------
 
 _WHY = {
-    400: "The request is no HTTP, no JSON, or no list of orders",
+    400: "The request is no HTTP, no JSON, no list of orders, or no object",
     401: "No client has this token, or none was sent",
     403: "Asked by another site, or this board is served beyond this machine without clients",
     404: "There is no such order, or nothing at this path",
     405: "This path does not know the method",
     413: "The body is too large",
     421: "Asked under another name than the board's own",
+    422: "This is no command, or it cannot be done; nothing was changed",
     429: "Too many wrong tokens came from this address",
-    503: "The agent or its journal is away, or the board is full; to send the same again is safe",
+    503: "The agent or its journal is away, or the board is full; to send the same orders again is safe",
 }
 _OF_ALL = (400, 403, 421)
 """What any request can be refused with."""

@@ -9,6 +9,7 @@ class Ranges:
 
     def __init__(self, ranges: Iterable[tuple[int, int]] = ()) -> None:
         self._ranges: list[tuple[int, int]] = []
+        self._count = 0
         for first, last in ranges:
             self.add(first, last)
 
@@ -17,7 +18,7 @@ class Ranges:
 
     def __len__(self) -> int:
         """How many numbers are in it."""
-        return sum(last - first + 1 for first, last in self._ranges)
+        return self._count
 
     def __contains__(self, number: int) -> bool:
         place = bisect_right(self._ranges, (number, float("inf")))
@@ -27,27 +28,29 @@ class Ranges:
         """Put `first` to `last` in. Raises ValueError when they are the wrong way round."""
         if first > last:
             raise ValueError(f"{first} is after {last}")
-        low = bisect_right(self._ranges, (first, -1))
-        if low > 0 and self._ranges[low - 1][1] >= first - 1:
-            low -= 1
-        high = low
-        while high < len(self._ranges) and self._ranges[high][0] <= last + 1:
-            first, last = min(first, self._ranges[high][0]), max(last, self._ranges[high][1])
-            high += 1
-        self._ranges[low:high] = [(first, last)]
+        low, high = self._touching(first - 1, last + 1)
+        if low < high:
+            first, last = min(first, self._ranges[low][0]), max(last, self._ranges[high - 1][1])
+        self._replace(low, high, [(first, last)])
 
     def remove(self, first: int, last: int) -> None:
         """Take `first` to `last` out, whether they were in it or not."""
-        kept: list[tuple[int, int]] = []
-        for low, high in self._ranges:
-            if high < first or low > last:
-                kept.append((low, high))
-                continue
-            if low < first:
-                kept.append((low, first - 1))
-            if high > last:
-                kept.append((last + 1, high))
-        self._ranges = kept
+        low, high = self._touching(first, last)
+        if low == high or first > last:
+            return
+        before, after = (self._ranges[low][0], first - 1), (last + 1, self._ranges[high - 1][1])
+        self._replace(low, high, [one for one in (before, after) if one[0] <= one[1]])
+
+    def _touching(self, first: int, last: int) -> tuple[int, int]:
+        """Places of the ranges that have a number between `first` and `last`; found without a walk."""
+        low = bisect_right(self._ranges, (first, -1))
+        if low > 0 and self._ranges[low - 1][1] >= first:
+            low -= 1
+        return low, bisect_right(self._ranges, (last, float("inf")), low)
+
+    def _replace(self, low: int, high: int, others: list[tuple[int, int]]) -> None:
+        self._count += _numbers(others) - _numbers(self._ranges[low:high])
+        self._ranges[low:high] = others
 
     def add_all(self, numbers: Iterable[int]) -> None:
         """Put single numbers in, runs of neighbours at once."""
@@ -72,3 +75,7 @@ class Ranges:
             first = high + 1
         if first <= last:
             yield first, last
+
+
+def _numbers(ranges: Iterable[tuple[int, int]]) -> int:
+    return sum(last - first + 1 for first, last in ranges)

@@ -107,7 +107,7 @@ class JournalReader:
         """How many observations the core could not decide."""
         return int(self._ask("count_quarantined")[0][0])
 
-    def _ask(self, query: str, *values: int | str) -> list[Any]:
+    def _ask(self, query: str, *values: int | str | None) -> list[Any]:
         """Every row of a named query, its transaction ended. Raises JournalError."""
         try:
             return self._db.execute(QUERIES[query], values).fetchall()

@@ -106,7 +106,7 @@ class Journal:
         return self.head
 
     def _move(self, moves: Sequence[Move]) -> list[tuple[int, int]]:
-        return views.as_ranges(views.apply(self._db, moves, self._context))
+        return views.apply(self._db, moves, self._context)
 
     def _reopen(self, moved: Sequence[tuple[int, int]]) -> None:
         """What was moved is sent to every sink once more."""
@@ -121,8 +121,10 @@ class Journal:
             self._put_progress(sink, ranges)
 
     def _put_progress(self, sink: str, ranges: Iterable[tuple[int, int]]) -> None:
-        self._db.execute(QUERIES["clear_progress"], (sink,))
-        self._db.executemany(QUERIES["add_progress"], [(sink, *both) for both in ranges])
+        """Only what is not there already: after a correction there can be thousands of ranges."""
+        known, now = set(self.progress(sink)), set(ranges)
+        self._db.executemany(QUERIES["drop_progress"], [(sink, first) for first, _ in known - now])
+        self._db.executemany(QUERIES["add_progress"], [(sink, *both) for both in now - known])
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:

@@ -8,7 +8,7 @@ from edge.production.line import CountsBy, Role, StationSpec
 from edge.production.orders import RefusedError
 from edge.production.runs import merged
 from edge.production.state import Slot
-from edge.production.totals import counted
+from edge.production.totals import Totals, counted
 
 REPORTED = "reported"
 """The `quality` of a count that a person said."""
@@ -22,7 +22,8 @@ def report_good(draft: Draft, spec: StationSpec, slot: Slot, parts: int) -> str:
     _report(draft, spec, slot, Role.GOOD, parts)
     made = slot_by_run(draft, spec, slot.run.id).run
     if counts:
-        return f"{parts} good at {spec.name}: {made.order_totals.good_parts} of {made.quantity}"
+        over_all = made.order_totals.good_parts + made.elsewhere
+        return f"{parts} good at {spec.name}: {over_all} of {made.quantity}"
     return f"{parts} noted; at {spec.name} the machine counts"
 
 
@@ -42,11 +43,13 @@ def book_scrap(draft: Draft, spec: StationSpec, slot: Slot, reason: str, parts: 
     else:
         _enough(slot.run.order_totals.good_parts, parts, "good parts")
         dispose(draft, spec, slot.run.id, "scrap", parts, reason)
-    _note_reason(draft, spec, slot.run.id, reason, parts)
+    note_reason(draft, spec, slot.run.id, reason, parts)
     return f"{parts} scrapped at {spec.name}, {reason}"
 
 
-def _note_reason(draft: Draft, spec: StationSpec, run_id: str, reason: str, parts: int) -> None:
+def note_reason(draft: Draft, spec: StationSpec, run_id: str, reason: str, parts: int) -> None:
+    if not reason:
+        return
     slot = slot_by_run(draft, spec, run_id)
     reasons = merged(slot.run.reasons, {reason: parts})
     put_slot(draft, spec, replace(slot, run=replace(slot.run, reasons=reasons)))
@@ -64,7 +67,7 @@ def book(
         _enough(figures.rework, parts, "parts in rework")
     dispose(draft, spec, slot.run.id, disposition, parts, reason, unit)
     if disposition == "rework_scrapped" and reason:
-        _note_reason(draft, spec, slot.run.id, reason, parts)
+        note_reason(draft, spec, slot.run.id, reason, parts)
     return f"{parts} {_WORDS[disposition]} at {spec.name}"
 
 
@@ -76,16 +79,20 @@ def _enough(there: int, wanted: int, what: str) -> None:
         raise RefusedError(f"this job has only {max(0, there)} {what} here")
 
 
-def take_back(draft: Draft, spec: StationSpec, slot: Slot, booked: tuple[str, int, str]) -> str:
-    """The opposite of what a scan booked."""
+def take_back(
+    draft: Draft, spec: StationSpec, slot: Slot, booked: tuple[str, int, str], made: Totals
+) -> str:
+    """The opposite of what a scan booked; `made` is all that it changed."""
     disposition, parts, reason = booked
     role = {"good": Role.GOOD, "reject": Role.REJECT}.get(disposition)
     if role is not None:
         _report(draft, spec, slot, role, -parts)
+        dispose(draft, spec, slot.run.id, "reworked", -made.reworked, "taken back")
+        dispose(draft, spec, slot.run.id, "rework_scrapped", -made.booked, "taken back")
     else:
         dispose(draft, spec, slot.run.id, disposition, -parts, reason)
     if reason and disposition in ("reject", "scrap", "scrap_reason", "rework_scrapped"):
-        _note_reason(draft, spec, slot.run.id, reason, -parts)
+        note_reason(draft, spec, slot.run.id, reason, -parts)
     return f"{parts} {reason} taken back at {spec.name}".replace("  ", " ")
 
 

@@ -13,12 +13,16 @@ from edge.production.booking import take_back
 from edge.production.draft import Draft, Move
 from edge.production.events import Attribution
 from edge.production.line import StationSpec
-from edge.production.orders import FINAL, INTERRUPTED, RUNNING, RefusedError, the_slot
+from edge.production.orders import FINAL, HELD, INTERRUPTED, RUNNING, RefusedError, job_name, the_slot
 from edge.production.runs import (
+    added_aside,
+    busy_s,
     close_loose,
     end_run,
+    job_of,
     loose_context,
     loose_run,
+    merged,
     put_job,
     say_order,
     say_result,
@@ -30,6 +34,7 @@ from edge.production.state import (
     LINE,
     Context,
     Job,
+    Kind,
     Row,
     Run,
     Slice,
@@ -41,7 +46,7 @@ from edge.production.state import (
     run_key,
 )
 from edge.production.totals import NOTHING, Totals
-from edge.production.views import Since, Window
+from edge.production.views import MOST_EVENTS, Since, Window
 
 UNDO_MS = 120_000
 """So long an operator may take the last scan back; later it is for a supervisor."""
@@ -53,9 +58,9 @@ Rows = Mapping[str, Row | None]
 # --- what an operator may do at once ---------------------------------------------------------
 
 
-def undo_needs(spec: StationSpec, rows: Rows) -> tuple[str, ...]:
+def undo_needs(spec: StationSpec, rows: Rows, now: Observation) -> tuple[str, ...]:
     row = rows.get(spec.key)
-    if not isinstance(row, Station) or row.undo is None:
+    if not isinstance(row, Station) or row.undo is None or _is_too_late(row.undo, now):
         return ()
     undone = row.undo
     view = _since(spec, undone)
@@ -63,6 +68,10 @@ def undo_needs(spec: StationSpec, rows: Rows) -> tuple[str, ...]:
     keys = [run_key(run.id) for run in runs]
     keys += [job_key(run.order, run.operation) for run in runs if run.order]
     return (view, *keys, *undone.jobs, *slice_needs(rows.get(view)))
+
+
+def _is_too_late(undone: Undo, now: Observation) -> bool:
+    return undone.boot != now.boot or now.mono_ms - undone.mono_ms > UNDO_MS
 
 
 def slice_needs(view: Row | None) -> tuple[str, ...]:
@@ -86,33 +95,48 @@ def undo(draft: Draft, spec: StationSpec) -> str:
     undone = row.undo
     if undone is None:
         raise RefusedError(f"nothing to take back at {spec.name}")
-    if undone.boot != now.boot or now.mono_ms - undone.mono_ms > UNDO_MS:
+    if _is_too_late(undone, now):
         raise RefusedError("that was too long ago: ask your supervisor")
     if undone.by != row.context.operator:
         raise RefusedError(f"that was {undone.by or 'somebody else'}: only who scanned it can take it back")
     draft.put(spec.key, replace(row, undo=None))
     if undone.booked is not None:
-        return take_back(
-            draft, spec, the_slot(draft, spec, undone.run.job if undone.run else None), undone.booked
-        )
+        slot = the_slot(draft, spec, undone.run.job if undone.run else None)
+        return take_back(draft, spec, slot, undone.booked, undone.made)
+    homes = {one.run: one for one in _contexts_of(undone)}
     view = draft.get(_since(spec, undone), View) or View()
-    before = (undone.context, *(slot.context for slot in undone.others))
-    moved = [one for one in view.slices if one.context not in before]
-    if len(before) > 1 and any(one.totals != NOTHING for one in moved):
+    moved = [one for one in view.slices if _goes_back(row, undone, one.context, homes)]
+    strays = [one for one in moved if one.context.run not in homes]
+    if len(homes) > 1 and any(one.totals != NOTHING for one in strays):
         raise RefusedError("parts were made since, and of which job nobody knows: ask your supervisor")
     _restore(draft, spec, undone)
-    target = _target(draft, spec, undone.context)
-    give(
-        draft,
-        spec,
-        _since(spec, undone),
-        [(one, target) for one in moved],
-        "undo",
-        undone.by or "",
-        undone.label,
-    )
-    parts = sum(one.totals.counted for one in moved)
+    targets = [homes.get(one.context.run) or _target(draft, spec, undone.context) for one in moved]
+    given = list(zip(moved, targets, strict=True))
+    give(draft, spec, _since(spec, undone), given, "undo", undone.by or "", undone.label)
+    parts = sum(one.totals.counted for one in strays)
     return f"{undone.label} taken back at {spec.name}" + (f", with {parts} parts" if parts else "")
+
+
+def _contexts_of(undone: Undo) -> tuple[Context, ...]:
+    return (undone.context, *(slot.context for slot in undone.others))
+
+
+def _goes_back(row: Station, undone: Undo, context: Context, homes: Mapping[str | None, Context]) -> bool:
+    """Whether these parts, seen since, would be under another context if the scan had never been.
+
+    A late part of a run before it keeps its run; whose a part is that was nobody's already, stays open.
+    """
+    if context.run in homes:
+        return homes[context.run] != context
+    if _number(context.run) <= undone.runs:
+        return False
+    same_jobs = [one.run for one in contexts(row)] == list(homes)
+    return context.order is not None or not (undone.unsure or same_jobs)
+
+
+def _number(run: str | None) -> int:
+    """`r7` was begun after `u6`."""
+    return int(run[1:]) if run else 0
 
 
 def _target(draft: Draft, spec: StationSpec, context: Context) -> Context:
@@ -126,14 +150,17 @@ def _restore(draft: Draft, spec: StationSpec, undone: Undo) -> None:
     now_on = {slot.run.id: slot.run for slot in slots(row)}
     wanted = (Slot(undone.context, undone.run), *undone.others) if undone.run else ()
     kept = {slot.run.id for slot in wanted}
+    for slot in wanted:
+        if slot.run.id not in now_on:
+            _check_revival(draft, slot.run, undone)
     for slot in slots(row):
         if slot.run.id not in kept:
             _end_undone(draft, spec, slot, undone)
-    for slot in wanted:
-        if slot.run.id not in now_on:
-            _revive(draft, spec, slot, undone)
-    found = tuple(replace(slot, run=now_on.get(slot.run.id, slot.run)) for slot in wanted)
-    close_loose(draft, spec, None)
+    found = tuple(
+        replace(slot, run=now_on.get(slot.run.id) or _revived(draft, spec, slot, undone)) for slot in wanted
+    )
+    if [slot.run.id for slot in slots(row)] != [slot.run.id for slot in wanted]:
+        close_loose(draft, spec, None)
     change_slots(draft, spec, found, undone.context)
     draft.put(spec.key, replace(
         draft.station(spec), last_job=undone.last_job, noun=None, left=row.left, previous=row.previous
@@ -142,41 +169,58 @@ def _restore(draft: Draft, spec: StationSpec, undone: Undo) -> None:
 
 def _end_undone(draft: Draft, spec: StationSpec, slot: Slot, undone: Undo) -> None:
     """A run that should not have begun: its job is what it was before."""
-    job = end_run(draft, spec, slot)
+    job = end_run(draft, spec, slot, is_undone=True)
     key = job_key(job.order, job.operation)
     before = undone.jobs.get(key) or Job(job.order, job.operation)
-    state = RUNNING if job.stations else before.state if before.state != RUNNING else INTERRUPTED
-    substate = before.substate if state == before.state else ""
-    put_job(draft, replace(job, state=state, substate=substate, started_ms=before.started_ms))
+    ran = before.state == RUNNING or job.runs - 1 > before.runs  # at another station, since then
+    state, substate = (INTERRUPTED, "Suspended") if ran else (before.state, before.substate)
+    if job.stations:
+        state, substate = RUNNING, ""
+    busy = round(max(0.0, job.busy_s - busy_s(draft, slot.run)), 3)
+    started_ms = job.started_ms if ran or job.stations else before.started_ms
+    put_job(draft, replace(
+        job, state=state, substate=substate, started_ms=started_ms, busy_s=busy, runs=job.runs - 1
+    ))  # fmt: skip
     say_order(draft, spec, slot, "undone", state, RUNNING, substate)
 
 
-def _revive(draft: Draft, spec: StationSpec, slot: Slot, undone: Undo) -> None:
-    """A run that the scan ended goes on as if nothing had been."""
-    run = slot.run
-    job = draft.job(job_key(run.order or "", run.operation), run.order or "", run.operation)
-    totals = {name: made for name, made in job.totals.items() if name != spec.name}
-    before = undone.jobs.get(job_key(job.order, job.operation))
-    if before is not None and spec.name in before.totals:
-        totals[spec.name] = run.before
+def _check_revival(draft: Draft, run: Run, undone: Undo) -> None:
+    """What the office or another station has decided about the job meanwhile stands. May refuse."""
+    job = job_of(draft, run)
+    by_another = undone.left.get(job_key(job.order, job.operation)) != job.state
+    if job.substate == HELD or (job.state in FINAL and by_another):
+        name = job_name(job.order, job.operation)
+        raise RefusedError(f"{name} is {(job.substate or job.state).lower()} now: ask your supervisor")
+
+
+def _revived(draft: Draft, spec: StationSpec, slot: Slot, undone: Undo) -> Run:
+    """A run that the scan ended goes on as if nothing had been; it keeps what came to it since."""
+    key = run_key(slot.run.id)
+    run = draft.get(key, Run) or slot.run
+    job = job_of(draft, run)
+    mine = run.totals if run.kind == Kind.PRODUCTION else run.totals.dispositions
+    others = job.totals.get(spec.name, NOTHING).and_(mine.negative())
     lasted_s = (undone.mono_ms - run.mono_ms) / 1000 if run.boot == undone.boot else 0.0
-    was = job.state
-    stations = (*job.stations, spec.name)
     put_job(draft, replace(
-        job, state=RUNNING, substate="", stations=stations, totals=totals, ended_ms=None,
-        aside=before.aside if before else job.aside,
-        busy_s=round(max(0.0, job.busy_s - max(0.0, lasted_s)), 3),
+        job, state=RUNNING, substate="", stations=(*job.stations, spec.name), ended_ms=None,
+        totals={**job.totals, spec.name: others},
+        aside=added_aside(job.aside, run, run.totals.counts.negative()),
+        reasons=merged(job.reasons, {reason: -parts for reason, parts in run.reasons.items()}),
+        busy_s=round(max(0.0, job.busy_s - max(0.0, lasted_s)), 3), runs=job.runs - 1,
     ))  # fmt: skip
-    draft.put(run_key(run.id), replace(run, ended_ms=None))
-    say_order(draft, spec, slot, "restored", RUNNING, was)
+    run = replace(run, ended_ms=None, before=others)
+    draft.put(key, run)
+    say_order(draft, spec, replace(slot, run=run), "restored", RUNNING, job.state)
+    return run
 
 
 def back_needs(spec: StationSpec, rows: Rows, now: Observation, minutes: int) -> tuple[str, ...]:
     row = rows.get(spec.key)
     if not isinstance(row, Station) or row.undo is None:
         return ()
-    view = _backdated(spec, row.undo, now, minutes).key
-    return (view, *slice_needs(rows.get(view)))
+    view, before = _backdated(spec, row.undo, now, minutes).key, row.undo.run
+    ended = (run_key(before.id), job_key(before.order or "", before.operation)) if before else ()
+    return (view, *ended, *slice_needs(rows.get(view)))
 
 
 def _backdated(spec: StationSpec, undone: Undo, now: Observation, minutes: int) -> Window:
@@ -191,24 +235,70 @@ def back(draft: Draft, spec: StationSpec, minutes: int) -> str:
     undone = row.undo
     if undone is None or undone.booked is not None:
         raise RefusedError(f"nothing to backdate at {spec.name}: scan the card first")
-    if undone.boot != now.boot or now.mono_ms - undone.mono_ms > UNDO_MS:
+    if _is_too_late(undone, now):
         raise RefusedError("that scan was too long ago: ask your supervisor")
     if len(contexts(row)) > 1:
         raise RefusedError(f"several jobs run at {spec.name}: ask your supervisor")
     window = _backdated(spec, undone, now, minutes)
-    view = draft.get(window.key, View) or View()
+    view = happened_in(draft, window)
     draft.put(spec.key, replace(row, undo=None))
     target = _target(draft, spec, row.context)
-    moved = [(one, target) for one in view.slices if one.context != target]
-    row = draft.station(spec)
-    if row.run is not None and undone.run is not None and row.run.id == undone.run.id:
-        pass  # a badge or a lot: the run began when it began
-    elif row.run is not None:
-        draft.put(spec.key, replace(row, run=replace(row.run, started_ms=window.from_ms)))
+    moved = [
+        (one, target) for one in view.slices
+        if one.context != target and _can_be_earlier(row, undone, one)
+    ]  # fmt: skip
+    _backdate_runs(draft, spec, undone, window.from_ms)
     give(draft, spec, window.key, moved, "back", undone.by or "", f"{undone.label} {minutes} min earlier")
+    if undone.context not in [one.context for one, _ in moved]:
+        publish_ended(draft, [undone.context])  # its times are others
     parts = sum(one.totals.counted for one, _ in moved)
     held = "" if window.from_ms > undone.since_ms else " (to the scan before it)"
     return f"{undone.label} backdated by {(undone.at_ms - window.from_ms) // 60_000} min{held}: {parts} parts"
+
+
+def _can_be_earlier(row: Station, undone: Undo, one: Slice) -> bool:
+    """Whether these parts are in question when the scan is backdated.
+
+    Those of the run that it ended are, but for what was read at the very change before; those of no
+    order are, where nothing ran. A badge or a lot says nothing of whose the parts are.
+    """
+    context, before = one.context, [home.run for home in _contexts_of(undone)]
+    if context.order is not None and context.run in before:
+        return context in _contexts_of(undone) or one.first_ms >= undone.at_ms
+    if before == [now.run for now in contexts(row)]:
+        return False
+    if context.order is None and undone.run is None and context.run == undone.loose:
+        return True
+    return _number(context.run) > undone.runs and (context.order is not None or not undone.unsure)
+
+
+def _backdate_runs(draft: Draft, spec: StationSpec, undone: Undo, from_ms: int) -> None:
+    """The run that the scan began is longer by so much, the one that it ended shorter."""
+    row, ended = draft.station(spec), undone.run
+    if row.run is not None and ended is not None and row.run.id == ended.id:
+        return  # the run began when it began
+    earlier_ms = undone.at_ms - from_ms
+    if row.run is not None:
+        run = replace(row.run, started_ms=from_ms, mono_ms=row.run.mono_ms - earlier_ms)
+        draft.put(spec.key, replace(row, run=run))
+        job = job_of(draft, run)
+        if job.started_ms == row.run.started_ms:
+            put_job(draft, replace(job, started_ms=from_ms))
+    if ended is not None and ended.order is not None:
+        job = job_of(draft, ended)
+        busy = round(max(0.0, job.busy_s - earlier_ms / 1000), 3)
+        put_job(draft, replace(job, busy_s=busy, ended_ms=from_ms if job.ended_ms else None))
+        past = draft.get(run_key(ended.id), Run)
+        if past is not None:
+            draft.put(run_key(ended.id), replace(past, ended_ms=from_ms))
+
+
+def happened_in(draft: Draft, window: Window) -> View:
+    """What a window's events add up to. May refuse."""
+    view = draft.get(window.key, View) or View()
+    if view.too_many:
+        raise RefusedError(f"more than {MOST_EVENTS:,} events happened there: ask for a shorter time")
+    return view
 
 
 # --- moving ------------------------------------------------------------------------------------
@@ -229,13 +319,13 @@ def give(
     for one, target in moved:
         draft.moves.append(Move(view, one.context, target, version))
         shift(draft, spec, one.context, one.totals.negative(), -one.cycles, -one.cycles_s)
-        shift(draft, spec, target, one.totals, one.cycles, one.cycles_s)
+        shift(draft, spec, target, one.totals, one.cycles, one.cycles_s, (one.first_ms, one.last_ms))
         _gain(gains, one.context, one.totals.negative(), -one.events)
         _gain(gains, target, one.totals, one.events)
     bounds = _bounds(draft, view)
     for owner, (made, events) in gains.items():
         _say(draft, spec, owner, made, events, version, why, by, reason, bounds)
-    _publish_ended(draft, gains)
+    publish_ended(draft, gains)
     return version
 
 
@@ -267,7 +357,7 @@ def _say(
     )  # fmt: skip
 
 
-def _publish_ended(draft: Draft, owners: Iterable[Context]) -> None:
+def publish_ended(draft: Draft, owners: Iterable[Context]) -> None:
     """What became of a job is said again where it was said before."""
     said: set[str] = set()
     for owner in owners:
@@ -275,7 +365,8 @@ def _publish_ended(draft: Draft, owners: Iterable[Context]) -> None:
             continue
         key = job_key(owner.order, owner.operation)
         job = draft.get(key, Job)
-        run = draft.get(run_key(owner.run), Run) if owner.run and key not in said else None
-        if job is not None and job.state in FINAL and run is not None:
+        if job is None or job.state not in FINAL or key in said:
+            continue
+        if owner.run and (run := draft.get(run_key(owner.run), Run)) is not None:
             said.add(key)
             say_result(draft, job, run.item or "", run.quantity)

@@ -3,8 +3,9 @@
 from msgspec.structs import replace
 
 from edge.observation import Observation, Outcome, Quality, Stamp, Verdict
+from edge.production.corrections import publish_ended
 from edge.production.counting import FORMER_MS, Kind, Reading, judge
-from edge.production.cycles import part_finished
+from edge.production.cycles import finished_before, part_finished
 from edge.production.dealing import Share, book_count, deal, say_count
 from edge.production.draft import Draft
 from edge.production.events import Gap, Health
@@ -14,6 +15,7 @@ from edge.production.state import Context, Counter, Former, Station
 from edge.production.totals import counted
 
 _SEEN_LIVE = (Kind.LIVE, Kind.ROLLOVER)
+_NOTHING_NEW = (Kind.SAME, Kind.UNCERTAIN, Kind.GAP)
 
 CLOCKS_AGREE_MS = 250
 """A device's corrected clock and ours: closer to a change than this, its time proves nothing."""
@@ -122,16 +124,20 @@ def _believe(draft: Draft, place: CounterAt, before: Counter, raw: int, reading:
     draft.put(place.counter.key, _next_baseline(draft, place, before, raw, reading, is_late))
     if before.stale or reading.restored:
         _say_gap(draft, place, before, reading)
-    if reading.delta == 0 and reading.kind in (Kind.SAME, Kind.UNCERTAIN, Kind.GAP):
+    if reading.delta == 0 and reading.kind in _NOTHING_NEW:
         return
     owners = _owners(before, reading, is_late)
     parts = _counted(reading) * place.counter.parts(owners[0].item)
     for share in deal(draft, spec, place.counter.role, owners, parts):
         _say_count(draft, place, _add(draft, place, share), raw, reading)
+    if is_late:
+        publish_ended(draft, owners)
     row = draft.station(spec)
     if reading.kind is Kind.IMPLAUSIBLE:
         row = replace(row, held=row.held + reading.delta * place.counter.parts(owners[0].item))
-    if reading.kind in _SEEN_LIVE:
+    if is_late:
+        row = finished_before(row, now, owners[0])
+    elif reading.kind in _SEEN_LIVE:
         if place.ends_cycle:
             assigned = owners[0].order is not None
             row = part_finished(draft, spec, row, reading.delta, assigned=assigned)

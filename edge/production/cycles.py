@@ -40,20 +40,31 @@ def part_finished(
     edge, before = _now(draft.observation), row.edge
     if row.left is not None and assigned:
         row = _changed_over(draft, station, row, edge)
-    row = replace(row, last_part=edge)
     span_ms = _cycle_ms(before, edge)
     if before is None or span_ms is None or row.state not in (EXECUTE, None):
-        return replace(row, edge=edge)
+        return replace(row, edge=edge, last_part=edge)
     if span_ms == 0:
-        return replace(row, edge=replace(before, owed=before.owed + parts))
+        return replace(row, edge=replace(before, owed=before.owed + parts), last_part=edge)
     parts += before.owed
     cycle_s = span_ms / 1000 / parts
-    context = reduce(Context.common, (row.context, *(slot.context for slot in row.others)))
+    context = row.context
+    if row.others:
+        context = reduce(Context.common, (context, *(slot.context for slot in row.others)))
+    if row.run is None and row.loose is not None:  # it goes with the part, whoever gets that
+        context = replace(context, run=row.loose.id)
     draft.say(Cycle(round(cycle_s, 4), parts), station.name, context)
     run = row.run and replace(
         row.run, cycles=row.run.cycles + parts, cycles_s=round(row.run.cycles_s + span_ms / 1000, 3)
     )
-    return replace(row, edge=edge, last_cycle_s=round(cycle_s, 4), run=run)
+    return replace(row, edge=edge, last_part=edge, last_cycle_s=round(cycle_s, 4), run=run)
+
+
+def finished_before(row: Station, now: Observation, owner: Context) -> Station:
+    """A part of the job before, read late: it ends no cycle, and the changeover begins with it."""
+    left = row.left
+    if left is not None and left.job == (owner.order, owner.operation):
+        left = replace(left, last=_now(now))
+    return replace(row, edge=None, left=left)
 
 
 def _changed_over(draft: Draft, station: StationSpec, row: Station, edge: Edge) -> Station:

@@ -69,28 +69,43 @@ def _first_first(runs: list[Run], role: Role, parts: int) -> list[int]:
 
 def book_count(draft: Draft, spec: StationSpec, share: Share, made: Totals) -> Share:
     """Add to the run that was on, or to the parts of no order; returns whom the parts belong to."""
-    row = draft.station(spec)
-    slot = next((one for one in slots(row) if one.run.id == share.context.run), None)
     if share.parts == 0:
         return share
+    row = draft.station(spec)
+    if row.run is not None and row.run.id == share.context.run and row.run.kind == Kind.PRODUCTION:
+        _book_production(draft, spec, row, row.run, made)
+        return share
+    slot = next((one for one in slots(row) if one.run.id == share.context.run), None)
     if slot is None and share.context.order is not None:  # a run that has ended meanwhile
         shift(draft, spec, share.context, made)
         return share
     if slot is None:
         run = loose_run(draft, spec)
         row = draft.station(spec)
-        last_ms = max(run.last_ms, draft.observation.at_ms)
-        run = replace(run, totals=run.totals.and_(made), last_ms=last_ms)
+        run = _counted(run, made, draft.observation.at_ms)
         draft.put(spec.key, replace(row, loose=run, unassigned=row.unassigned.and_(made)))
         return Share(loose_context(share.context, run), share.parts)
     run = slot.run
-    run = replace(run, totals=run.totals.and_(made), last_ms=max(run.last_ms, draft.observation.at_ms))
+    run = _counted(run, made, draft.observation.at_ms)
     put_slot(draft, spec, replace(slot, run=run))
     if run.kind == Kind.REWORK:
         _rework(draft, spec, run.id, made)
     elif run.kind == Kind.PRODUCTION and not run.over:
-        _flag_excess(draft, spec, run.id)
+        _flag_excess(draft, spec, replace(slot, run=run))
     return share
+
+
+def _book_production(draft: Draft, spec: StationSpec, row: Station, run: Run, made: Totals) -> None:
+    """The short way of nearly every part."""
+    run = _counted(run, made, draft.observation.at_ms)
+    draft.put(spec.key, replace(row, run=run))
+    if not run.over:
+        _flag_excess(draft, spec, Slot(row.context, run))
+
+
+def _counted(run: Run, made: Totals, at_ms: int) -> Run:
+    first_ms = run.first_ms if run.started_ms <= at_ms else min(at_ms, run.first_ms or at_ms)
+    return replace(run, totals=run.totals.and_(made), last_ms=max(run.last_ms, at_ms), first_ms=first_ms)
 
 
 def put_slot(draft: Draft, spec: StationSpec, changed: Slot) -> None:
@@ -106,9 +121,8 @@ def slot_by_run(draft: Draft, spec: StationSpec, run: str) -> Slot:
     return next(slot for slot in slots(draft.station(spec)) if slot.run.id == run)
 
 
-def _flag_excess(draft: Draft, spec: StationSpec, run_id: str) -> None:
+def _flag_excess(draft: Draft, spec: StationSpec, slot: Slot) -> None:
     """Once a run, when the job has more than was wanted: it is accepted, and said."""
-    slot = slot_by_run(draft, spec, run_id)
     excess = slot.run.order_totals.good_parts + slot.run.elsewhere - slot.run.quantity
     if excess > 0:
         put_slot(draft, spec, replace(slot, run=replace(slot.run, over=True)))
@@ -118,7 +132,8 @@ def _flag_excess(draft: Draft, spec: StationSpec, run_id: str) -> None:
 def _rework(draft: Draft, spec: StationSpec, run_id: str, made: Totals) -> None:
     """A part of a rework run is one that waited for it: good now, or scrap; it was counted before."""
     rejects, passes = made.reject, made.total + made.good
-    if made.reject and Role.TOTAL in spec.roles:  # its pass was counted by the total already
+    machine = not spec.operator_counts
+    if machine and made.reject and Role.TOTAL in spec.roles:  # its pass was counted by the total already
         dispose(draft, spec, run_id, "reworked", -rejects, "reject")
     for disposition, parts in (("reworked", passes), ("rework_scrapped", rejects)):
         waiting = max(0, slot_by_run(draft, spec, run_id).run.order_totals.rework)
@@ -140,7 +155,8 @@ def dispose(
     if parts == 0:
         return
     slot = slot_by_run(draft, spec, run_id)
-    run = replace(slot.run, totals=slot.run.totals.and_(disposed(disposition, parts)))
+    at_ms = draft.observation.at_ms
+    run = slot.run.with_more(disposed(disposition, parts), at_ms, at_ms)
     put_slot(draft, spec, replace(slot, run=run))
     figures = run.order_totals
     draft.say(
@@ -156,10 +172,14 @@ def say_count(
     *, held: int = 0, counts: bool = True, source: str = "machine",
 ) -> None:  # fmt: skip
     """A count event with the figures of the share's owner as they are now."""
-    run, figures = run_totals(draft, spec, share.context), totals_of(draft, spec, share.context)
+    on = draft.station(spec).run
+    if on is not None and on.id == share.context.run:
+        made, figures = on.totals, on.order_totals
+    else:
+        made, figures = run_totals(draft, spec, share.context), totals_of(draft, spec, share.context)
     draft.say(
         Count(
-            role, share.parts, raw, quality, run.of(role), figures.good_parts, figures.scrap_parts,
+            role, share.parts, raw, quality, made.of(role), figures.good_parts, figures.scrap_parts,
             held, figures.rework, source, counts,
         ),
         spec.name, share.context,

@@ -92,14 +92,16 @@ def _label_needs(
     if label.letter == "S":
         return unit_needs(line, label.body, rows)
     row = rows.get(spec.key)
-    if isinstance(row, Station) and row.noun is not None and row.noun.letter == "S":
-        return unit_needs(line, row.noun.body, rows)
-    if label.letter != "C":
-        return ()
-    if label.body == "UNDO":
-        return undo_needs(spec, rows)
-    if label.body.startswith("BACK") and label.body[4:].isdigit() and len(label.body) < 8:
-        return back_needs(spec, rows, now, int(label.body[4:]))
+    noun = row.noun if isinstance(row, Station) else None
+    unit = unit_needs(line, noun.body, rows) if noun is not None and noun.letter == "S" else ()
+    return (*unit, *(_correction_needs(spec, label.body, now, rows) if label.letter == "C" else ()))
+
+
+def _correction_needs(spec: StationSpec, command: str, now: Observation, rows: Rows) -> tuple[str, ...]:
+    if command == "UNDO":
+        return undo_needs(spec, rows, now)
+    if command.startswith("BACK") and command[4:].isdigit() and len(command) < 8:
+        return back_needs(spec, rows, now, int(command[4:]))
     return ()
 
 

@@ -9,7 +9,7 @@ from msgspec import Struct
 from edge.observation import ACCEPTED, Observation, Outcome
 from edge.production.events import Event, EventData
 from edge.production.line import Line, StationSpec
-from edge.production.state import NO_CONTEXT, Context, Job, LineRow, Row, Station
+from edge.production.state import LINE, NO_CONTEXT, Context, Job, LineRow, Row, Station
 
 RowT = TypeVar("RowT", bound=Row)
 
@@ -55,8 +55,12 @@ class Draft:
 
     def get(self, key: str, kind: type[RowT]) -> RowT | None:
         """The row as it is now. Raises KeyError for one that `needs` did not name."""
-        row = self.changed.get(key) or self._rows[key]
-        if row is not None and not isinstance(row, kind):
+        row = self.changed.get(key)
+        if row is None:
+            row = self._rows[key]
+            if row is None:
+                return None
+        if type(row) is not kind:
             raise TypeError(f"row {key} is a {type(row).__name__}, not a {kind.__name__}")
         return row
 
@@ -80,6 +84,20 @@ class Draft:
         """The jobs that have changed, as they were."""
         found = {key: self._rows[key] for key, row in self.changed.items() if isinstance(row, Job)}
         return {key: row for key, row in found.items() if isinstance(row, Job)}
+
+    def states(self) -> dict[str, str]:
+        """Of the jobs that have changed, as they are now."""
+        return {key: row.state for key, row in self.changed.items() if isinstance(row, Job)}
+
+    def before(self, key: str, kind: type[RowT]) -> RowT | None:
+        """The row as it was."""
+        row = self._rows[key]
+        return row if isinstance(row, kind) else None
+
+    def runs_before(self) -> int:
+        """How many runs were ever begun before this observation."""
+        line = self.before(LINE, LineRow)
+        return line.runs if line else 0
 
     def say(
         self, data: EventData, station: str = "", context: Context = NO_CONTEXT, at_ms: int | None = None

@@ -344,7 +344,7 @@ def subjects(event: "Event") -> tuple[str, ...]:
     """Lots and serial numbers whose history the event is part of."""
     data = event.data
     if isinstance(data, UnitSeen | MaterialUsed | Lot | Test | Disposition):
-        batch = event.context.batch if isinstance(data, UnitSeen | MaterialUsed) else None
+        batch = event.context.batch if isinstance(data, UnitSeen | MaterialUsed | Test) else None
         return data.subjects if batch is None else (*data.subjects, lot_subject(batch))
     if isinstance(data, Order) and event.context.batch is not None:
         return (lot_subject(event.context.batch),)

@@ -82,6 +82,11 @@ class StationSpec:
     """Jobs that can run here at once."""
     split: Split = Split.EQUAL
     counts_by: CountsBy | None = None
+    key: str = field(init=False)
+    """Of its row; made once, for every reading asks for it."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "key", f"station/{self.name}")
 
     @property
     def operator_counts(self) -> bool:
@@ -93,10 +98,6 @@ class StationSpec:
         """Whether scrap is counted by the machine, and a person only gives its reasons."""
         declared = self.counts_by in (CountsBy.MACHINE, CountsBy.RECONCILE)
         return declared and Role.REJECT in self.roles
-
-    @property
-    def key(self) -> str:
-        return f"station/{self.name}"
 
     @property
     def roles(self) -> frozenset[Role]:

@@ -6,7 +6,7 @@ from edge.observation import Material, WorkOrder
 from edge.production.draft import Draft
 from edge.production.events import MaterialUsed
 from edge.production.line import StationSpec
-from edge.production.slots import slots
+from edge.production.slots import MOST_NAMED, slots
 from edge.production.state import Mount, Slot, order_key
 
 
@@ -37,7 +37,8 @@ def mount(draft: Draft, spec: StationSpec, slot: Slot, material: Material, lot: 
         _use(draft, spec, one, material.item)
     row = draft.station(spec)
     parts = {one.run.id: one.run.totals.produced for one in found}
-    draft.put(spec.key, replace(row, mounted={**row.mounted, material.item: Mount(lot, parts)}))
+    mounted = {**row.mounted, material.item: Mount(lot, parts)}
+    draft.put(spec.key, replace(row, mounted=mounted, undo=None))
     draft.say(MaterialUsed(material.item, lot, "mounted"), spec.name, slot.context)
     return f"{lot} in use at {spec.name}"
 
@@ -50,19 +51,26 @@ def use_up(draft: Draft, spec: StationSpec, slot: Slot) -> None:
 
 def _use(draft: Draft, spec: StationSpec, slot: Slot, item: str) -> None:
     """Backflush: parts made since the lot was put in use, times the need of one."""
-    mounted, order = draft.station(spec).mounted.get(item), order_of(draft, slot)
+    row, order = draft.station(spec), order_of(draft, slot)
+    mounted = row.mounted.get(item)
     need = next((one for one in order.materials if one.item == item), None) if order else None
     if mounted is None or need is None:
         return
     parts = slot.run.totals.produced - mounted.parts.get(slot.run.id, 0)
     if parts > 0:
         used = round(parts * need.per_part, 6)
+        # A run that ends can be taken up again: what is booked is not booked twice.
+        booked = {**mounted.parts, slot.run.id: slot.run.totals.produced}
+        mounted = Mount(mounted.lot, dict(list(booked.items())[-MOST_NAMED:]))
+        draft.put(spec.key, replace(row, mounted={**row.mounted, item: mounted}))
         draft.say(MaterialUsed(item, mounted.lot, "backflush", used), spec.name, slot.context)
 
 
 def use_scanned(draft: Draft, spec: StationSpec, slot: Slot, lot: str, quantity: int) -> str:
     """A person says how much of the lot in use was taken, beside what its parts need."""
-    item = next((item for item, one in draft.station(spec).mounted.items() if one.lot == lot), "")
+    row = draft.station(spec)
+    draft.put(spec.key, replace(row, undo=None))
+    item = next((item for item, one in row.mounted.items() if one.lot == lot), "")
     draft.say(MaterialUsed(item, lot, "scanned", float(quantity)), spec.name, slot.context)
     return f"{quantity} of {lot} used at {spec.name}"
 

@@ -98,16 +98,17 @@ def start_job(
             raise RefusedError(f"{spec.name} has {_running(row)}: finish or pause one of them first")
         stop_job(draft, spec, INTERRUPTED)
     job = draft.job(job_key(order.id, operation), order.id, operation)
-    known = spec.name in job.totals
     begin_run(draft, spec, job, order, kind)
-    if known:
-        return f"{name} goes on at {spec.name}: {job.totals[spec.name].good_parts} of {order.quantity}"
+    if job.totals:
+        made = sum(one.good_parts for one in job.totals.values())
+        return f"{name} goes on at {spec.name}: {made} of {order.quantity}"
     return f"{name} started at {spec.name}, {order.quantity} of {order.item}"
 
 
 def _status(slot: Slot, order: WorkOrder, name: str) -> str:
     kind = "" if slot.run.kind == Kind.PRODUCTION else f" ({slot.run.kind})"
-    return f"{name} is running{kind}: {slot.run.order_totals.good_parts} of {order.quantity}"
+    made = slot.run.order_totals.good_parts + slot.run.elsewhere
+    return f"{name} is running{kind}: {made} of {order.quantity}"
 
 
 def _running(row: Station) -> str:
@@ -126,8 +127,9 @@ def _check_start(draft: Draft, spec: StationSpec, order: WorkOrder, operation: i
 
 
 def stop_job(
-    draft: Draft, spec: StationSpec, state: str, job: JobId | None = None, substate: str = ""
-) -> str:
+    draft: Draft, spec: StationSpec, state: str, job: JobId | None = None, substate: str = "",
+    by: str = "", reason: str = "",
+) -> str:  # fmt: skip
     """End a run (`job`'s, or the only one); the job is Interrupted or Ended, or goes on at other stations."""
     slot = the_slot(draft, spec, job)
     ended = end_run(draft, spec, slot)
@@ -136,9 +138,9 @@ def stop_job(
     substate = (substate or _SUBSTATES[state]) if after != RUNNING else ""
     ended = replace(ended, state=after, substate=substate)
     row = draft.station(spec)
-    if state in FINAL and row.last_job == run.job:
-        draft.put(spec.key, replace(row, last_job=None))
-    say_order(draft, spec, slot, "ended", after, was, substate)
+    if state not in FINAL or row.last_job == run.job:
+        draft.put(spec.key, replace(row, last_job=None if state in FINAL else run.job))
+    say_order(draft, spec, slot, "ended", after, was, substate, by, reason)
     close_loose(draft, spec, None)
     flag_excess(draft, spec, slot, ended)
     put_job(draft, ended)

@@ -1,6 +1,6 @@
 """Runs: they begin, they end, and what is theirs can be given to others afterwards."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from msgspec.structs import replace
 
@@ -69,14 +69,18 @@ def begin_run(draft: Draft, spec: StationSpec, job: Job, order: WorkOrder, kind:
     say_order(draft, spec, Slot(context, run), "begun", "Running", job.state)
 
 
-def end_run(draft: Draft, spec: StationSpec, slot: Slot) -> Job:
-    """The run is over; returns its job, with what the run made. The job's state is as it was."""
+def end_run(draft: Draft, spec: StationSpec, slot: Slot, *, is_undone: bool = False) -> Job:
+    """The run is over; returns its job, with what the run made. The job's state is as it was.
+
+    `is_undone`: its parts go to others at once, with all that follows from them.
+    """
+    if not is_undone:
+        use_up(draft, spec, slot)
+        _compare(draft, spec, slot)
     row, now, run = draft.station(spec), draft.observation, slot.run
-    use_up(draft, spec, slot)
-    _compare(draft, spec, slot)
     draft.put(run_key(run.id), replace(run, ended_ms=now.at_ms))
-    left = row.left
-    if run.kind == Kind.PRODUCTION and run.totals.counted and row.last_part and run.job:
+    left, alone = row.left, len(slots(row)) == 1
+    if alone and run.kind == Kind.PRODUCTION and run.totals.counted and row.last_part and run.job:
         left = Left(run.job, row.last_part)
     draft.put(spec.key, replace(row, noun=None, previous=run.job, left=left))
     found = tuple(one for one in slots(row) if one.run.id != run.id)
@@ -97,24 +101,27 @@ def _with_run(job: Job, spec: StationSpec, slot: Slot, lasted_s: float) -> Job:
     return replace(
         job,
         totals={**job.totals, spec.name: run.order_totals},
-        aside=_aside(job.aside, run, run.totals.counts),
+        aside=added_aside(job.aside, run, run.totals.counts),
         batches={**job.batches, spec.name: batch} if batch else job.batches,
         stations=tuple(name for name in job.stations if name != spec.name),
+        runs=job.runs + 1,
         busy_s=round(job.busy_s + lasted_s, 3),
-        people=_union(job.people, run.people),
-        lots=_union(job.lots, run.lots),
+        people=union(job.people, run.people),
+        lots=union(job.lots, run.lots),
         reasons=merged(job.reasons, run.reasons),
     )
 
 
-def _aside(aside: Mapping[str, Totals], run: Run, made: Totals) -> Mapping[str, Totals]:
+def added_aside(aside: Mapping[str, Totals], run: Run, made: Totals) -> Mapping[str, Totals]:
+    """With what a run made, where that is none of the order's quantity."""
     if run.kind == Kind.PRODUCTION or made == NOTHING:
         return aside
     key = f"{run.kind}/{run.station}"
     return {**aside, key: aside.get(key, NOTHING).and_(made)}
 
 
-def _union(known: tuple[str, ...], more: Iterable[str]) -> tuple[str, ...]:
+def union(known: tuple[str, ...], more: Iterable[str]) -> tuple[str, ...]:
+    """Names, each once; bounded."""
     return tuple(dict.fromkeys((*known, *more)))[-MOST_NAMED:]
 
 
@@ -168,9 +175,9 @@ def result_of(job: Job, item: str, quantity: int, running: Iterable[Run] = ()) -
     people, lots = job.people, job.lots
     for run in running:
         totals[run.station] = run.order_totals
-        aside = dict(_aside(aside, run, run.totals.counts))
-        reasons, people = merged(reasons, run.reasons), _union(people, run.people)
-        lots = _union(lots, run.lots)
+        aside = dict(added_aside(aside, run, run.totals.counts))
+        reasons, people = merged(reasons, run.reasons), union(people, run.people)
+        lots = union(lots, run.lots)
     made = NOTHING
     for one in totals.values():
         made = made.and_(one)
@@ -224,43 +231,34 @@ def close_loose(draft: Draft, spec: StationSpec, job: Job | None) -> None:
 
 
 def shift(
-    draft: Draft, spec: StationSpec, owner: Context, made: Totals, cycles: int = 0, cycles_s: float = 0.0
-) -> None:
-    """Add to the run that `owner` names, and to everything that sums it up."""
-    row = draft.station(spec)
+    draft: Draft, spec: StationSpec, owner: Context, made: Totals,
+    cycles: int = 0, cycles_s: float = 0.0, span: tuple[int, int] | None = None,
+) -> None:  # fmt: skip
+    """Add to the run that `owner` names, and to everything that sums it up. `span`: of event time."""
+    row, now_ms = draft.station(spec), draft.observation.at_ms
+    first_ms, until_ms = span or (now_ms, now_ms)
+
+    def more(run: Run) -> Run:
+        run = run.with_more(made, first_ms, until_ms)
+        return replace(run, cycles=run.cycles + cycles, cycles_s=round(run.cycles_s + cycles_s, 3))
+
     if owner.order is None:
-        _shift_loose(draft, spec, owner, made)
+        _shift_loose(draft, spec, owner, made, more)
         return
-    if any(slot.run.id == owner.run for slot in slots(row)):
-        _put_run(draft, spec, owner.run, made, cycles, cycles_s)
+    there = slots(row)
+    if any(slot.run.id == owner.run for slot in there):
+        found = [replace(one, run=more(one.run)) if one.run.id == owner.run else one for one in there]
+        draft.put(spec.key, replace(row, run=found[0].run, others=tuple(found[1:])))
         return
     run = draft.get(run_key(owner.run or ""), Run)
     if run is None:
         return
-    draft.put(run_key(run.id), _more(run, made, cycles, cycles_s))
+    draft.put(run_key(run.id), more(run))
     mine = made if run.kind == Kind.PRODUCTION else made.dispositions
     job = job_of(draft, run)
     totals = {**job.totals, spec.name: job.totals.get(spec.name, NOTHING).and_(mine)}
-    put_job(draft, replace(job, totals=totals, aside=_aside(job.aside, run, made.counts)))
+    put_job(draft, replace(job, totals=totals, aside=added_aside(job.aside, run, made.counts)))
     _shift_before(draft, spec, job, mine)
-
-
-def _more(run: Run, made: Totals, cycles: int, cycles_s: float) -> Run:
-    return replace(
-        run, totals=run.totals.and_(made), cycles=run.cycles + cycles,
-        cycles_s=round(run.cycles_s + cycles_s, 3),
-    )  # fmt: skip
-
-
-def _put_run(
-    draft: Draft, spec: StationSpec, run: str | None, made: Totals, cycles: int, cycles_s: float
-) -> None:
-    row = draft.station(spec)
-    found = tuple(
-        replace(slot, run=_more(slot.run, made, cycles, cycles_s)) if slot.run.id == run else slot
-        for slot in slots(row)
-    )
-    draft.put(spec.key, replace(row, run=found[0].run, others=found[1:]))
 
 
 def _shift_before(draft: Draft, spec: StationSpec, job: Job, mine: Totals) -> None:
@@ -275,16 +273,17 @@ def _shift_before(draft: Draft, spec: StationSpec, job: Job, mine: Totals) -> No
         draft.put(spec.key, replace(row, run=found[0].run, others=found[1:]))
 
 
-def _shift_loose(draft: Draft, spec: StationSpec, owner: Context, made: Totals) -> None:
+def _shift_loose(
+    draft: Draft, spec: StationSpec, owner: Context, made: Totals, more: Callable[[Run], Run]
+) -> None:
     row = draft.station(spec)
     unassigned = row.unassigned.and_(made)
     if row.loose is not None and row.loose.id == owner.run:
-        loose = replace(row.loose, totals=row.loose.totals.and_(made))
-        draft.put(spec.key, replace(row, unassigned=unassigned, loose=loose))
+        draft.put(spec.key, replace(row, unassigned=unassigned, loose=more(row.loose)))
         return
     draft.put(spec.key, replace(row, unassigned=unassigned))
     if owner.run and (run := draft.get(run_key(owner.run), Run)) is not None:
-        draft.put(run_key(run.id), replace(run, totals=run.totals.and_(made)))
+        draft.put(run_key(run.id), more(run))
 
 
 def totals_of(draft: Draft, spec: StationSpec, owner: Context) -> Totals:

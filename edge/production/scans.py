@@ -1,12 +1,13 @@
 """A gun read a label: do what it asks, or say why not, and record it either way."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from msgspec.structs import replace
 
 from edge.observation import LotShare, Outcome, Quality, Verdict
 from edge.production.booking import book, book_scrap, booked_as, report_good
 from edge.production.corrections import BACK_MOST_MIN, back, undo
+from edge.production.dealing import slot_by_run
 from edge.production.draft import Draft
 from edge.production.events import Lot, Scan
 from edge.production.line import StationSpec
@@ -25,7 +26,7 @@ from edge.production.orders import (
 )
 from edge.production.scanning import LETTERS, Label, read_label
 from edge.production.slots import change_context, contexts, slot_of, slots
-from edge.production.state import JobId, LastScan, Noun, Slot, Station, Undo
+from edge.production.state import Counter, JobId, LastScan, Noun, Slot, Station, Undo
 from edge.production.state import Kind as RunKind
 from edge.production.units import decide_unit, unit_seen
 
@@ -72,6 +73,7 @@ def _obey(draft: Draft, gun: str, stations: Stations, text: str, label: Label) -
         words = _MEANINGS.get(label.letter, _not_in_use)(draft, stations, label)
     except RefusedError as refusal:
         draft.undo()
+        _forget_old_nouns(draft, stations)
         _record(draft, gun, stations, text, label, Outcome(Verdict.REFUSED, str(refusal)))
         return
     now = draft.observation
@@ -82,6 +84,14 @@ def _obey(draft: Draft, gun: str, stations: Stations, text: str, label: Label) -
     _record(draft, gun, stations, text, label, Outcome(Verdict.ACCEPTED, words))
 
 
+def _forget_old_nouns(draft: Draft, stations: Stations) -> None:
+    """A quantity is refused once after a reason that is too old, and not for ever."""
+    for spec in stations:
+        row = draft.station(spec)
+        if row.noun is not None and _waiting(draft, row.noun) is None:
+            draft.put(spec.key, replace(row, noun=None))
+
+
 def _remember(draft: Draft, spec: StationSpec, before: Station, label: Label) -> None:
     """What the station was, so that the scan can be taken back."""
     row, now = draft.station(spec), draft.observation
@@ -90,17 +100,30 @@ def _remember(draft: Draft, spec: StationSpec, before: Station, label: Label) ->
         return
     undo = Undo(
         f"{label.letter} {label.body}", row.context.operator or before.context.operator, now.at_ms,
-        now.mono_ms, now.boot, before.context, before.run, before.others, draft.jobs_before(),
+        now.mono_ms, now.boot, before.context, before.run, before.others, draft.jobs_before(), draft.states(),
         before.last_job, since_ms=max(before.changed_ms, before.run.started_ms if before.run else 0),
+        runs=draft.runs_before(), loose=before.loose.id if before.loose else None,
+        unsure=_is_unsure(draft, spec, before),
     )  # fmt: skip
     draft.put(spec.key, replace(row, undo=undo))
 
 
-def _remember_booking(draft: Draft, spec: StationSpec, label: str, booked: tuple[str, int, str]) -> None:
+def _is_unsure(draft: Draft, spec: StationSpec, before: Station) -> bool:
+    runs = [context.run for context in contexts(before)]
+    known = [counter for one in spec.counters if (counter := draft.before(one.key, Counter)) is not None]
+    spans = [one for counter in known for one in (counter, counter.earlier) if one is not None]
+    return any([one.run for one in (span.context, *span.others)] != runs for span in spans)
+
+
+def _remember_booking(
+    draft: Draft, spec: StationSpec, label: str, slot: Slot, booked: tuple[str, int, str]
+) -> None:
+    """`slot` is the job's before the booking."""
     row, now = draft.station(spec), draft.observation
+    after = slot_by_run(draft, spec, slot.run.id).run.totals
     undo = Undo(
-        label, row.context.operator, now.at_ms, now.mono_ms, now.boot, row.context, row.run, row.others,
-        booked=booked,
+        label, row.context.operator, now.at_ms, now.mono_ms, now.boot, slot.context, slot.run,
+        booked=booked, made=after.and_(slot.run.totals.negative()),
     )  # fmt: skip
     draft.put(spec.key, replace(row, undo=undo))
 
@@ -221,7 +244,7 @@ def _quantity(draft: Draft, stations: Stations, label: Label) -> str:
     if noun is not None and noun.letter == "L":
         return use_scanned(draft, station, slot, noun.body, parts)
     words, booked = _book(draft, station, slot, noun, parts)
-    _remember_booking(draft, station, f"Q {parts}", booked)
+    _remember_booking(draft, station, f"Q {parts}", slot, booked)
     return words
 
 
@@ -233,7 +256,9 @@ def _book(
         return report_good(draft, spec, slot, parts), ("good", parts, "")
     if noun.letter == "X":
         return book_scrap(draft, spec, slot, noun.body, parts), (booked_as(spec, "scrap"), parts, noun.body)
-    disposition = _DISPOSITIONS[noun.body]
+    disposition = _DISPOSITIONS.get(noun.body)
+    if disposition is None:
+        raise RefusedError(f"{noun.body} is one unit: scan OK, NG, REWORK or SCRAP")
     return book(draft, spec, slot, disposition, parts, noun.reason), (disposition, parts, noun.reason)
 
 
@@ -280,14 +305,19 @@ def _pause(draft: Draft, station: StationSpec) -> str:
 
 def _start(draft: Draft, station: StationSpec) -> str:
     """Production: of the job that is in setup, or of the one that was interrupted here."""
-    row = draft.station(station)
-    if row.run is not None and row.run.kind != RunKind.PRODUCTION:
-        return _switch(draft, station, RunKind.PRODUCTION)
+    row, asked = draft.station(station), _chosen(draft, station)
+    aside = [slot for slot in slots(row) if slot.run.kind != RunKind.PRODUCTION]
+    if any(asked in (None, slot.run.job) for slot in aside):
+        return switch_kind(draft, station, RunKind.PRODUCTION, asked or _only(aside))
     if row.run is not None and station.capacity == len(slots(row)):
         raise RefusedError(f"{job_name(row.run.order or '', row.run.operation)} is running already")
     if row.last_job is None or slot_of(row, row.last_job):
         raise RefusedError("which job? Scan its card")
     return start_job(draft, station, *known_job(draft, *row.last_job))
+
+
+def _only(found: Sequence[Slot]) -> JobId | None:
+    return found[0].run.job if len(found) == 1 else None
 
 
 def _switch(draft: Draft, station: StationSpec, kind: RunKind) -> str:

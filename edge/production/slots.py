@@ -75,7 +75,9 @@ def _change_counter(draft: Draft, spec: CounterSpec, after: Contexts) -> None:
 
 def _certain(before: Contexts, after: Contexts) -> Contexts:
     """What is sure of a part that was made under one or the other, nobody knows which."""
-    return before if before == after else (reduce(Context.common, (*before, *after)),)
+    if [one.run for one in before] == [one.run for one in after]:  # another operator or batch, the same jobs
+        return tuple(Context.common(*both) for both in zip(before, after, strict=True))
+    return (reduce(Context.common, (*before, *after)),)
 
 
 def change_context(draft: Draft, spec: StationSpec, only: JobId | None = None, **known: str | None) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 
 from msgspec import Struct, json
+from msgspec.structs import replace
 
 from edge.observation import Verdict, WorkOrder
 from edge.production.totals import NOTHING, Totals
@@ -127,6 +128,10 @@ class Run(Struct, frozen=True, omit_defaults=True, tag="run"):
     ended_ms: int | None = None
     last_ms: int = 0
     """Of the newest part, by event time."""
+    first_ms: int = 0
+    """Of its oldest event, where the clock was set back to before it began."""
+    until_ms: int = 0
+    """Of the newest event of it that is no count."""
     totals: Totals = NOTHING
     before: Totals = NOTHING
     """Of the same job at this station in earlier runs."""
@@ -147,6 +152,14 @@ class Run(Struct, frozen=True, omit_defaults=True, tag="run"):
     previous: JobId | None = None
     next: JobId | None = None
     """Of unassigned parts: the jobs before and after them at this station."""
+
+    def with_more(self, made: Totals, first_ms: int, until_ms: int) -> "Run":
+        """With what events of this time add up to."""
+        first_ms = min(first_ms, self.first_ms or self.started_ms)
+        return replace(
+            self, totals=self.totals.and_(made), until_ms=max(until_ms, self.until_ms),
+            first_ms=first_ms if first_ms < self.started_ms else 0,
+        )  # fmt: skip
 
     @property
     def job(self) -> JobId | None:
@@ -207,6 +220,8 @@ class Job(Struct, frozen=True, omit_defaults=True, tag="job"):
     """By station, the batch that was on when its last run ended."""
     started_ms: int | None = None
     ended_ms: int | None = None
+    runs: int = 0
+    """How many have ended, or were made by a correction, and were not taken back."""
     busy_s: float = 0.0
     """Sum over its runs that have ended."""
     people: tuple[str, ...] = ()
@@ -227,11 +242,21 @@ class Undo(Struct, frozen=True, omit_defaults=True):
     others: tuple[Slot, ...] = ()
     jobs: Mapping[str, Job] = {}
     """The jobs that it moved, by their key."""
+    left: Mapping[str, str] = {}
+    """The states that it left them in."""
     last_job: JobId | None = None
     booked: tuple[str, int, str] | None = None
     """Disposition, quantity and reason, where the scan booked parts."""
+    made: Totals = NOTHING
+    """All that the booking changed."""
     since_ms: int = 0
     """The event before: no backdating goes past it."""
+    runs: int = 0
+    """How many runs were ever begun before it: those that were begun since have higher numbers."""
+    loose: str | None = None
+    """The run that collected what no order was known for."""
+    unsure: bool = False
+    """A counter had not been read since the change before: whose its next parts are was open already."""
 
 
 class Mount(Struct, frozen=True, omit_defaults=True):
@@ -239,7 +264,8 @@ class Mount(Struct, frozen=True, omit_defaults=True):
 
     lot: str
     parts: Mapping[str, int] = {}
-    """By run, what it had made when the lot was mounted; 0 for one that began later."""
+    """By run, what it had made when the lot was mounted, or its use was last booked; 0 for one that began
+    later."""
 
 
 class Left(Struct, frozen=True):
@@ -355,6 +381,8 @@ class View(Struct, frozen=True, omit_defaults=True, tag="view"):
     """Not a row but an answer of the journal about events of one station: see `views`."""
 
     slices: tuple[Slice, ...] = ()
+    too_many: bool = False
+    """More events than one correction may be about; there are no slices then."""
 
 
 class LineRow(Struct, frozen=True, omit_defaults=True, tag="line"):

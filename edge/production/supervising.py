@@ -15,9 +15,9 @@ from edge.observation import (
     Verdict,
     WorkOrder,
 )
-from edge.production.corrections import give, slice_needs
+from edge.production.corrections import give, happened_in, slice_needs
 from edge.production.draft import Draft
-from edge.production.events import Adjustment, Lot, Order
+from edge.production.events import Adjustment, Flag, Lot, Order
 from edge.production.line import Line, StationSpec
 from edge.production.orders import (
     ABORTED,
@@ -34,7 +34,7 @@ from edge.production.orders import (
     split_job,
     stop_job,
 )
-from edge.production.runs import new_run_id, put_job, say_result, shift, totals_of
+from edge.production.runs import new_run_id, put_job, say_result, shift, totals_of, union
 from edge.production.slots import slot_of, slots
 from edge.production.state import (
     LINE,
@@ -45,7 +45,6 @@ from edge.production.state import (
     Run,
     Slice,
     Station,
-    View,
     job_key,
     run_key,
     station_key,
@@ -121,8 +120,8 @@ def _window(line: Line, asked: Reassign, now: Observation, rows: Rows) -> Window
         run = find_run(line, asked.run, rows)
         if run is None:
             return None
-        until = max(run.ended_ms or now.at_ms, run.last_ms, now.at_ms)
-        return Window(run.station, run.started_ms - LATE_MS, until + LATE_MS)
+        until_ms = max(run.ended_ms or now.at_ms, run.last_ms, run.until_ms, now.at_ms)
+        return Window(run.station, (run.first_ms or run.started_ms) - LATE_MS, until_ms + LATE_MS)
     if asked.station in line.named and asked.from_ms is not None and asked.to_ms is not None:
         return Window(asked.station or "", asked.from_ms, asked.to_ms)
     return None
@@ -164,7 +163,7 @@ def _reassign(draft: Draft, asked: Reassign) -> str:
     window = _asked_window(draft, asked)
     spec = draft.line.named[window.station]
     target = split_job(draft, asked.job) if asked.job is not None else None
-    view = draft.get(window.key, View) or View()
+    view = happened_in(draft, window)
     job_id = (target[0].id, target[1]) if target else None
     chosen = [
         one for one in view.slices
@@ -183,6 +182,8 @@ def _reassign(draft: Draft, asked: Reassign) -> str:
             owners[kind] = _new_owner(draft, spec, of_kind, asked, target, kind)
         moved.append((one, replace(owners[kind], operator=one.context.operator)))
     give(draft, spec, window.key, moved, "reassigned", asked.by, asked.reason)
+    if target is not None:
+        _flag_excess(draft, spec, owners.get(None), target[0])
     parts = sum(one.totals.counted for one in chosen)
     return f"{parts} parts of {spec.name} are {asked.job or 'UNASSIGNED'} now"
 
@@ -228,15 +229,29 @@ def _new_owner(
     name, batch = new_run_id(draft), asked.batch or order.batch
     job = draft.job(job_key(order.id, operation), order.id, operation)
     made = job.totals.get(spec.name, NOTHING)
+    people = tuple(dict.fromkeys(one.context.operator for one in chosen if one.context.operator))
     draft.put(run_key(name), Run(
         name, spec.name, order.id, operation, from_ms, order.quantity, Kind(kind or "production"),
-        order.item, order.revision, to_ms, before=made, lots=(batch,) if batch else (),
+        order.item, order.revision, to_ms, before=made, lots=(batch,) if batch else (), people=people,
     ))  # fmt: skip
-    lots = (*job.lots, batch) if batch and batch not in job.lots else job.lots
+    lots, people = union(job.lots, (batch,) if batch else ()), union(job.people, people)
     started = from_ms if job.started_ms is None else min(job.started_ms, from_ms)
-    state = INTERRUPTED if job.state in (ALLOWED_TO_START, NOT_ALLOWED) else job.state
-    put_job(draft, replace(job, lots=lots, started_ms=started, state=state))
+    job = replace(job, lots=lots, people=people, started_ms=started, runs=job.runs + 1)
+    if job.state in (ALLOWED_TO_START, NOT_ALLOWED):  # it has run after all, and is held if it was
+        substate = HELD if job.state == NOT_ALLOWED else "Suspended"
+        job = replace(job, state=INTERRUPTED, substate=substate)
+    put_job(draft, job)
     return Context(order.id, operation, name, order.item, order.revision, batch, kind=kind)
+
+
+def _flag_excess(draft: Draft, spec: StationSpec, owner: Context | None, order: WorkOrder) -> None:
+    """As for parts that are counted; a job that runs here says it with its next part."""
+    if owner is None or slot_of(draft.station(spec), (order.id, owner.operation)):
+        return
+    job = draft.job(job_key(order.id, owner.operation), order.id, owner.operation)
+    excess = sum(made.good_parts for made in job.totals.values()) - order.quantity
+    if excess > 0:
+        draft.say(Flag("overproduced", excess, f"{order.quantity} were wanted"), spec.name, owner)
 
 
 # --- adjust ------------------------------------------------------------------------------------
@@ -295,10 +310,13 @@ def _job(draft: Draft, asked: JobCommand) -> str:
     return verbs[asked.verb](draft, asked, order, job)
 
 
-def _stop_everywhere(draft: Draft, job: Job, state: str, substate: str) -> Job:
+def _stop_everywhere(draft: Draft, asked: JobCommand, job: Job, state: str, substate: str) -> Job:
     for name in job.stations:
         if name in draft.line.named:
-            stop_job(draft, draft.line.named[name], state, (job.order, job.operation), substate)
+            spec = draft.line.named[name]
+            one = (job.order, job.operation)
+            stop_job(draft, spec, state, one, substate, asked.by, asked.reason)
+            draft.put(spec.key, replace(draft.station(spec), undo=None))
     return draft.job(job_key(job.order, job.operation), job.order, job.operation)
 
 
@@ -328,7 +346,7 @@ def _hold(draft: Draft, asked: JobCommand, order: WorkOrder, job: Job) -> str:
         raise RefusedError(f"{asked.job} is held already")
     if job.state == ALLOWED_TO_START:
         return _enter(draft, asked, order, job, NOT_ALLOWED, "")
-    job = _stop_everywhere(draft, job, INTERRUPTED, HELD)
+    job = _stop_everywhere(draft, asked, job, INTERRUPTED, HELD)
     return _enter(draft, asked, order, job, INTERRUPTED, HELD)
 
 
@@ -345,14 +363,14 @@ def _end(draft: Draft, asked: JobCommand, order: WorkOrder, job: Job) -> str:
         raise RefusedError(f"{asked.job} was never started: abort it")
     if not job.stations:
         return _enter(draft, asked, order, job, ENDED, "Completed")
-    _stop_everywhere(draft, job, ENDED, "Completed")
+    _stop_everywhere(draft, asked, job, ENDED, "Completed")
     return f"{asked.job}: {ENDED}"
 
 
 def _abort(draft: Draft, asked: JobCommand, order: WorkOrder, job: Job) -> str:
     if not job.stations:
         return _enter(draft, asked, order, job, ABORTED, "")
-    _stop_everywhere(draft, job, ABORTED, "")
+    _stop_everywhere(draft, asked, job, ABORTED, "")
     return f"{asked.job}: {ABORTED}"
 
 

@@ -33,7 +33,13 @@ class Totals(Struct, frozen=True, omit_defaults=True):
     def and_(self, other: "Totals") -> "Totals":
         if other == NOTHING:
             return self
-        return Totals(*[mine + its for mine, its in zip(astuple(self), astuple(other), strict=True)])
+        return Totals(  # written out: every reading of a counter comes here
+            self.total + other.total, self.good + other.good, self.reject + other.reject,
+            self.booked + other.booked, self.rework + other.rework, self.reworked + other.reworked,
+            self.added + other.added, self.other_good + other.other_good,
+            self.other_scrap + other.other_scrap, self.inspected + other.inspected,
+            self.first_pass + other.first_pass,
+        )  # fmt: skip
 
     def negative(self) -> "Totals":
         return Totals(*[-parts for parts in astuple(self)])

@@ -5,14 +5,14 @@ from collections.abc import Mapping
 from msgspec.structs import replace
 
 from edge.observation import TestResult
-from edge.production.booking import book
+from edge.production.booking import book, note_reason
 from edge.production.dealing import put_slot, slot_by_run
 from edge.production.draft import Draft
 from edge.production.events import Disposition, UnitSeen
 from edge.production.line import Line, StationSpec
 from edge.production.materials import lots_in_use
-from edge.production.orders import RefusedError
-from edge.production.runs import shift, totals_of
+from edge.production.orders import FINAL, RefusedError, find_order
+from edge.production.runs import merged, say_result, shift, totals_of
 from edge.production.slots import slot_of, slots
 from edge.production.state import (
     Context,
@@ -21,6 +21,7 @@ from edge.production.state import (
     Slot,
     Unit,
     job_key,
+    order_key,
     unit_key,
 )
 from edge.production.totals import Totals, disposed
@@ -40,7 +41,7 @@ def unit_needs(line: Line, serial: str, rows: Rows) -> tuple[str, ...]:
     if not isinstance(unit, Unit) or unit.booked_at is None:
         return (unit_key(serial),)
     station, order, operation = unit.booked_at
-    keys = (unit_key(serial), job_key(order, operation))
+    keys = (unit_key(serial), job_key(order, operation), order_key(order))
     return (*keys, line.named[station].key) if station in line.named else keys
 
 
@@ -92,7 +93,7 @@ def decide_unit(draft: Draft, spec: StationSpec, serial: str, verb: str, reason:
     unit = replace(unit, state=state, reworked=unit.reworked or state == "rework")
     draft.put(unit_key(serial), unit)
     row = draft.station(spec)
-    draft.put(spec.key, replace(row, noun=None))
+    draft.put(spec.key, replace(row, noun=None, undo=None))
     _say(draft, spec, unit, slot, reason=reason)
     return f"{serial} is {state}"
 
@@ -124,6 +125,7 @@ def _scrap(draft: Draft, spec: StationSpec, slot: Slot, unit: Unit, reason: str)
     slot = slot_by_run(draft, spec, slot.run.id)
     run = replace(slot.run, totals=slot.run.totals.and_(made))
     put_slot(draft, spec, replace(slot, run=run))
+    note_reason(draft, spec, run.id, reason, 1)
     kind = "scrap_reason" if spec.machine_rejects else "scrap"
     _say_disposition(draft, spec, kind, reason, run.order_totals, slot.context, unit.serial)
 
@@ -141,17 +143,25 @@ def _out_of_rework(draft: Draft, unit: Unit, disposition: str, reason: str) -> N
     owner = slot.context if slot else Context(order=order, operation=operation)
     if slot is not None:
         shift(draft, spec, owner, made)
+        note_reason(draft, spec, slot.run.id, reason if disposition == "rework_scrapped" else "", 1)
     else:
-        _shift_job(draft, spec, owner, made)
+        _shift_job(draft, spec, owner, made, reason if disposition == "rework_scrapped" else "")
     figures = totals_of(draft, spec, owner)
     _say_disposition(draft, spec, disposition, reason, figures, owner, unit.serial)
 
 
-def _shift_job(draft: Draft, spec: StationSpec, owner: Context, made: Totals) -> None:
+def _shift_job(draft: Draft, spec: StationSpec, owner: Context, made: Totals, scrapped: str) -> None:
+    """Of a job that does not run there any more; what became of it is said again. `scrapped`: the reason."""
     key = job_key(owner.order or "", owner.operation)
     job = draft.get(key, Job)
-    if job is not None and spec.name in job.totals:
-        draft.put(key, replace(job, totals={**job.totals, spec.name: job.totals[spec.name].and_(made)}))
+    if job is None or spec.name not in job.totals:
+        return
+    totals = {**job.totals, spec.name: job.totals[spec.name].and_(made)}
+    job = replace(job, totals=totals, reasons=merged(job.reasons, {scrapped: 1} if scrapped else {}))
+    draft.put(key, job)
+    order = find_order(draft, job.order)
+    if job.state in FINAL and order is not None:
+        say_result(draft, job, order.item, order.quantity)
 
 
 def _say_disposition(

@@ -6,6 +6,9 @@ of everything that was decided before, and is never kept.
 
 from typing import NamedTuple
 
+MOST_EVENTS = 1_000_000
+"""Events that one correction may be about; adding them up takes some seconds, in which nothing is decided."""
+
 SINCE = "since/"
 WINDOW = "window/"
 

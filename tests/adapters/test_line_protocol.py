@@ -79,7 +79,7 @@ def test_a_count_is_tagged_with_its_role_only_and_its_order_has_a_series_of_its_
     )
     assert totals == (
         "order_total,line=line-1,station=press,order=WO-1001,operation=20 "
-        f"good=400i,scrap=12i,attribution=1i {STAMP + 88123}"
+        f"good=400i,scrap=12i,rework=0i,attribution=1i {STAMP + 88123}"
     )
 
 
@@ -91,6 +91,36 @@ def test_a_count_without_an_order_is_unassigned() -> None:
 
 def test_a_count_without_totals_of_an_order_has_one_point() -> None:
     assert len(lines(record(1, "count", {"role": "total", "produced": 3}))) == 1
+
+
+def test_parts_that_wait_for_rework_are_in_the_series_of_the_order_alone() -> None:
+    made, totals = map(parse, lines(count(1, order_rework=4)))
+    assert totals.fields["rework"] == 4
+    assert "order_rework" not in made.fields
+
+
+def test_a_correction_has_the_figures_of_its_side_and_its_own_version() -> None:
+    """Zeros included: a figure that became none is a point like any other."""
+    moved = {
+        "version": 3, "why": "reassigned", "by": "anna", "reason": "wrong card", "from_ms": 1, "to_ms": 2,
+        "produced": -7, "good": -7, "scrap": 0, "events": 7, "order_good": 0, "order_scrap": 0,
+    }  # fmt: skip
+    said, totals = map(parse, lines(record(9, "attribution", moved)))
+    assert totals.measurement == "order_total"
+    assert totals.fields == {"good": 0, "scrap": 0, "rework": 0, "attribution": 3}
+    assert (said.fields["attribution"], said.fields["produced"], said.fields["by"]) == (3, -7, "anna")
+
+
+def test_the_maps_of_a_result_are_whole_numbers_by_their_names() -> None:
+    told = {
+        "order": "WO-1", "operation": 10, "busy_s": 12, "reasons": {"BURR": 2, "B-1.C": 1}, "lots": ["L1"],
+        "aside": {"setup/press": 4}, "people": [],
+    }  # fmt: skip
+    (line,) = lines(record(9, "result", told, {"item": "P7"}, station=""))
+    assert line == (
+        'result,line=line-1 order="WO-1",operation=10i,busy_s=12.0,reasons_BURR=2i,reasons_B-1.C=1i,'
+        f'lots="[\\"L1\\"]",aside_setup/press=4i,item="P7",attribution=1i {STAMP + 9}'
+    )
 
 
 def test_a_state_keeps_the_types_of_its_fields_even_where_a_float_is_whole() -> None:

@@ -1,197 +1,127 @@
 """`make bench`: the figures that the README quotes, each measured here and now.
 
-Times are of one process on a machine that may be busy; take ratios, and run it again.
+Times are of one process on a machine that may be busy; take ratios, and run it again. The large journals lie
+in a folder that is made where this is started, and are gone at the end.
 """
 
 import argparse
-import asyncio
 import json
-import statistics
+import shutil
+import signal
 import sys
 import tempfile
-import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
-from edge.journal import Journal
-from edge.journal.store import encode_data
-from edge.observation import TICK, Observation, TestResult
-from edge.production import Line, decide, needs
-from edge.production.line import CounterSpec, Role, StationSpec
-from edge.recorder import Recorder
-from edge.working import WorkingRows
+from tests.bench.core import rates
+from tests.bench.corrections import corrections
+from tests.bench.grown import BYTES_A_UNIT, EVENTS_A_UNIT, on_terminal
+from tests.bench.growth import growth
+from tests.bench.price import prices
+from tests.bench.process import Figures
+from tests.bench.start import start
 
-STATIONS = 50
-BATCHES = (1_000, 100, 10)
-Figures = dict[str, float]
-
-
-def bench_line() -> Line:
-    """50 stations with one counter and one test rig each."""
-    return Line("bench", tuple(_station(number) for number in range(STATIONS)), badge_required=False)
+MARGIN = 2
+"""So many times the room that is taken must be free: the disk is not for this alone."""
 
 
-def _station(number: int) -> StationSpec:
-    name = f"s{number}"
-    counter = CounterSpec(f"{name}.total", Role.TOTAL, "plc", f"counter/plc|{number}", 1 << 32)
-    return StationSpec(name, 50, 1.0, 60_000, (counter,), rig=f"rig-{number}")
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """How much is measured."""
+
+    observations: int
+    seconds: int
+    sizes: tuple[int, ...]
+    """Units in the journals that are compared."""
+    history: int
+    """Units in the journal that the agent starts with."""
+    parts: tuple[int, ...]
+    """That are given to another owner."""
+    rounds: int
+
+    @property
+    def room(self) -> int:
+        """Bytes on the disk at the most: the journal to start with, or those to compare and a copy of one."""
+        return max(2 * sum(self.sizes), self.history) * BYTES_A_UNIT
 
 
-def readings(count: int) -> Iterator[Observation]:
-    """Every one counts a part: the dearest kind of observation."""
-    for number in range(count):
-        place, raw = number % STATIONS, number // STATIONS
-        now_ms = 1_777_900_000_000 + raw * 50
-        yield Observation(f"s{place}.total", raw, now_ms, now_ms, raw * 50 + 1_000, "boot")
+FULL = Scale(200_000, 20, (10_000, 100_000, 1_000_000), 2_000_000, (1_000, 100_000), 5)
+QUICK = Scale(20_000, 3, (10_000, 100_000), 200_000, (1_000, 10_000), 2)
+
+Part = Callable[[Path], Iterator[tuple[str, Figures]]]
 
 
-def core_and_journal(folder: Path, batch: int, count: int) -> Figures:
-    """Observations through needs, decide, encoding and FULL commits, on one thread."""
-    line, journal = bench_line(), Journal(folder / f"journal-{batch}.db")
-    rows, seen = WorkingRows(journal), list(readings(count))
-    core_s = journal_s = 0.0
-    begin = time.perf_counter()
-    for start in range(0, count, batch):
-        before = time.thread_time()
-        events = []
-        for one in seen[start : start + batch]:
-            rows.load(needs(line, one, rows))
-            decision = decide(line, rows, one)
-            rows.change(decision.rows)
-            events += [(event, encode_data(event.data)) for event in decision.events]
-        between = time.thread_time()
-        journal.commit(events, rows.changed())
-        rows.committed()
-        core_s, journal_s = core_s + between - before, journal_s + time.thread_time() - between
-    wall_s = time.perf_counter() - begin
-    events_in = journal.head
-    journal.close()
+def parts_of(scale: Scale) -> dict[str, Part]:
+    """What can be measured, by its name; each in a folder of its own."""
     return {
-        "observations_per_s": count / wall_s,
-        "events_per_s": events_in / wall_s,
-        "core_cpu_us_each": core_s / count * 1e6,
-        "journal_cpu_us_each": journal_s / count * 1e6,
+        "core": lambda folder: rates(folder, scale.observations, scale.seconds),
+        "growth": lambda folder: growth(folder, scale.sizes, scale.rounds, on_terminal),
+        "corrections": lambda folder: corrections(
+            folder, scale.sizes[-1], scale.parts, scale.rounds, on_terminal
+        ),
+        "price": lambda folder: prices(folder, 100_000, 2_000, 2, on_terminal),
+        "start": lambda folder: start(folder, scale.history, scale.rounds, on_terminal),
     }
 
 
-async def _with_recorder(folder: Path, work: Callable[[Recorder], Awaitable[None]]) -> None:
-    journal = Journal(folder / "recorder.db")
-    recorder = Recorder(bench_line(), journal, lambda signals: [])
-    async with asyncio.TaskGroup() as group:
-        task = group.create_task(recorder.run())
-        await work(recorder)
-        task.cancel()
-    journal.close()
+def fitting(scale: Scale, free: int) -> Scale:
+    """The quick one where the disk has no room for the full one. Exits where it has none for either."""
+    for one in (scale, QUICK):
+        if one.room * MARGIN <= free:
+            return one
+    sys.exit(f"{free // 10**6:,} MB are free here, {QUICK.room * MARGIN // 10**6:,} MB are needed")
 
 
-async def emit_to_durable(folder: Path, per_s: int, seconds: float, urgent: bool) -> Figures:
-    """How long `await emit` takes at a steady rate: test results at once, samples together."""
-    took: list[float] = []
-
-    async def one(recorder: Recorder, number: int) -> None:
-        begin = time.perf_counter()
-        await recorder.emit([_result(number) if urgent else _sample(number)])
-        took.append(time.perf_counter() - begin)
-
-    async def work(recorder: Recorder) -> None:
-        start = time.perf_counter()
-        async with asyncio.TaskGroup() as group:
-            for number in range(int(per_s * seconds)):
-                await asyncio.sleep(max(0.0, start + number / per_s - time.perf_counter()))
-                group.create_task(one(recorder, number))
-
-    await _with_recorder(folder, work)
-    cuts = statistics.quantiles(took, n=100)
-    return {"p50_ms": cuts[49] * 1000, "p99_ms": cuts[98] * 1000, "measured": float(len(took))}
+def _said_size(scale: Scale, wanted: Scale) -> str:
+    words = f"The largest journal will have {scale.history * EVENTS_A_UNIT:,} events"
+    less = (
+        f"; with {wanted.room * MARGIN // 10**6:,} MB free it would be larger" if scale is not wanted else ""
+    )
+    return f"{words}; up to {scale.room // 10**6:,} MB are taken in {Path.cwd()} for some minutes{less}.\n"
 
 
-def _clocks() -> tuple[int, int]:
-    return time.time_ns() // 1_000_000, time.monotonic_ns() // 1_000_000
-
-
-def _sample(number: int) -> Observation:
-    wall_ms, mono_ms = _clocks()
-    signal = f"s{number % STATIONS}.total"
-    return Observation(signal, number // STATIONS, wall_ms, wall_ms, mono_ms, "boot")
-
-
-def _result(number: int) -> Observation:
-    wall_ms, mono_ms = _clocks()
-    result = TestResult(f"U-{number}", "LEAK", True, number=str(number))
-    return Observation(f"rig-{number % STATIONS}", result, wall_ms, wall_ms, mono_ms, "boot")
-
-
-async def written(folder: Path, seconds: int, parts_per_s: float) -> Figures:
-    """Bytes that reach the disk in an hour, from polling every 250 ms and a tick a second.
-
-    Opening and closing the journal is left out: it happens once.
-    """
-    found = 0
-
-    async def work(recorder: Recorder) -> None:
-        nonlocal found
-        await recorder.emit(_poll(0))
-        start, before = time.monotonic(), _write_bytes()
-        while (passed := time.monotonic() - start) < seconds:
-            await recorder.emit(_poll(int(passed * parts_per_s)))
-            await asyncio.sleep(max(0.0, start + passed + 0.25 - time.monotonic()))
-        found = _write_bytes() - before
-
-    await _with_recorder(folder, work)
-    return {"MB_per_hour": found * 3600 / seconds / 1e6}
-
-
-def _poll(made: int) -> list[Observation]:
-    wall_ms, mono_ms = _clocks()
-    return [
-        Observation("s0.total", made, wall_ms, wall_ms, mono_ms, "boot"),
-        Observation(TICK, None, wall_ms, wall_ms, mono_ms, "boot"),
-    ]
-
-
-def _write_bytes() -> int:
-    """What this process had written to storage (proc(5), io); 0 on a folder in memory."""
-    lines = Path("/proc/self/io").read_text(encoding="ascii").splitlines()
-    return int(next(line.split()[1] for line in lines if line.startswith("write_bytes")))
-
-
-def measure(short: bool) -> Iterator[tuple[str, Figures]]:
-    """Every figure, in turn."""
-    count, seconds = (20_000, 3) if short else (200_000, 20)
-    with tempfile.TemporaryDirectory(dir=Path.cwd(), prefix=".bench-") as name:
-        folder = Path(name)
-        for batch in BATCHES:
-            figures = core_and_journal(folder, batch, count if batch > 10 else count // 10)
-            yield f"core and journal, {batch} a commit", figures
-        for urgent in (True, False):
-            figures = asyncio.run(emit_to_durable(_fresh(folder, urgent), 1_000, seconds / 2, urgent))
-            yield f"emit to durable, 1,000 {'test results' if urgent else 'samples'} a second", figures
-        for rate, words in ((0.0, "an idle line"), (1.0, "a line at 1 part/s")):
-            figures = asyncio.run(written(_fresh(folder, rate), seconds, rate))
-            yield f"written to disk, {words}", figures
-
-
-def _fresh(folder: Path, name: object) -> Path:
-    path = folder / str(name)
-    path.mkdir()
-    return path
+def measure(scale: Scale, names: list[str]) -> Iterator[tuple[str, Figures]]:
+    """Every figure of these parts, in turn."""
+    parts = parts_of(scale)
+    for name in names or parts:
+        with tempfile.TemporaryDirectory(dir=Path.cwd(), prefix=".bench-") as folder:
+            yield from parts[name](Path(folder))
 
 
 def main() -> None:
     """Print a figure as soon as it is there."""
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
-    parser.add_argument("--short", action="store_true", help="less exact, in a tenth of the time")
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(parts_of(QUICK))}; else all")
+    parser.add_argument("--quick", action="store_true", help="less exact, without the largest journals")
     parser.add_argument("--json", action="store_true", help="one JSON object at the end")
     options = parser.parse_args()
+    if unknown := set(options.parts) - set(parts_of(QUICK)):
+        parser.error(f"there is no {', '.join(sorted(unknown))}")
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # the folder is removed
+    wanted = QUICK if options.quick else FULL
+    scale = fitting(wanted, shutil.disk_usage(Path.cwd()).free)
+    sys.stderr.write(_said_size(scale, wanted))
     found = {}
-    for name, figures in measure(options.short):
+    for name, figures in measure(scale, options.parts):
         found[name] = figures
         if not options.json:
-            said = ", ".join(f"{what} {value:,.1f}" for what, value in figures.items())
-            sys.stdout.write(f"{name}: {said}\n")
-            sys.stdout.flush()
+            _print(name, figures)
+    on_terminal("")
     if options.json:
         sys.stdout.write(json.dumps(found) + "\n")
+
+
+def _print(name: str, figures: Figures) -> None:
+    on_terminal("")
+    said = ", ".join(f"{what} {_rounded(value)}" for what, value in figures.items())
+    sys.stdout.write(f"{name}: {said}\n")
+    sys.stdout.flush()
+
+
+def _rounded(value: float) -> str:
+    """Ratios and seconds need two places, rates none."""
+    return f"{value:,.2f}" if abs(value) < 10 else f"{value:,.1f}"
 
 
 main()

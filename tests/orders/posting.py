@@ -38,7 +38,7 @@ async def agent(file: Path) -> AsyncIterator[list[str]]:
     async with fake_agent(file) as fake:
         overheard = _Overheard(fake._recorder)
         desk = OrderDesk(SystemClock(), overheard)
-        task = asyncio.ensure_future(serve_commands(config.data, desk.take))
+        task = asyncio.ensure_future(serve_commands(config.data, desk))
         try:
             while not (config.data / "command.sock").exists():
                 await asyncio.sleep(0.001)

@@ -194,6 +194,6 @@ def test_credentials_are_described_where_they_are_in_use() -> None:
         for method, one in methods.items()
         if "security" in one
     }
-    assert secured == {("/api/orders", "post")}
+    assert secured == {("/api/orders", "post"), ("/api/commands", "post")}
     assert {"401", "429"} <= set(found["paths"]["/api/orders"]["post"]["responses"])
     assert _refs(found) >= {"#/components/responses/Fault401", "#/components/responses/Fault429"}

@@ -1,7 +1,7 @@
 """schemathesis against a running board and its agent: does the API do what its description says?
 
-Every check it has is on. One is loosened: an order that fits the schema may be refused with 422, for no
-schema can say that an id is taken, that two rows are one order, or which characters are printable.
+Every check it has is on. One is loosened: an order or a command that fits the schema may be refused with 422,
+for no schema can say that an id is taken, that there is no such run, or which characters are printable.
 """
 
 import asyncio
@@ -32,6 +32,10 @@ enabled = false
 expected-statuses = ["2xx", "404"]
 [[operations]]
 include-operation-id = "sendOrders"
+[operations.checks.positive_data_acceptance]
+expected-statuses = ["2xx", "422"]
+[[operations]]
+include-operation-id = "sendCommand"
 [operations.checks.positive_data_acceptance]
 expected-statuses = ["2xx", "422"]
 """
@@ -117,7 +121,11 @@ async def test_the_api_does_what_its_description_says(tmp_path: Path, credential
     assert posted.keys() >= {200, 201, 400, 405, 422} | ({401} if credentials else set()), posted
     assert posted[201] >= 20, "enough of what is right goes in, or nothing was tried"
     assert found.answers["GET /api/orders/{id}"].keys() >= {200, 405}
-    assert found.answers.keys() >= {"GET /api/orders", "GET /api/line", "GET /api/openapi.json"}
+    assert found.answers["POST /api/commands"].keys() >= {400, 405, 422}
+    assert found.answers["GET /api/orders/{id}/result"].keys() >= {200, 405}
+    assert found.answers.keys() >= {
+        "GET /api/orders", "GET /api/line", "GET /api/openapi.json", "GET /api/inbox",
+    }  # fmt: skip
 
 
 async def test_a_wrong_description_is_noticed(tmp_path: Path) -> None:

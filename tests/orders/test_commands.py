@@ -40,7 +40,7 @@ async def agent(folder: Path) -> AsyncIterator[None]:
     """A real recorder behind a real socket."""
     async with recording(line(), folder / "journal.db") as recorder:
         desk = OrderDesk(ManualClock(), recorder)
-        task = asyncio.ensure_future(serve_commands(folder, desk.take))
+        task = asyncio.ensure_future(serve_commands(folder, desk))
         try:
             await _answers(folder)
             yield
@@ -97,7 +97,7 @@ async def test_who_sends_is_recorded(tmp_path: Path) -> None:
     kept = Kept()
     desk = OrderDesk(ManualClock(), kept)
     async with asyncio.TaskGroup() as group:
-        serving = group.create_task(serve_commands(tmp_path, desk.take))
+        serving = group.create_task(serve_commands(tmp_path, desk))
         await _answers(tmp_path)
         await send_orders(tmp_path, [ORDER] * (AT_ONCE + 1), "erp")
         await send_orders(tmp_path, [ORDER])
@@ -116,7 +116,7 @@ async def test_a_long_line_has_room_for_its_sender(tmp_path: Path) -> None:
     """Orders of such a length that some of them all but fill a line."""
     kept, least = Kept(), len(json.encode(WorkOrder("A", "", 1)))
     async with asyncio.TaskGroup() as group:
-        serving = group.create_task(serve_commands(tmp_path, OrderDesk(ManualClock(), kept).take))
+        serving = group.create_task(serve_commands(tmp_path, OrderDesk(ManualClock(), kept)))
         await _answers(tmp_path)
         for spare in (50, 105, 900, 1100):
             order = WorkOrder("A", "x" * ((LONGEST - spare) // 4 - 1 - least), 1)
@@ -173,7 +173,7 @@ async def test_a_full_disk_is_told_and_the_next_try_goes_in(tmp_path: Path) -> N
         desk = OrderDesk(ManualClock(), recorder)
         many = [WorkOrder(f"A{number}", "x" * 100, 1) for number in range(900)]
         async with asyncio.TaskGroup() as group:
-            serving = group.create_task(serve_commands(tmp_path, desk.take))
+            serving = group.create_task(serve_commands(tmp_path, desk))
             await _answers(tmp_path)
             with no_room(recorder._journal), pytest.raises(NotRecorded, match=r"^not recorded: /.*full"):
                 await send_orders(tmp_path, many)
@@ -197,7 +197,7 @@ async def test_a_folder_with_a_long_name_has_room_for_a_socket(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("line", "says"),
     [
-        (b"{}\n", "missing required field `orders`"),
+        (b"{}\n", "send either `orders` or one `command`"),
         (b"\n", "no command"),
         (b"\xff\n", "no command"),
         (b"[" * 100_000 + b"\n", "no command"),
@@ -262,13 +262,14 @@ async def test_a_client_that_goes_before_its_answer_harms_nobody(tmp_path: Path)
 
 
 async def test_it_ends_while_clients_wait_and_leaves_nothing_open(tmp_path: Path) -> None:
-    async def never(_: object, by: str) -> list[Outcome]:
-        waits.set()
-        await asyncio.Event().wait()
-        return []
+    class Never(Kept):
+        async def emit(self, observations: Sequence[Observation]) -> list[Outcome]:
+            waits.set()
+            await asyncio.Event().wait()
+            return []
 
     before, waits = len(os.listdir("/proc/self/fd")), asyncio.Event()
-    task = asyncio.ensure_future(serve_commands(tmp_path, never))
+    task = asyncio.ensure_future(serve_commands(tmp_path, OrderDesk(ManualClock(), Never())))
     await _answers(tmp_path)
     sending = asyncio.ensure_future(send_orders(tmp_path, [ORDER]))
     await waits.wait()
@@ -297,9 +298,6 @@ async def test_a_thousand_at_once_make_one_order(tmp_path: Path) -> None:
 @settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(st.binary(max_size=200).map(lambda body: body.replace(b"\n", b" ") + b"\n"))
 def test_any_line_is_answered(body: bytes) -> None:
-    async def accept(orders: object, by: str) -> list[Outcome]:
-        return []
-
-    answer = asyncio.run(commands._answer(body, accept))
+    answer = asyncio.run(commands._answer(body, OrderDesk(ManualClock(), Kept())))
     assert answer.error or answer.outcomes == ()
     json.encode(answer)

@@ -2,13 +2,17 @@
 
 A line of observations is `{"s": 1.5, SIGNAL: VALUE, ...}`, seconds since the start; what stands in one line
 is seen at one instant, in its order. Short forms: `"scan": "J WO-1001-10"` is a whole label from gun-1,
-`"label"` the bare text of one, `"test"` a result from rig-1. Words that go with an observation: `fresh`,
-`quality`, `detail`, `device_s`. A line may begin with `"reboot": NAME` (the monotonic clock starts again)
-and `"clock_s": N` (the wall clock is set by so much).
+`"scan-2"` one from gun-2, `"label"` the bare text of one from gun-1, `"test"` a result from rig-1,
+`"order": {..}` a work order (10 of P7, unless it says so), `"command": {"type": "reassign", ..}` what a
+supervisor asks for (`by` and `reason` may be left out; `from_s` and `to_s` are seconds since the start).
+Words that go with an observation: `fresh`, `quality`, `detail`, `device_s`. A line may begin with
+`"reboot": NAME` (the monotonic clock starts again) and `"clock_s": N` (the wall clock is set by so much).
 
-A line of what is expected is an event, or an observation that was not accepted; the last line has the
-totals. `for` is the event's context: job, run, item, revision, batch, operator. To see what the core makes
-of a case: `python -m tests.support.cases FOLDER`; read it line by line before it becomes what is expected.
+A line of what is expected is an event, or an observation that was not accepted. After them stand the events
+that a correction gave to another owner, as they are at the end; the last line has the totals, without zeros.
+`for` and `to` are contexts: job, run, item, revision, batch, operator, and the run's kind where it is not
+production. To see what the core makes of a case: `python -m tests.support.cases FOLDER`; read it line by
+line before it becomes what is expected.
 """
 
 import sys
@@ -19,7 +23,17 @@ from typing import Any
 from msgspec import convert, json, to_builtins
 
 from edge.config import load
-from edge.observation import Observation, Outcome, Quality, Stamp, TestResult, Value, Verdict
+from edge.observation import (
+    Command,
+    Observation,
+    Outcome,
+    Quality,
+    Stamp,
+    TestResult,
+    Value,
+    Verdict,
+    WorkOrder,
+)
 from edge.production import Line
 from edge.production.events import Event
 from edge.production.orders import job_name
@@ -64,7 +78,7 @@ def replay(name: str) -> tuple[list[Entry], list[Event]]:
         if decision.outcome.verdict is not Verdict.ACCEPTED:
             entries.append(_refusal(observation, decision.outcome))
     totals = {station: _totals(by_job) for station, by_job in core.totals().items()}
-    made: list[Entry] = json.decode(json.encode([*entries, {"totals": totals}]))
+    made: list[Entry] = json.decode(json.encode([*entries, *_moved(core), {"totals": totals}]))
     return made, core.events
 
 
@@ -93,13 +107,37 @@ class _Clocks:
 
 
 def _meant(name: str, value: Any) -> tuple[str, Value]:
-    if name == "scan":
-        return "gun-1", label(value)
+    if name == "scan" or name.startswith("scan-"):
+        return f"gun-{name.removeprefix('scan').removeprefix('-') or '1'}", label(value)
     if name == "label":
         return "gun-1", str(value)
     if name == "test":
         return "rig-1", convert({"program": "final", "passed": True, **value}, TestResult)
+    if name == "order":
+        order = {"item": "P7", "quantity": 10, **value, "type": "order"}
+        return name, convert(order, WorkOrder)
+    if name == "command":
+        return name, convert({"by": "office", "reason": "as told", **_instants(value)}, Command)
     return name, value
+
+
+def _instants(value: Entry) -> Entry:
+    """Seconds since the start to milliseconds since 1970."""
+    instants = {key: round(given * 1000) + START_MS for key, given in value.items() if key.endswith("_s")}
+    others = {key: given for key, given in value.items() if key not in instants}
+    return {**others, **{f"{key.removesuffix('_s')}_ms": ms for key, ms in instants.items()}}
+
+
+def _moved(core: Core) -> Iterator[Entry]:
+    for place, (context, version) in sorted(core.moved.items()):
+        event = core.events[place]
+        yield {
+            "s": _s(event.at_ms),
+            "moved": event.data.type,
+            "for": _short(event.context),
+            "to": _short(context),
+            "version": version,
+        }
 
 
 def _event(event: Event) -> Entry:
@@ -109,9 +147,9 @@ def _event(event: Event) -> Entry:
         "station": event.station,
         **to_builtins(event.data),
     }
-    for when in ("since_ms", "until_ms"):
-        if when in entry:
-            entry[when.removesuffix("_ms") + "_s"] = _s(entry.pop(when))
+    for when in [key for key in entry if key.endswith("_ms")]:
+        ms = entry.pop(when)
+        entry[when.removesuffix("_ms") + "_s"] = None if ms is None else _s(ms)
     found = {key: value for key, value in entry.items() if value != ""}
     return found if event.context == NO_CONTEXT else {**found, "for": _short(event.context)}
 
@@ -119,7 +157,8 @@ def _event(event: Event) -> Entry:
 def _short(context: Context) -> str:
     job = job_name(context.order, context.operation) if context.order else None
     parts = (job, context.run, context.item, context.revision, context.batch, context.operator)
-    return " ".join("-" if part is None else part for part in parts)
+    known = ["-" if part is None else part for part in parts]
+    return " ".join([*known, context.kind] if context.kind else known)
 
 
 def _refusal(observation: Observation, outcome: Outcome) -> Entry:

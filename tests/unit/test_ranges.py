@@ -63,3 +63,14 @@ def test_a_million_acknowledged_in_order_are_one_range() -> None:
     for first in range(1, 1_000_001, 500):
         ranges.add(first, first + 499)
     assert list(ranges) == [(1, 1_000_000)]
+
+
+@given(pairs, pairs)
+def test_what_is_taken_out_is_not_in_it(added: list[tuple[int, int]], taken: list[tuple[int, int]]) -> None:
+    ranges, model = Ranges(added), numbers(added)
+    for first, last in taken:
+        ranges.remove(first, last)
+        model -= numbers([(first, last)])
+        assert_tidy(ranges)
+        assert numbers(list(ranges)) == model
+        assert len(ranges) == len(model)

@@ -1,0 +1,50 @@
+"""What the commands share: how a line is named, how a failure is said."""
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+from rich.console import Console
+
+from edge.config import LineConfig, load
+from edge.errors import ConfigError, JournalError
+from edge.journal import JournalReader
+
+LineFile = Annotated[Path, typer.Option("--line", metavar="LINE", help="The line's TOML file.")]
+DataFolder = Annotated[Path | None, typer.Option("--data", help="Folder of the journal.")]
+
+err = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+
+
+def load_line(file: Path, data: Path | None) -> LineConfig:
+    """The line's configuration; ends the command with every fault of it."""
+    try:
+        return load(file, data)
+    except ConfigError as error:
+        for fault in error.faults:
+            err.print(str(fault))
+        count = len(error.faults)
+        fail(f"{count} fault{'s' if count != 1 else ''} in {file}; nothing was started")
+
+
+def fail(words: str) -> NoReturn:
+    """End the command with a sentence and status 1."""
+    err.print(words)
+    raise typer.Exit(1)
+
+
+@contextmanager
+def open_journal(config: LineConfig) -> Iterator[JournalReader]:
+    """Read it beside the agent, or without it; ends the command where there is none."""
+    try:
+        with closing(JournalReader(config.journal, config.line.name)) as reader:
+            yield reader
+    except JournalError as error:
+        fail(str(error))
+
+
+def plain(words: str) -> str:
+    """What a label or a file says is data: no control character of it reaches a terminal."""
+    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in words)
