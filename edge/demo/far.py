@@ -37,7 +37,8 @@ def add_up(events: Iterable[Mapping[str, Any]]) -> Held:
         key = event["station"], event["context"].get("order", UNASSIGNED)  # absent: nobody knows
         if event["type"] == "count":
             counts = event["data"].get("counts", True)
-            made = counted(event["data"]["role"], event["data"]["produced"], counts=counts)
+            of_total = event["data"].get("of_total", False)
+            made = counted(event["data"]["role"], event["data"]["produced"], counts=counts, of_total=of_total)
             totals[key] = totals[key].and_(made)
         elif event["type"] == "disposition":
             made = disposed(event["data"]["disposition"], event["data"]["quantity"])

@@ -1,6 +1,6 @@
 """What the core asks about events of the past, and the giving of their parts to other owners."""
 
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from itertools import groupby
 
 import apsw
@@ -11,7 +11,7 @@ from edge.journal.sql import QUERIES
 from edge.production.draft import Move
 from edge.production.events import MOVED, Adjustment, Count, Cycle, Disposition, lot_subject
 from edge.production.state import Context, Slice, View
-from edge.production.totals import NOTHING, Totals, counted, disposed
+from edge.production.totals import NOTHING, SCRAPS, Totals, counted, disposed
 from edge.production.views import MOST_EVENTS, Since, Window, read_view
 
 _decode_context = json.Decoder(Context).decode
@@ -99,10 +99,10 @@ def _part(type_: str, data: bytes) -> _Part:
     match type_:
         case "count":
             count = _decode_count(data)
-            return _Part((count.role, count.counts), count.produced)
+            return _Part((count.role, count.counts, count.of_total, count.reason), count.produced)
         case "disposition":
             disposition = _decode_disposition(data)
-            return _Part(disposition.disposition, disposition.quantity)
+            return _Part((disposition.disposition, disposition.reason), disposition.quantity)
         case "adjustment":
             adjustment = _decode_adjustment(data)
             return _Part(None, adjustment.good, adjustment.scrap)
@@ -116,13 +116,14 @@ def _part(type_: str, data: bytes) -> _Part:
 
 
 def _more(before: Slice, type_: str, kind: Hashable, sums: _Sum) -> Slice:
-    made = NOTHING
+    made, scrapped = NOTHING, ""
     cycles, seconds = before.cycles, before.cycles_s
     match type_, kind:
-        case "count", (str(role), bool(counts)):
-            made = counted(role, sums.parts, counts=counts)
-        case "disposition", str(disposition):
+        case "count", (str(role), bool(counts), bool(of_total), str(scrapped)):
+            made = counted(role, sums.parts, counts=counts, of_total=of_total)
+        case "disposition", (str(disposition), str(reason)):
             made = disposed(disposition, sums.parts)
+            scrapped = reason if disposition in SCRAPS else ""
         case "adjustment", _:
             made = Totals(added=sums.parts + sums.scrap, booked=sums.scrap)
         case "test", (True, bool(passed)):
@@ -132,7 +133,15 @@ def _more(before: Slice, type_: str, kind: Hashable, sums: _Sum) -> Slice:
     return Slice(
         before.context, before.totals.and_(made), before.events + sums.events, cycles, seconds,
         min(before.first_ms or sums.first_ms, sums.first_ms), max(before.last_ms, sums.last_ms),
+        _with_reason(before.reasons, scrapped, sums.parts),
     )  # fmt: skip
+
+
+def _with_reason(reasons: Mapping[str, int], reason: str, parts: int) -> Mapping[str, int]:
+    if not reason:
+        return reasons
+    found = {**reasons, reason: reasons.get(reason, 0) + parts}
+    return {name: found[name] for name in sorted(found) if found[name]}
 
 
 def apply(

@@ -27,17 +27,17 @@ def report_good(draft: Draft, spec: StationSpec, slot: Slot, parts: int) -> str:
     return f"{parts} noted; at {spec.name} the machine counts"
 
 
-def _report(draft: Draft, spec: StationSpec, slot: Slot, role: Role, parts: int) -> None:
+def _report(draft: Draft, spec: StationSpec, slot: Slot, role: Role, parts: int, reason: str = "") -> None:
     counts = spec.operator_counts
     share = book_count(draft, spec, Share(slot.context, parts), counted(role, parts, counts=counts))
     raw = max(0, slot_by_run(draft, spec, slot.run.id).run.totals.of(role))
-    say_count(draft, spec, role, share, raw, REPORTED, counts=counts, source="operator")
+    say_count(draft, spec, role, share, raw, REPORTED, counts=counts, source="operator", reason=reason)
 
 
 def book_scrap(draft: Draft, spec: StationSpec, slot: Slot, reason: str, parts: int) -> str:
     """Scrap and its reason. Who counts scrap is declared: it is never added up from two. May refuse."""
     if spec.counts_by is CountsBy.OPERATOR or not spec.counters:
-        _report(draft, spec, slot, Role.REJECT, parts)
+        _report(draft, spec, slot, Role.REJECT, parts, reason)
     elif spec.machine_rejects:
         dispose(draft, spec, slot.run.id, "scrap_reason", parts, reason)
     else:
@@ -79,16 +79,14 @@ def _enough(there: int, wanted: int, what: str) -> None:
         raise RefusedError(f"this job has only {max(0, there)} {what} here")
 
 
-def take_back(
-    draft: Draft, spec: StationSpec, slot: Slot, booked: tuple[str, int, str], made: Totals
-) -> str:
+def take_back(draft: Draft, spec: StationSpec, slot: Slot, booked: tuple[str, int, str], made: Totals) -> str:
     """The opposite of what a scan booked; `made` is all that it changed."""
     disposition, parts, reason = booked
     role = {"good": Role.GOOD, "reject": Role.REJECT}.get(disposition)
     if role is not None:
-        _report(draft, spec, slot, role, -parts)
-        dispose(draft, spec, slot.run.id, "reworked", -made.reworked, "taken back")
-        dispose(draft, spec, slot.run.id, "rework_scrapped", -made.booked, "taken back")
+        _report(draft, spec, slot, role, -parts, reason)
+        dispose(draft, spec, slot.run.id, "reworked", -made.reworked, "")
+        dispose(draft, spec, slot.run.id, "rework_scrapped", -made.booked, "")
     else:
         dispose(draft, spec, slot.run.id, disposition, -parts, reason)
     if reason and disposition in ("reject", "scrap", "scrap_reason", "rework_scrapped"):

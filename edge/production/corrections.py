@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from edge.observation import Observation
 from edge.production.booking import take_back
+from edge.production.dealing import dispose
 from edge.production.draft import Draft, Move
 from edge.production.events import Attribution
 from edge.production.line import StationSpec
@@ -113,8 +114,18 @@ def undo(draft: Draft, spec: StationSpec) -> str:
     targets = [homes.get(one.context.run) or _target(draft, spec, undone.context) for one in moved]
     given = list(zip(moved, targets, strict=True))
     give(draft, spec, _since(spec, undone), given, "undo", undone.by or "", undone.label)
-    parts = sum(one.totals.counted for one in strays)
+    for one in strays:
+        _into_rework_again(draft, spec, undone, one)
+    parts = sum(one.totals.made for one in strays)
     return f"{undone.label} taken back at {spec.name}" + (f", with {parts} parts" if parts else "")
+
+
+def _into_rework_again(draft: Draft, spec: StationSpec, undone: Undo, one: Slice) -> None:
+    """What a rework run took out of rework by its counting waits again: that run should not have been."""
+    if one.context.kind != Kind.REWORK or undone.run is None:
+        return
+    dispose(draft, spec, undone.run.id, "reworked", -one.totals.reworked, "taken back")
+    dispose(draft, spec, undone.run.id, "rework_scrapped", -one.totals.booked, "taken back")
 
 
 def _contexts_of(undone: Undo) -> tuple[Context, ...]:
@@ -224,8 +235,11 @@ def back_needs(spec: StationSpec, rows: Rows, now: Observation, minutes: int) ->
 
 
 def _backdated(spec: StationSpec, undone: Undo, now: Observation, minutes: int) -> Window:
-    """From so long before the scan, but never past the change before it, until now."""
-    from_ms = max(undone.at_ms - minutes * 60_000, undone.since_ms)
+    """From so long before the scan, but never past the change before it, until now.
+
+    That change may be in the future, where the clock was set back since.
+    """
+    from_ms = min(undone.at_ms, max(undone.at_ms - minutes * 60_000, undone.since_ms))
     return Window(spec.name, from_ms, max(from_ms, now.at_ms) + 1)
 
 
@@ -251,7 +265,7 @@ def back(draft: Draft, spec: StationSpec, minutes: int) -> str:
     give(draft, spec, window.key, moved, "back", undone.by or "", f"{undone.label} {minutes} min earlier")
     if undone.context not in [one.context for one, _ in moved]:
         publish_ended(draft, [undone.context])  # its times are others
-    parts = sum(one.totals.counted for one, _ in moved)
+    parts = sum(one.totals.made for one, _ in moved)
     held = "" if window.from_ms > undone.since_ms else " (to the scan before it)"
     return f"{undone.label} backdated by {(undone.at_ms - window.from_ms) // 60_000} min{held}: {parts} parts"
 
@@ -318,8 +332,10 @@ def give(
     gains: dict[Context, tuple[Totals, int]] = {}
     for one, target in moved:
         draft.moves.append(Move(view, one.context, target, version))
-        shift(draft, spec, one.context, one.totals.negative(), -one.cycles, -one.cycles_s)
-        shift(draft, spec, target, one.totals, one.cycles, one.cycles_s, (one.first_ms, one.last_ms))
+        span = (one.first_ms, one.last_ms)
+        taken = {reason: -parts for reason, parts in one.reasons.items()}
+        shift(draft, spec, one.context, one.totals.negative(), -one.cycles, -one.cycles_s, None, taken)
+        shift(draft, spec, target, one.totals, one.cycles, one.cycles_s, span, one.reasons)
         _gain(gains, one.context, one.totals.negative(), -one.events)
         _gain(gains, target, one.totals, one.events)
     bounds = _bounds(draft, view)

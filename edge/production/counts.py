@@ -9,7 +9,7 @@ from edge.production.cycles import finished_before, part_finished
 from edge.production.dealing import Share, book_count, deal, say_count
 from edge.production.draft import Draft
 from edge.production.events import Gap, Health
-from edge.production.line import CounterAt, CounterSpec, CountsBy, StationSpec
+from edge.production.line import CounterAt, CounterSpec, CountsBy, Role, StationSpec
 from edge.production.slots import contexts, slots
 from edge.production.state import Context, Counter, Former, Station
 from edge.production.totals import counted
@@ -174,7 +174,8 @@ def _add(draft: Draft, place: CounterAt, share: Share) -> Share:
     Returns the share under the context that its event has.
     """
     spec, role = place.station, place.counter.role
-    made = counted(role, share.parts, counts=spec.counts_by is not CountsBy.OPERATOR)
+    counts = spec.counts_by is not CountsBy.OPERATOR
+    made = counted(role, share.parts, counts=counts, of_total=spec.total_has_rejects)
     return book_count(draft, spec, share, made)
 
 
@@ -184,6 +185,7 @@ def _say_count(draft: Draft, place: CounterAt, share: Share, raw: int, reading: 
     say_count(
         draft, place.station, spec.role, share, raw, reading.kind,
         held=held, counts=place.station.counts_by is not CountsBy.OPERATOR,
+        of_total=spec.role is Role.REJECT and place.station.total_has_rejects,
     )  # fmt: skip
 
 

@@ -31,8 +31,9 @@ def deal(draft: Draft, spec: StationSpec, role: Role, owners: Owners, parts: int
     if parts <= 0 or None in runs:
         return [Share(owners[0] if parts <= 0 else NO_CONTEXT, parts)]
     if spec.split is Split.EQUAL:
-        dealt = _in_turn(len(owners), row.dealt, parts)
-        if role is not Role.REJECT:
+        of_dealt = role is Role.REJECT and spec.total_has_rejects  # the newest of those dealt already
+        dealt = _in_turn(len(owners), row.dealt - parts if of_dealt else row.dealt, parts)
+        if not of_dealt:
             draft.put(spec.key, replace(row, dealt=(row.dealt + parts) % len(owners)))
     else:
         dealt = _first_first([run for run in runs if run], role, parts)
@@ -56,7 +57,7 @@ def _first_first(runs: list[Run], role: Role, parts: int) -> list[int]:
     """
     dealt = [0] * len(runs)
     if role is Role.REJECT:
-        newest = max((place for place, run in enumerate(runs) if run.totals.counted > 0), default=0)
+        newest = max((place for place, run in enumerate(runs) if run.totals.made > 0), default=0)
         dealt[newest] = parts
         return dealt
     for place, run in enumerate(runs):
@@ -134,11 +135,11 @@ def _rework(draft: Draft, spec: StationSpec, run_id: str, made: Totals) -> None:
     rejects, passes = made.reject, made.total + made.good
     machine = not spec.operator_counts
     if machine and made.reject and Role.TOTAL in spec.roles:  # its pass was counted by the total already
-        dispose(draft, spec, run_id, "reworked", -rejects, "reject")
+        dispose(draft, spec, run_id, "reworked", -rejects, "")
     for disposition, parts in (("reworked", passes), ("rework_scrapped", rejects)):
         waiting = max(0, slot_by_run(draft, spec, run_id).run.order_totals.rework)
         if parts > 0:
-            dispose(draft, spec, run_id, disposition, min(parts, waiting), "rework run")
+            dispose(draft, spec, run_id, disposition, min(parts, waiting), "")
         if parts > waiting:
             words = "no parts were known to wait for rework"
             draft.say(
@@ -169,7 +170,7 @@ def dispose(
 
 def say_count(
     draft: Draft, spec: StationSpec, role: Role, share: Share, raw: int, quality: str,
-    *, held: int = 0, counts: bool = True, source: str = "machine",
+    *, held: int = 0, counts: bool = True, source: str = "machine", of_total: bool = False, reason: str = "",
 ) -> None:  # fmt: skip
     """A count event with the figures of the share's owner as they are now."""
     on = draft.station(spec).run
@@ -180,7 +181,7 @@ def say_count(
     draft.say(
         Count(
             role, share.parts, raw, quality, made.of(role), figures.good_parts, figures.scrap_parts,
-            held, figures.rework, source, counts,
+            held, figures.rework, source, counts, of_total, reason,
         ),
         spec.name, share.context,
     )  # fmt: skip

@@ -38,6 +38,10 @@ class Count(Struct, frozen=True, omit_defaults=True):
     """Who says so: `machine` or `operator`."""
     counts: bool = True
     """False where the other source is the one that counts at this station."""
+    of_total: bool = False
+    """A reject that is one of the parts that the station's total counts."""
+    reason: str = ""
+    """Of scrap that an operator counts."""
 
 
 class Cycle(Struct, frozen=True, omit_defaults=True):
@@ -154,6 +158,7 @@ class Disposition(Struct, frozen=True, omit_defaults=True):
     quantity: int
     """Negative where it is taken back."""
     reason: str
+    """As a person gave it; empty where nobody did."""
     order_good: int
     order_scrap: int
     order_rework: int = 0
@@ -207,7 +212,8 @@ class Flag(Struct, frozen=True, omit_defaults=True):
     type: ClassVar[str] = "flag"
 
     flag: str
-    """`overproduced`, `scrap_differs`, `good_differs` or `rework_unknown`."""
+    """`overproduced`, `scrap_above_total`, `scrap_differs`, `good_differs`, `rework_unknown` or
+    `out_of_sequence`."""
     quantity: int
     """Parts that it is about."""
     detail: str = ""

@@ -85,8 +85,12 @@ class StationSpec:
     key: str = field(init=False)
     """Of its row; made once, for every reading asks for it."""
 
+    total_has_rejects: bool = field(init=False)
+    """Its rejects are parts that its total counts too."""
+
     def __post_init__(self) -> None:
         object.__setattr__(self, "key", f"station/{self.name}")
+        object.__setattr__(self, "total_has_rejects", Role.TOTAL in self.roles)
 
     @property
     def operator_counts(self) -> bool:

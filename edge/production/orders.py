@@ -107,7 +107,7 @@ def start_job(
 
 def _status(slot: Slot, order: WorkOrder, name: str) -> str:
     kind = "" if slot.run.kind == Kind.PRODUCTION else f" ({slot.run.kind})"
-    made = slot.run.order_totals.good_parts + slot.run.elsewhere
+    made = max(0, slot.run.order_totals.good_parts + slot.run.elsewhere)
     return f"{name} is running{kind}: {made} of {order.quantity}"
 
 
@@ -165,11 +165,20 @@ def flag_excess(draft: Draft, spec: StationSpec, slot: Slot, job: Job) -> None:
 
 def _stopped(spec: StationSpec, run: Run, job: Job, state: str) -> str:
     assert run.job is not None
-    name, made = job_name(*run.job), f"{run.order_totals.good_parts} of {run.quantity}"
+    name, made = job_name(*run.job), f"{max(0, run.order_totals.good_parts)} of {run.quantity}"
     if job.stations:
         return f"{name}: {spec.name} made {made}, it goes on at {', '.join(job.stations)}"
-    over_all = sum(one.good_parts for one in job.totals.values())
+    over_all = max(0, sum(one.good_parts for one in job.totals.values()))
     return f"{name} {state.lower()}: {over_all} of {run.quantity}"
+
+
+def skipped(draft: Draft, order: WorkOrder, operation: int | None) -> list[int]:
+    """Operations before this one of which nothing was ever made; their jobs are at hand."""
+    if operation not in order.operations:
+        return []
+    before = order.operations[: order.operations.index(operation)]
+    jobs = {one: draft.get(job_key(order.id, one), Job) for one in before}
+    return [one for one, job in jobs.items() if job is None or job.started_ms is None]
 
 
 def the_slot(draft: Draft, spec: StationSpec, job: JobId | None = None) -> Slot:

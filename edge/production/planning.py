@@ -10,6 +10,7 @@ from edge.production.events import OrderReceived
 from edge.production.orders import ALLOWED_TO_START, RefusedError, find_order, names_of
 from edge.production.slots import slots, with_slots
 from edge.production.state import Job, JobId, Station, job_key, order_key
+from edge.production.totals import NOTHING
 
 _ID = re.compile(r"[0-9A-Z][0-9A-Z.-]{0,31}")
 """What the label of a job card can hold."""
@@ -114,5 +115,5 @@ def _check_change(draft: Draft, known: WorkOrder, order: WorkOrder) -> None:
         return
     for operation in known.operations or (None,):
         job = draft.get(job_key(known.id, operation), Job)
-        if job is not None and job.state != ALLOWED_TO_START:
+        if job is not None and (job.state != ALLOWED_TO_START or set(job.totals.values()) - {NOTHING}):
             raise RefusedError(f"{order.id} has been started: only its quantity can be changed")

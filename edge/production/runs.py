@@ -77,10 +77,11 @@ def end_run(draft: Draft, spec: StationSpec, slot: Slot, *, is_undone: bool = Fa
     if not is_undone:
         use_up(draft, spec, slot)
         _compare(draft, spec, slot)
+        _flag_scrap(draft, spec, slot)
     row, now, run = draft.station(spec), draft.observation, slot.run
     draft.put(run_key(run.id), replace(run, ended_ms=now.at_ms))
     left, alone = row.left, len(slots(row)) == 1
-    if alone and run.kind == Kind.PRODUCTION and run.totals.counted and row.last_part and run.job:
+    if alone and run.kind == Kind.PRODUCTION and run.totals.made and row.last_part and run.job:
         left = Left(run.job, row.last_part)
     draft.put(spec.key, replace(row, noun=None, previous=run.job, left=left))
     found = tuple(one for one in slots(row) if one.run.id != run.id)
@@ -134,13 +135,21 @@ def merged(reasons: Mapping[str, int], more: Mapping[str, int]) -> dict[str, int
     return {reason: parts for reason, parts in found.items() if parts}
 
 
+def _flag_scrap(draft: Draft, spec: StationSpec, slot: Slot) -> None:
+    """More scrap than parts when a run ends is no race between two counters any more."""
+    missing = -slot.run.order_totals.good_parts
+    if missing > 0:
+        words = "more scrap was counted than parts: look at the counters"
+        draft.say(Flag("scrap_above_total", missing, words), spec.name, slot.context)
+
+
 def _compare(draft: Draft, spec: StationSpec, slot: Slot) -> None:
     """Where machine and operator are to be reconciled, a difference does not pass unseen."""
     made = slot.run.totals
     if spec.counts_by is not CountsBy.RECONCILE:
         return
     for flag, machine, person in (
-        ("good_differs", made.counted - made.reject, made.other_good),
+        ("good_differs", made.made - made.reject, made.other_good),
         ("scrap_differs", made.reject, made.other_scrap),
     ):
         if machine != person and (person or flag == "scrap_differs"):
@@ -191,7 +200,7 @@ def result_of(job: Job, item: str, quantity: int, running: Iterable[Run] = ()) -
         job.order, job.operation, job.state, item, quantity, produced, good, scrap, made.rework,
         made.reworked, made.added, made.inspected, made.first_pass, job.started_ms, job.ended_ms, busy,
         dict(sorted(reasons.items())), lots, people,
-        {key: one.counted for key, one in sorted(aside.items())},
+        {key: one.made for key, one in sorted(aside.items())},
     )  # fmt: skip
 
 
@@ -233,6 +242,7 @@ def close_loose(draft: Draft, spec: StationSpec, job: Job | None) -> None:
 def shift(
     draft: Draft, spec: StationSpec, owner: Context, made: Totals,
     cycles: int = 0, cycles_s: float = 0.0, span: tuple[int, int] | None = None,
+    reasons: Mapping[str, int] | None = None,
 ) -> None:  # fmt: skip
     """Add to the run that `owner` names, and to everything that sums it up. `span`: of event time."""
     row, now_ms = draft.station(spec), draft.observation.at_ms
@@ -240,7 +250,9 @@ def shift(
 
     def more(run: Run) -> Run:
         run = run.with_more(made, first_ms, until_ms)
-        return replace(run, cycles=run.cycles + cycles, cycles_s=round(run.cycles_s + cycles_s, 3))
+        why = merged(run.reasons, reasons) if reasons else run.reasons
+        seconds = round(run.cycles_s + cycles_s, 3)
+        return replace(run, cycles=run.cycles + cycles, cycles_s=seconds, reasons=why)
 
     if owner.order is None:
         _shift_loose(draft, spec, owner, made, more)
@@ -257,7 +269,9 @@ def shift(
     mine = made if run.kind == Kind.PRODUCTION else made.dispositions
     job = job_of(draft, run)
     totals = {**job.totals, spec.name: job.totals.get(spec.name, NOTHING).and_(mine)}
-    put_job(draft, replace(job, totals=totals, aside=added_aside(job.aside, run, made.counts)))
+    aside = added_aside(job.aside, run, made.counts)
+    why = merged(job.reasons, reasons) if reasons else job.reasons
+    put_job(draft, replace(job, totals=totals, aside=aside, reasons=why))
     _shift_before(draft, spec, job, mine)
 
 

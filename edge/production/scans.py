@@ -9,7 +9,7 @@ from edge.production.booking import book, book_scrap, booked_as, report_good
 from edge.production.corrections import BACK_MOST_MIN, back, undo
 from edge.production.dealing import slot_by_run
 from edge.production.draft import Draft
-from edge.production.events import Lot, Scan
+from edge.production.events import Flag, Lot, Scan
 from edge.production.line import StationSpec
 from edge.production.materials import material_of, mount, order_of, use_scanned
 from edge.production.orders import (
@@ -18,6 +18,7 @@ from edge.production.orders import (
     RefusedError,
     job_name,
     known_job,
+    skipped,
     split_job,
     start_job,
     stop_job,
@@ -111,6 +112,8 @@ def _remember(draft: Draft, spec: StationSpec, before: Station, label: Label) ->
 def _is_unsure(draft: Draft, spec: StationSpec, before: Station) -> bool:
     runs = [context.run for context in contexts(before)]
     known = [counter for one in spec.counters if (counter := draft.before(one.key, Counter)) is not None]
+    if before.run is None and any(counter.earlier is not None for counter in known):
+        return True  # idle, and not known to have been since its last reading
     spans = [one for counter in known for one in (counter, counter.earlier) if one is not None]
     return any([one.run for one in (span.context, *span.others)] != runs for span in spans)
 
@@ -153,7 +156,13 @@ def _job(draft: Draft, stations: Stations, label: Label) -> str:
     words = "; ".join([start_job(draft, station, order, operation) for station in stations])
     for station in stations:
         _wait(draft, station, "chosen", Label("J", job_name(order.id, operation)))
-    return words
+    missing = skipped(draft, order, operation)
+    if not missing:
+        return words
+    said = f"operation {', '.join(map(str, missing))} was never begun"
+    context = draft.station(stations[0]).context
+    draft.say(Flag("out_of_sequence", 0, said), stations[0].name, context)
+    return f"{words}; {said}"
 
 
 def _wait(draft: Draft, spec: StationSpec, where: str, label: Label, reason: str = "") -> None:

@@ -375,6 +375,8 @@ class Slice(Struct, frozen=True, omit_defaults=True):
     first_ms: int = 0
     last_ms: int = 0
     """By event time."""
+    reasons: Mapping[str, int] = {}
+    """Scrap by its reason."""
 
 
 class View(Struct, frozen=True, omit_defaults=True, tag="view"):

@@ -184,7 +184,7 @@ def _reassign(draft: Draft, asked: Reassign) -> str:
     give(draft, spec, window.key, moved, "reassigned", asked.by, asked.reason)
     if target is not None:
         _flag_excess(draft, spec, owners.get(None), target[0])
-    parts = sum(one.totals.counted for one in chosen)
+    parts = sum(one.totals.made for one in chosen)
     return f"{parts} parts of {spec.name} are {asked.job or 'UNASSIGNED'} now"
 
 

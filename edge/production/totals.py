@@ -10,6 +10,8 @@ class Totals(Struct, frozen=True, omit_defaults=True):
     """Parts of a run, of a job at a station, or of no order. Facts keep their sign: a reject may be
     counted before its total is."""
 
+    made: int = 0
+    """What the source that counts has counted: its total, or where it has none good and reject."""
     total: int = 0
     good: int = 0
     reject: int = 0
@@ -34,7 +36,8 @@ class Totals(Struct, frozen=True, omit_defaults=True):
         if other == NOTHING:
             return self
         return Totals(  # written out: every reading of a counter comes here
-            self.total + other.total, self.good + other.good, self.reject + other.reject,
+            self.made + other.made, self.total + other.total,
+            self.good + other.good, self.reject + other.reject,
             self.booked + other.booked, self.rework + other.rework, self.reworked + other.reworked,
             self.added + other.added, self.other_good + other.other_good,
             self.other_scrap + other.other_scrap, self.inspected + other.inspected,
@@ -48,14 +51,9 @@ class Totals(Struct, frozen=True, omit_defaults=True):
         return self.total if role is Role.TOTAL else self.good if role is Role.GOOD else self.reject
 
     @property
-    def counted(self) -> int:
-        """What the source that counts has counted. A station counts total and reject, or good and reject."""
-        return self.total or self.good + self.reject
-
-    @property
     def produced(self) -> int:
         """PQ."""
-        return self.counted + self.added
+        return self.made + self.added
 
     @property
     def scrap_parts(self) -> int:
@@ -75,19 +73,25 @@ class Totals(Struct, frozen=True, omit_defaults=True):
     @property
     def counts(self) -> "Totals":
         """The counting, without what was said of the parts afterwards."""
-        return Totals(self.total, self.good, self.reject)
+        return Totals(self.made, self.total, self.good, self.reject)
 
 
 NOTHING = Totals()
 
 
-def counted(role: str, parts: int, *, counts: bool = True) -> Totals:
-    """The totals of one count event."""
+def counted(role: str, parts: int, *, counts: bool = True, of_total: bool = False) -> Totals:
+    """Of one count event; `of_total`: a reject that is one of the parts that a total counts."""
     if not counts:
         return Totals(other_scrap=parts) if role == Role.REJECT else Totals(other_good=parts)
     if role == Role.TOTAL:
-        return Totals(total=parts)
-    return Totals(good=parts) if role == Role.GOOD else Totals(reject=parts)
+        return Totals(made=parts, total=parts)
+    if role == Role.GOOD:
+        return Totals(made=parts, good=parts)
+    return Totals(made=0 if of_total else parts, reject=parts)
+
+
+SCRAPS = ("scrap", "scrap_reason", "rework_scrapped")
+"""Dispositions whose reason is one of scrap."""
 
 
 def disposed(disposition: str, parts: int) -> Totals:

@@ -48,6 +48,7 @@ class _Known(Struct, frozen=True, omit_defaults=True):
     role: str = ""
     produced: int = 0
     counts: bool = True
+    of_total: bool = False
     disposition: str = ""
     quantity: float = 0
     reason: str = ""
@@ -133,7 +134,9 @@ class Summary:
         """Its serial number is noted already."""
 
     def _count(self, event: EventLine, data: "_Known") -> None:
-        self._totals = self._totals.and_(counted(data.role, data.produced, counts=data.counts))
+        self._totals = self._totals.and_(
+            counted(data.role, data.produced, counts=data.counts, of_total=data.of_total)
+        )
 
     def _disposition(self, event: EventLine, data: "_Known") -> None:
         self._totals = self._totals.and_(disposed(data.disposition, int(data.quantity)))

@@ -244,7 +244,7 @@ def expected(core: Core) -> dict[str, Totals]:
             continue
         made, data = NOTHING, event.data
         if isinstance(data, Count):
-            made = counted(data.role, data.produced, counts=data.counts)
+            made = counted(data.role, data.produced, counts=data.counts, of_total=data.of_total)
         elif isinstance(data, Adjustment):
             made = Totals(added=data.good + data.scrap, booked=data.scrap)
         found[owner.run] = found.get(owner.run, NOTHING).and_(made)

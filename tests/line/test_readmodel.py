@@ -42,11 +42,11 @@ async def test_totals_over_runs_stations_and_orders(tmp_path: Path) -> None:
         await said("Q 1")
         reader = JournalReader(path, "line-1")
         assert order_totals(reader) == {
-            ("press", UNASSIGNED): Totals(total=1),
-            ("packer", UNASSIGNED): Totals(good=2),
-            ("press", "WO-1001"): Totals(total=9, reject=1, booked=1),
-            ("press", "WO-1002"): Totals(total=2),
-            ("packer", "WO-1001"): Totals(good=3),
+            ("press", UNASSIGNED): Totals(made=1, total=1),
+            ("packer", UNASSIGNED): Totals(made=2, good=2),
+            ("press", "WO-1001"): Totals(made=9, total=9, reject=1, booked=1),
+            ("press", "WO-1002"): Totals(made=2, total=2),
+            ("packer", "WO-1001"): Totals(made=3, good=3),
         }
         press, packer = station_views(reader, both)
         assert (press.order, press.operation, press.quantity, press.good, press.scrap) == (

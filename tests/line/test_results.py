@@ -76,7 +76,7 @@ async def test_an_order_is_not_one_whose_id_begins_alike(tmp_path: Path) -> None
 
 def test_a_run_that_ends_meanwhile_is_counted_once(tmp_path: Path) -> None:
     """Its row says that it has ended before, and after, the jobs were read."""
-    run = Run("r1", "press", "WO-1001", 10, 1, 100, totals=Totals(total=7), reasons={"BURR": 2})
+    run = Run("r1", "press", "WO-1001", 10, 1, 100, totals=Totals(made=7, total=7), reasons={"BURR": 2})
     context = Context("WO-1001", 10, "r1")
     journal = Journal(tmp_path / "journal.db")
     reader = JournalReader(tmp_path / "journal.db", "line-1")

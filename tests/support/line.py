@@ -18,6 +18,7 @@ from edge.production import Decision, Line, decide, needs
 from edge.production.draft import Move
 from edge.production.events import MOVED, Adjustment, Count, Cycle, Disposition, Event, Test
 from edge.production.line import CounterSpec, Role, StationSpec
+from edge.production.runs import merged
 from edge.production.scanning import make_label
 from edge.production.slots import slots
 from edge.production.state import (
@@ -31,7 +32,7 @@ from edge.production.state import (
     encode_row,
     job_key,
 )
-from edge.production.totals import Totals, counted, disposed
+from edge.production.totals import SCRAPS, Totals, counted, disposed
 from edge.production.views import Window, is_view, read_view
 from edge.recorder import Recorder
 
@@ -200,11 +201,14 @@ class Core:
 
 def _with_event(before: Slice, event: Event) -> Slice:
     made, cycles, seconds, data = Totals(), 0, 0.0, event.data
+    scrapped: dict[str, int] = {}
     match data:
         case Count():
-            made = counted(data.role, data.produced, counts=data.counts)
+            made = counted(data.role, data.produced, counts=data.counts, of_total=data.of_total)
+            scrapped = {data.reason: data.produced}
         case Disposition():
             made = disposed(data.disposition, data.quantity)
+            scrapped = {data.reason: data.quantity} if data.disposition in SCRAPS else {}
         case Adjustment():
             made = Totals(added=data.good + data.scrap, booked=data.scrap)
         case Test(first=True):
@@ -214,7 +218,7 @@ def _with_event(before: Slice, event: Event) -> Slice:
     return Slice(
         before.context, before.totals.and_(made), before.events + 1, before.cycles + cycles,
         round(before.cycles_s + seconds, 3), min(before.first_ms or event.at_ms, event.at_ms),
-        max(before.last_ms, event.at_ms),
+        max(before.last_ms, event.at_ms), merged(before.reasons, {r: n for r, n in scrapped.items() if r}),
     )  # fmt: skip
 
 

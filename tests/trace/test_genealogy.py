@@ -278,7 +278,8 @@ def totals_of(event: Record) -> Totals:
     """What one event adds to its run."""
     data = event.data
     if event.type == "count":
-        return counted(data["role"], data["produced"], counts=data.get("counts", True))
+        of_total = data.get("of_total", False)
+        return counted(data["role"], data["produced"], counts=data.get("counts", True), of_total=of_total)
     if event.type == "disposition":
         return disposed(data["disposition"], data["quantity"])
     if event.type == "adjustment":

@@ -35,14 +35,14 @@ from edge.production.state import (
     decode_row,
     encode_row,
 )
-from edge.production.totals import Totals
+from edge.production.totals import Totals, counted
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 maybe = st.none() | texts
 counts = st.integers(0, (1 << 64) - 1)
 signed = st.integers(-(1 << 62), 1 << 62)
 contexts = st.builds(Context, maybe, st.none() | counts, maybe, maybe, maybe, maybe, maybe)
-totals = st.builds(Totals, *[signed] * 11)
+totals = st.builds(Totals, *[signed] * 12)
 moments = st.integers(0, 1 << 45)
 runs = st.builds(
     Run, texts, texts, texts, st.none() | counts, moments, counts, totals=totals, before=totals,
@@ -145,18 +145,23 @@ def test_totals_add_up_by_role(one: Totals, other: Totals) -> None:
     assert both.booked == one.booked + other.booked
 
 
+TEN = counted("total", 10)
+
+
 @pytest.mark.parametrize(
     ("made", "good", "scrap"),
     [
         (Totals(), 0, 0),
-        (Totals(total=10), 10, 0),
-        (Totals(total=10, reject=2), 8, 2),
-        (Totals(total=10, reject=2, booked=1), 7, 3),
-        (Totals(good=8, reject=2), 8, 2),
-        (Totals(good=8, reject=2, booked=1), 7, 3),
+        (TEN, 10, 0),
+        (TEN.and_(counted("reject", 2, of_total=True)), 8, 2),
+        (TEN.and_(counted("reject", 2, of_total=True)).and_(Totals(booked=1)), 7, 3),
+        (counted("good", 8).and_(counted("reject", 2)), 8, 2),
+        (counted("good", 8).and_(counted("reject", 2)).and_(Totals(booked=1)), 7, 3),
+        (counted("reject", 1, of_total=True), -1, 1),
+        (TEN.and_(Totals(rework=3)), 7, 0),
     ],
 )
 def test_good_and_scrap(made: Totals, good: int, scrap: int) -> None:
     """PQ = GQ + SQ, whichever two of the three the station counts."""
     assert (made.good_parts, made.scrap_parts) == (good, scrap)
-    assert made.good_parts + made.scrap_parts == (made.total or made.good + made.reject)
+    assert made.good_parts + made.scrap_parts + made.rework == made.produced
