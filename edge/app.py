@@ -14,7 +14,7 @@ from edge.commands import OrderDesk, serve_commands
 from edge.config import LineConfig, SinkConfig, SourceConfig
 from edge.contract import Outlet
 from edge.delivery import Delivery
-from edge.errors import NotRecorded
+from edge.errors import JournalError, NotRecorded
 from edge.intake import Asks, SourceIntake
 from edge.journal import Journal, JournalReader
 from edge.observation import AGENT, TICK, Observation, Value
@@ -22,6 +22,7 @@ from edge.orders import watch
 from edge.readmodel import current_states
 from edge.recorder import Recorder
 from edge.recording import FOLDER, Tape
+from edge.results import results
 from edge.status import AgentStatus, SinkStatus, SourceStatus, serve_status
 from edge.supervise import Supervisor
 from edge.watchdog import Watchdog
@@ -119,10 +120,19 @@ class Agent:
         def back() -> None:
             supervisor.back()
 
-        intake = SourceIntake(source.name, self._clock, self._recorder, back, self._config.path)
+        config = self._config
+        intake = SourceIntake(source.name, self._clock, self._recorder, back, config.path, self._results)
         supervisor = self._supervisors[source.name] = Supervisor(intake, self._clock)
         self._asks.intakes[source.name] = intake
         await supervisor.run(lambda: source.module.collect(source.settings, source.signals, intake))
+
+    def _results(self, order: str) -> bytes:
+        config = self._config
+        try:
+            with contextlib.closing(JournalReader(config.journal, config.line.name)) as reader:
+                return json.encode(results(reader, config.line, order))
+        except JournalError as error:
+            return json.encode({"error": str(error)})
 
     async def _sink(self, sink: SinkConfig) -> None:
         folder = self._config.data / "out" / sink.name

@@ -266,6 +266,7 @@ class Intake(Protocol):
 
         Answers when they are on disk, with JSON that says what became of each (`Taken`), in `longest`
         bytes if its counts fit there. Raises NotRecorded; the same message again does no harm then.
+        `{"results": "WO-1042"}` asks for the results of that order instead, a list.
         """
 
     async def asked(self, timeout_s: float | None = None) -> Ask | None:

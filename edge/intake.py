@@ -2,8 +2,9 @@
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 
-from msgspec import json
+from msgspec import DecodeError, Struct, json
 from msgspec.structs import replace
 
 from edge.clock import Clock
@@ -15,16 +16,44 @@ from edge.recorder import Recorder
 
 CREDIBLE_MS = 86_400_000
 """A device's time further than a day from ours is no time."""
+LONGEST_QUESTION = 1_000
+"""Bytes of a message that asks for results."""
 ASKS = 100
 """Asks that may wait for a source; a source that does not take them loses the oldest."""
+
+
+Results = Callable[[str], bytes]
+"""Of an order's id: the results of its jobs until now, as JSON. Runs in a thread of its own."""
+
+
+class ResultsAsked(Struct, frozen=True, forbid_unknown_fields=True):
+    """Instead of orders: what has been made of one."""
+
+    results: str
+    """The order's id."""
+
+
+def _asked_results(message: bytes) -> ResultsAsked | None:
+    """None for a message of orders, and for everything else."""
+    if len(message) > LONGEST_QUESTION:
+        return None
+    with suppress(DecodeError, RecursionError):
+        return json.decode(message, type=ResultsAsked)
+    return None
+
+
+def _bounded(answer: bytes, longest: int) -> bytes:
+    words = "the answer is longer than the broker takes: lineside orders results, or the API, has it"
+    return answer if len(answer) <= longest else json.encode({"error": words})
 
 
 class SourceIntake:
     """One for each source; see `contract.Intake`."""
 
     def __init__(
-        self, name: str, clock: Clock, recorder: Recorder, on_connect: Callable[[], None], path: str = ""
-    ) -> None:
+        self, name: str, clock: Clock, recorder: Recorder, on_connect: Callable[[], None], path: str = "",
+        results: Results | None = None,
+    ) -> None:  # fmt: skip
         self.name = name
         self.line = recorder.line.name
         self.path = path
@@ -34,6 +63,7 @@ class SourceIntake:
         self._recorder = recorder
         self._on_connect = on_connect
         self._asks: asyncio.Queue[Ask] = asyncio.Queue(ASKS)
+        self._results = results
         self._take = OrderDesk(clock, recorder).signed(name)
 
     def observe(
@@ -63,6 +93,8 @@ class SourceIntake:
 
     async def orders(self, message: bytes, longest: int) -> bytes:
         self.last_data_mono_ms = self._clock.mono_ms()
+        if self._results is not None and (asked := _asked_results(message)) is not None:
+            return _bounded(await asyncio.to_thread(self._results, asked.results), longest)
         parsed = await asyncio.to_thread(parse, "message.json", message)
         return _told(await take_in(parsed, self._take), longest)
 

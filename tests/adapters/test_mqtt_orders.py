@@ -713,6 +713,21 @@ async def listed(file: Path) -> list[str]:
     return [row.split()[0] for row in out.decode().splitlines()[1:]]
 
 
+async def test_results_are_told_to_who_asks(broker: FarEnd, tmp_path: Path) -> None:
+    """From the journal of a real agent; what asks is no order, and what is nearly a question is one."""
+    file = written(tmp_path, broker.port)
+    async with agent(file):
+        collected = await session(broker.port, "test", RESULT)
+        questions = [b'{"results":"WO-1"}', b'{"results":"NONE"}', b'{"results":7}']
+        await send(broker.port, order("WO-1", 40), *questions)
+        taken, result, none, odd = await heard(broker.port, RESULT, 4, *collected)
+    assert taken.json["accepted"] == 1
+    [job] = result.json
+    assert (job["order"], job["state"], job["quantity"], job["produced"]) == ("WO-1", "AllowedToStart", 40, 0)
+    assert none.json == []
+    assert odd.json["refused"] == 1
+
+
 async def test_orders_outlive_kill_minus_9_of_the_agent(broker: FarEnd, tmp_path: Path) -> None:
     file = written(tmp_path, broker.port)
     async with agent(file):
