@@ -93,6 +93,18 @@ class Adjust(Struct, frozen=True, omit_defaults=True, tag="adjust"):
     run: str
     good: int = 0
     scrap: int = 0
+    id: str = ""
+    """Given, the same again is a duplicate and adds nothing."""
+
+
+class SettleHeld(Struct, frozen=True, omit_defaults=True, tag="held"):
+    """What readings of a station claimed and nobody would believe: parts of a run, or none at all."""
+
+    by: str
+    reason: str
+    station: str
+    run: str | None
+    """Whose they are; None: they never were."""
 
 
 class JobCommand(Struct, frozen=True, omit_defaults=True, tag="job"):
@@ -120,9 +132,11 @@ class LotChange(Struct, frozen=True, omit_defaults=True, tag="lots"):
     reason: str
     sources: tuple[LotShare, ...]
     results: tuple[LotShare, ...]
+    id: str = ""
+    """Given, the same again is a duplicate."""
 
 
-Command = Reassign | Adjust | JobCommand | LotChange
+Command = Reassign | Adjust | SettleHeld | JobCommand | LotChange
 """What a person with more rights than an operator asks for; each says who and why."""
 
 

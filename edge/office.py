@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
+from uuid import uuid4
 from zoneinfo import ZoneInfo
 
 import typer
@@ -18,7 +19,7 @@ from edge.config import LineConfig
 from edge.errors import LinesideError
 from edge.inbox import Unassigned
 from edge.inbox import inbox as read_inbox
-from edge.observation import Adjust, Command, JobCommand, LotChange, LotShare, Reassign
+from edge.observation import Adjust, Command, JobCommand, LotChange, LotShare, Reassign, SettleHeld
 from edge.office_words import told_inbox, told_results
 from edge.resultform import JobResult, as_csv, as_json
 from edge.results import results as read_results
@@ -219,7 +220,23 @@ def adjust(
 
     Parts that no counter saw, or that it saw and that were none.
     """
-    _send(load_line(line, data), Adjust(by or os_user(), reason, run, good, scrap))
+    _send(load_line(line, data), Adjust(by or os_user(), reason, run, good, scrap, uuid4().hex))
+
+
+@correct.command("held")
+def held(
+    station: Annotated[str, typer.Argument(metavar="STATION", help="Where parts are held.")],
+    reason: Reason,
+    line: LineFile,
+    run: Annotated[str | None, typer.Option("--run", help="They are this run's: r7, u8.")] = None,
+    dismiss: Annotated[bool, typer.Option("--dismiss", help="They never were.")] = False,
+    by: By = None,
+    data: DataFolder = None,
+) -> None:
+    """Settle parts that a reading claimed and nobody would believe."""
+    if (run is None) is not dismiss:
+        fail("say whose they are: --run RUN, or --dismiss")
+    _send(load_line(line, data), SettleHeld(by or os_user(), reason, station, run))
 
 
 @correct.command("hold")
@@ -270,7 +287,7 @@ def split(
     """Make several lots of one, each with its quantity."""
     shares = _shares(into)
     whole = (LotShare(lot, math.fsum(one.quantity for one in shares)),)
-    _send(load_line(line, data), LotChange(by or os_user(), reason, whole, shares))
+    _send(load_line(line, data), LotChange(by or os_user(), reason, whole, shares, uuid4().hex))
 
 
 @lots.command("merge")
@@ -285,7 +302,7 @@ def merge(
     """Make one lot of several, each with its quantity."""
     shares = _shares(lots_)
     whole = (LotShare(into, math.fsum(one.quantity for one in shares)),)
-    _send(load_line(line, data), LotChange(by or os_user(), reason, shares, whole))
+    _send(load_line(line, data), LotChange(by or os_user(), reason, shares, whole, uuid4().hex))
 
 
 def _shares(texts: Sequence[str]) -> tuple[LotShare, ...]:

@@ -10,7 +10,7 @@ from edge.board.snapshot import Snapshot
 from edge.commands import LAST_MS
 from edge.config.tables import OrderTable
 from edge.inbox import Unassigned
-from edge.observation import Adjust, JobCommand, LotChange, Outcome, Reassign
+from edge.observation import Adjust, JobCommand, LotChange, Outcome, Reassign, SettleHeld
 from edge.orders import Taken
 from edge.orders.files import MOST
 from edge.readmodel import OrderView
@@ -117,7 +117,7 @@ def _get_inbox() -> dict[str, Any]:
     }
 
 
-_COMMANDS = (Reassign, Adjust, JobCommand, LotChange)
+_COMMANDS = (Reassign, Adjust, SettleHeld, JobCommand, LotChange)
 
 
 def _command(model: dict[str, Any]) -> dict[str, Any]:

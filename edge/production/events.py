@@ -212,8 +212,8 @@ class Flag(Struct, frozen=True, omit_defaults=True):
     type: ClassVar[str] = "flag"
 
     flag: str
-    """`overproduced`, `scrap_above_total`, `scrap_differs`, `good_differs`, `rework_unknown` or
-    `out_of_sequence`."""
+    """`overproduced`, `scrap_above_total`, `scrap_differs`, `good_differs`, `rework_unknown`,
+    `out_of_sequence` or `held_dismissed`."""
     quantity: int
     """Parts that it is about."""
     detail: str = ""

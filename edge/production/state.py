@@ -387,6 +387,12 @@ class View(Struct, frozen=True, omit_defaults=True, tag="view"):
     """More events than one correction may be about; there are no slices then."""
 
 
+class Asked(Struct, frozen=True, tag="asked"):
+    """A command that was obeyed, by its id."""
+
+    words: str
+
+
 class LineRow(Struct, frozen=True, omit_defaults=True, tag="line"):
     """What belongs to no station."""
 
@@ -398,7 +404,7 @@ class LineRow(Struct, frozen=True, omit_defaults=True, tag="line"):
     """Sources that are out of reach, since when."""
 
 
-Row = Counter | Station | Job | Run | Unit | Rig | LineRow | WorkOrder | View
+Row = Counter | Station | Job | Run | Unit | Rig | Asked | LineRow | WorkOrder | View
 
 LINE = "line"
 """Key of the LineRow."""
@@ -426,6 +432,10 @@ def job_key(order: str, operation: int | None) -> str:
 
 def run_key(run: str) -> str:
     return f"run/{run}"
+
+
+def asked_key(command: str) -> str:
+    return f"asked/{command}"
 
 
 def unit_key(serial: str) -> str:

@@ -12,12 +12,15 @@ from edge.observation import (
     Observation,
     Outcome,
     Reassign,
+    SettleHeld,
+    Value,
     Verdict,
     WorkOrder,
 )
+from edge.production.adjusting import MOST, adjust, find_run, run_needs, settle_held, signed
 from edge.production.corrections import give, happened_in, slice_needs
 from edge.production.draft import Draft
-from edge.production.events import Adjustment, Flag, Lot, Order
+from edge.production.events import Flag, Lot, Order
 from edge.production.line import Line, StationSpec
 from edge.production.orders import (
     ABORTED,
@@ -34,29 +37,30 @@ from edge.production.orders import (
     split_job,
     stop_job,
 )
-from edge.production.runs import new_run_id, put_job, say_result, shift, totals_of, union
-from edge.production.slots import slot_of, slots
+from edge.production.runs import new_run_id, put_job, union
+from edge.production.slots import slot_of
 from edge.production.state import (
     LINE,
+    Asked,
     Context,
     Job,
     Kind,
     Row,
     Run,
     Slice,
-    Station,
+    asked_key,
     job_key,
     run_key,
     station_key,
 )
-from edge.production.totals import NOTHING, Totals
+from edge.production.totals import NOTHING
 from edge.production.views import Window
 
 Rows = Mapping[str, Row | None]
 
 LATE_MS = 300_000
 """A part may be stamped so much before its run began, or be counted after it ended."""
-_MOST = 1_000_000_000
+LONGEST_ID = 64
 _NAME = re.compile(r"[0-9A-Za-z][0-9A-Za-z.-]{0,39}")
 
 
@@ -65,40 +69,26 @@ def command_needs(line: Line, now: Observation, rows: Rows) -> tuple[str, ...]:
     match now.value:
         case Reassign():
             return _reassign_needs(line, now.value, now, rows)
-        case Adjust(run=name):
-            return (*_run_needs(line, name, rows), LINE)
+        case Adjust(run=name, id=command):
+            return (*run_needs(line, name, rows), LINE, *_known_needs(command))
+        case SettleHeld(run=held_for):
+            return (*run_needs(line, held_for, rows), LINE)
         case JobCommand(job=card):
             return (LINE, *_job_needs(line, card, rows))
+        case LotChange(id=command):
+            return _known_needs(command)
         case _:
             return ()
 
 
-def _run_needs(line: Line, name: str, rows: Rows) -> tuple[str, ...]:
-    """A run, the station it was at, and its job."""
-    keys = [run_key(name), *(station.key for station in line.stations)]
-    found = find_run(line, name, rows)
-    if found is not None and found.order is not None:
-        keys += [job_key(found.order, found.operation)]
-    return tuple(keys)
-
-
-def find_run(line: Line, name: str, rows: Rows) -> Run | None:
-    """A run by its name: one that is on, one that has ended, or unassigned parts."""
-    for station in line.stations:
-        row = rows.get(station.key)
-        if isinstance(row, Station):
-            there = [slot.run for slot in slots(row)] + ([row.loose] if row.loose else [])
-            for run in there:
-                if run.id == name:
-                    return run
-    ended = rows.get(run_key(name))
-    return ended if isinstance(ended, Run) else None
+def _known_needs(command: str) -> tuple[str, ...]:
+    return (asked_key(command),) if command else ()
 
 
 def _reassign_needs(line: Line, asked: Reassign, now: Observation, rows: Rows) -> tuple[str, ...]:
     keys = [LINE, *(card_needs(line, asked.job, rows) if asked.job else ())]
     if asked.run is not None:
-        keys += _run_needs(line, asked.run, rows)
+        keys += run_needs(line, asked.run, rows)
     window = _window(line, asked, now, rows)
     if window is not None:
         keys += [station_key(window.station), window.key, *slice_needs(rows.get(window.key))]
@@ -130,36 +120,47 @@ def _window(line: Line, asked: Reassign, now: Observation, rows: Rows) -> Window
 def command(draft: Draft) -> None:
     """Decide one command."""
     asked = draft.observation.value
+    name = asked.id if isinstance(asked, Adjust | LotChange) else ""
     try:
-        match asked:
-            case Reassign():
-                words = _reassign(draft, asked)
-            case Adjust():
-                words = _adjust(draft, asked)
-            case JobCommand():
-                words = _job(draft, asked)
-            case LotChange():
-                words = _lots(draft, asked)
-            case _:
-                raise RefusedError("not a command")
+        if name and (known := _known(draft, name)) is not None:
+            draft.outcome = Outcome(Verdict.DUPLICATE, known.words)
+            return
+        words = _obey(draft, asked)
     except RefusedError as refusal:
         draft.undo()
         draft.outcome = Outcome(Verdict.REFUSED, str(refusal))
         return
+    if name:
+        draft.put(asked_key(name), Asked(words))
     draft.outcome = Outcome(Verdict.ACCEPTED, words)
 
 
-def _signed(by: str, reason: str) -> None:
-    for what, text in (("who asks for it", by), ("the reason", reason)):
-        if not 0 < len(text) <= 200 or not text.isprintable():
-            raise RefusedError(f"{what} must be said: 1 to 200 printable characters")
+def _known(draft: Draft, name: str) -> Asked | None:
+    if len(name) > LONGEST_ID or not name.isprintable():
+        raise RefusedError(f"an id has 1 to {LONGEST_ID} printable characters")
+    return draft.get(asked_key(name), Asked)
+
+
+def _obey(draft: Draft, asked: Value) -> str:
+    match asked:
+        case Reassign():
+            return _reassign(draft, asked)
+        case Adjust():
+            return adjust(draft, asked)
+        case SettleHeld():
+            return settle_held(draft, asked)
+        case JobCommand():
+            return _job(draft, asked)
+        case LotChange():
+            return _lots(draft, asked)
+    raise RefusedError("not a command")
 
 
 # --- reassign ----------------------------------------------------------------------------------
 
 
 def _reassign(draft: Draft, asked: Reassign) -> str:
-    _signed(asked.by, asked.reason)
+    signed(asked.by, asked.reason)
     window = _asked_window(draft, asked)
     spec = draft.line.named[window.station]
     target = split_job(draft, asked.job) if asked.job is not None else None
@@ -172,6 +173,8 @@ def _reassign(draft: Draft, asked: Reassign) -> str:
     if not any(one.totals != NOTHING or one.events for one in chosen):
         raise RefusedError(f"nothing of another owner was counted there at {spec.name}")
     _check_batch(asked)
+    if any(one.context.kind == Kind.REWORK for one in chosen):
+        raise RefusedError("a rework run was on then: its parts were counted before, and stay with their job")
     draft.put(spec.key, replace(draft.station(spec), undo=None))
     owners: dict[str | None, Context] = {}
     moved = []
@@ -254,52 +257,11 @@ def _flag_excess(draft: Draft, spec: StationSpec, owner: Context | None, order: 
         draft.say(Flag("overproduced", excess, f"{order.quantity} were wanted"), spec.name, owner)
 
 
-# --- adjust ------------------------------------------------------------------------------------
-
-
-def _adjust(draft: Draft, asked: Adjust) -> str:
-    _signed(asked.by, asked.reason)
-    if not (asked.good or asked.scrap) or max(abs(asked.good), abs(asked.scrap)) > _MOST:
-        raise RefusedError("say how many good or scrap parts to add, or to take away")
-    run = find_run(draft.line, asked.run, draft.rows())
-    if run is None:
-        raise RefusedError(f"there is no run {asked.run}")
-    spec = draft.line.named.get(run.station)
-    if spec is None:
-        raise RefusedError(f"station {run.station} is no longer of this line")
-    owner = _owner(draft, spec, run)
-    shift(draft, spec, owner, Totals(added=asked.good + asked.scrap, booked=asked.scrap))
-    figures = totals_of(draft, spec, owner)
-    if run.order is not None and (figures.good_parts < 0 or figures.scrap_parts < 0):
-        raise RefusedError(f"{run.id} has not so many parts to take away")
-    draft.say(
-        Adjustment(
-            asked.good, asked.scrap, asked.by, asked.reason, figures.good_parts, figures.scrap_parts,
-            figures.rework,
-        ),
-        spec.name, owner,
-    )  # fmt: skip
-    job = draft.get(job_key(run.order, run.operation), Job) if run.order else None
-    if job is not None and job.state in FINAL:
-        say_result(draft, job, run.item or "", run.quantity)
-    return f"{run.id}: {asked.good:+} good, {asked.scrap:+} scrap"
-
-
-def _owner(draft: Draft, spec: StationSpec, run: Run) -> Context:
-    row = draft.station(spec)
-    slot = slot_of(row, run.job) if run.job else None
-    if slot is not None and slot.run.id == run.id:
-        return slot.context
-    kind = None if run.kind in (Kind.PRODUCTION, Kind.UNASSIGNED) else run.kind
-    batch = run.lots[-1] if run.lots else None
-    return Context(run.order, run.operation, run.id, run.item, run.revision, batch, kind=kind)
-
-
 # --- jobs --------------------------------------------------------------------------------------
 
 
 def _job(draft: Draft, asked: JobCommand) -> str:
-    _signed(asked.by, asked.reason)
+    signed(asked.by, asked.reason)
     order, operation = split_job(draft, asked.job)
     job = draft.job(job_key(order.id, operation), order.id, operation)
     verbs = {"hold": _hold, "release": _release, "end": _end, "abort": _abort}
@@ -378,7 +340,7 @@ def _abort(draft: Draft, asked: JobCommand, order: WorkOrder, job: Job) -> str:
 
 
 def _lots(draft: Draft, asked: LotChange) -> str:
-    _signed(asked.by, asked.reason)
+    signed(asked.by, asked.reason)
     shares = (*asked.sources, *asked.results)
     names = [share.lot for share in shares]
     one_side = min(len(asked.sources), len(asked.results))
@@ -389,7 +351,7 @@ def _lots(draft: Draft, asked: LotChange) -> str:
             raise RefusedError(f"{name[:40]!r} is no name of a lot")
     if len(set(names)) < len(names):
         raise RefusedError("a lot is named twice")
-    if not all(0 < share.quantity <= _MOST for share in shares):
+    if not all(0 < share.quantity <= MOST for share in shares):
         raise RefusedError("every lot needs a quantity above 0")
     before, after = (sum(one.quantity for one in side) for side in (asked.sources, asked.results))
     if abs(before - after) > 1e-6 * before:

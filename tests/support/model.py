@@ -346,7 +346,7 @@ class Model(Counting):
             known.state, known.substate = "Interrupted", "Held"
 
     def adjust(self, station: str, run: Run | None, good: int, scrap: int) -> bool:
-        if not good and not scrap:
+        if (not good and not scrap) or (run is not None and run.kind != "production"):
             return False
         length = len(self.facts)
         self._add(self.stations[station], "good adjusted", good, self.wall_ms, run)
