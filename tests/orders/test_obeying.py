@@ -22,6 +22,7 @@ from edge.observation import (
     LotChange,
     LotShare,
     Reassign,
+    SettleHeld,
     Verdict,
 )
 from edge.recorder import Recorder
@@ -174,4 +175,4 @@ def test_the_examples_of_the_page_are_commands() -> None:
     block = page.read_text().partition("As JSON, for")[2].split("```")[1].replace("\n ", " ")
     examples = [json.decode(line) for line in block.split("\n") if line.startswith("{")]
     kinds = [type(read_command({"by": "anna", **one})) for one in examples]
-    assert kinds == [Reassign, Reassign, Adjust, SettleHeld, JobCommand, LotChange, SettleHeld]
+    assert kinds == [Reassign, Reassign, Adjust, SettleHeld, JobCommand, LotChange]
