@@ -32,6 +32,9 @@ ConfigFile = Annotated[Path, typer.Argument(metavar="FILE", help="The line's TOM
 
 def main() -> None:
     """The command `lineside`."""
+    for given in sys.argv[1:]:
+        if any("\ud800" <= one <= "\udfff" for one in given):
+            sys.exit(f"{given!a} is not UTF-8 text: type it again")
     app()
 
 

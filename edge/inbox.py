@@ -16,8 +16,6 @@ from edge.results import job_results
 
 FAR_MS = 30 * 60_000
 """A job that ended so long before the parts, or began so long after them, is none that made them."""
-TOUCH_MS = 2_000
-"""Parts of one moment, so soon after a job ended, may be its last ones."""
 NEAR = 200
 """Events that are looked through for the first of a run."""
 AROUND_MS = 10_000
@@ -109,7 +107,7 @@ def _entry(
 ) -> Unassigned:
     here = [one for one in neighbours if one.station == run.station]
     on = [one for one in here if one.started_ms <= run.started_ms < _end(one)]
-    why = _why(run, here, on, is_gap)
+    why = _why(run, on, is_gap)
     owner, because = _propose(run, here, on, wants)
     return Unassigned(
         run.id, run.station, iso(run.started_ms), iso(_until(run)), run.totals.produced,
@@ -130,14 +128,12 @@ def _until(run: Run) -> int:
 # --- why they are of no order -----------------------------------------------------------------------
 
 
-def _why(run: Run, here: Iterable[Run], on: Iterable[Run], is_gap: Callable[[Run], bool]) -> str:
+def _why(run: Run, on: Iterable[Run], is_gap: Callable[[Run], bool]) -> str:
     if not run.last_ms:  # no counter counted into it
         return CORRECTION
     if is_gap(run):
         return GAP
-    at_once = run.last_ms - run.started_ms <= TOUCH_MS
-    just_ended = any(0 <= run.started_ms - _end(one) <= TOUCH_MS for one in here)
-    return STRADDLE if any(on) or (at_once and just_ended) else NO_ORDER
+    return STRADDLE if run.straddles or any(on) else NO_ORDER
 
 
 def begins_with_gap(reader: JournalReader, run: Run) -> bool:

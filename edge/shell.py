@@ -31,7 +31,7 @@ def load_line(file: Path, data: Path | None) -> LineConfig:
 
 def fail(words: str) -> NoReturn:
     """End the command with a sentence and status 1."""
-    err.print(words)
+    err.print("\n".join(map(plain, words.split("\n"))))
     raise typer.Exit(1)
 
 

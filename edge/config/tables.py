@@ -75,7 +75,7 @@ Need = Annotated[float, Field(gt=0, le=1_000_000, allow_inf_nan=False)]
 class OrderTable(Settings):
     """One order: `[[order]]` in the line's file, or a row that comes in from outside."""
 
-    id: Annotated[str, Field(pattern=r"^[0-9A-Z][0-9A-Z.-]{0,31}$")]
+    id: Annotated[str, Field(max_length=32, pattern=r"^[0-9A-Z][0-9A-Z.-]*$")]
     """Capital letters, digits, `.` and `-`: what a job card's label can hold."""
     item: Text
     """What to make."""
@@ -173,7 +173,7 @@ class StateTable(SignalTable):
 class OrdersTable(Settings):
     """`[orders]`"""
 
-    folder: Annotated[str, Field(pattern=r"^[^\x00]+$")] | None = None
+    folder: Annotated[str, Field(min_length=1, pattern=r"^[^\x00]+$")] | None = None
     """Watched for CSV and JSON files. Relative to the data folder, and then made by the agent; an
     absolute one must be there, for it may be a share that is not mounted yet."""
 
@@ -198,7 +198,7 @@ def _each_once(clients: list[ClientTable]) -> list[ClientTable]:
 class BoardTable(Settings):
     """`[board]`"""
 
-    host: str = "127.0.0.1"
+    host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65_535)] = 8080
     client: Annotated[list[ClientTable], Field(max_length=100), AfterValidator(_each_once)] = Field(
         default_factory=list

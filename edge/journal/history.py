@@ -219,7 +219,7 @@ class History(JournalReader):
         """What happened at its station in its time; asked about one run several times, looked for once."""
         if self._chosen != run.id:
             self._ask("forget_chosen")
-            self._ask("choose_window", run.station, *_bounds(run), -1)
+            self._ask("choose_window", run.station, *_bounds(run), -1, 1)
             self._chosen = run.id
 
     # --- lots and units ---------------------------------------------------------------------

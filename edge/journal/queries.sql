@@ -39,6 +39,8 @@ INSERT INTO temp.chosen (seq, context)
 SELECT event.seq, coalesce(attribution.context, event.context)
 FROM event INDEXED BY event_at LEFT JOIN attribution ON attribution.seq = event.seq
 WHERE event.station = ?1 AND event.at_ms >= ?2 AND event.at_ms < ?3 AND event.type IN (SELECT type FROM temp.moved)
+    AND (?5 OR NOT (event.type = 'adjustment'
+        OR event.type = 'material' AND CAST(event.data AS TEXT) ->> '$.use' = 'backflush'))
 LIMIT ?4;
 
 -- name: count_chosen

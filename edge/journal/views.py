@@ -12,7 +12,7 @@ from edge.production.draft import Move
 from edge.production.events import MOVED, Adjustment, Count, Cycle, Disposition, lot_subject
 from edge.production.state import Context, Slice, View
 from edge.production.totals import NOTHING, SCRAPS, Totals, counted, disposed
-from edge.production.views import MOST_EVENTS, Since, Window, read_view
+from edge.production.views import MOST_EVENTS, Since, Whole, Window, read_view
 
 _decode_context = json.Decoder(Context).decode
 _decode_count = json.Decoder(Count).decode
@@ -174,7 +174,9 @@ def _choose(db: apsw.Connection, key: str) -> None:
         case Since(station, boot, mono_ms):
             db.execute(QUERIES["choose_since"], (station, boot, mono_ms))
         case Window(station, from_ms, to_ms):
-            db.execute(QUERIES["choose_window"], (station, from_ms, to_ms, MOST_EVENTS + 1))
+            db.execute(QUERIES["choose_window"], (station, from_ms, to_ms, MOST_EVENTS + 1, False))
+        case Whole(station, from_ms, to_ms):
+            db.execute(QUERIES["choose_window"], (station, from_ms, to_ms, MOST_EVENTS + 1, True))
 
 
 CLOSE = 16

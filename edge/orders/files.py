@@ -245,7 +245,7 @@ def _typed(fields: Mapping[str, str]) -> dict[str, Any]:
 
 def _needs(text: str) -> dict[str, Any]:
     """`STEEL:1.5 SCREW:4`. What is no number stays, to be told as it stands there."""
-    pairs = [one.rpartition(":") for one in re.split(r"[ ;]+", text) if one]
+    pairs = [one.partition(":") for one in re.split(r"[ ;]+", text) if one]
     return {name: float(need) if _NUMBER.fullmatch(need) else need for name, _, need in pairs}
 
 

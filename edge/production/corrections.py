@@ -47,7 +47,7 @@ from edge.production.state import (
     run_key,
 )
 from edge.production.totals import NOTHING, Totals
-from edge.production.views import MOST_EVENTS, Since, Window
+from edge.production.views import MOST_EVENTS, Since, Whole, Window
 
 UNDO_MS = 120_000
 """So long an operator may take the last scan back; later it is for a supervisor."""
@@ -110,13 +110,17 @@ def undo(draft: Draft, spec: StationSpec) -> str:
     strays = [one for one in moved if one.context.run not in homes]
     if len(homes) > 1 and any(one.totals != NOTHING for one in strays):
         raise RefusedError("parts were made since, and of which job nobody knows: ask your supervisor")
+    ended = _over(draft, undone)
     _restore(draft, spec, undone)
     targets = [homes.get(one.context.run) or _target(draft, spec, undone.context) for one in moved]
     given = list(zip(moved, targets, strict=True))
     give(draft, spec, _since(spec, undone), given, "undo", undone.by or "", undone.label)
     for one in strays:
         _into_rework_again(draft, spec, undone, one)
-    parts = sum(one.totals.made for one in strays)
+    for slot in slots(draft.station(spec)):
+        if slot.run.id in ended:  # what was said of its job is no longer so
+            say_result(draft, job_of(draft, slot.run), slot.run.item or "", slot.run.quantity, [slot.run])
+    parts = sum(one.totals.produced for one in strays)
     return f"{undone.label} taken back at {spec.name}" + (f", with {parts} parts" if parts else "")
 
 
@@ -195,6 +199,12 @@ def _end_undone(draft: Draft, spec: StationSpec, slot: Slot, undone: Undo) -> No
     say_order(draft, spec, slot, "undone", state, RUNNING, substate)
 
 
+def _over(draft: Draft, undone: Undo) -> set[str]:
+    """Runs whose job the scan has ended, and its result was said."""
+    runs = [run for run in (undone.run, *(slot.run for slot in undone.others)) if run and run.order]
+    return {run.id for run in runs if job_of(draft, run).state in FINAL}
+
+
 def _check_revival(draft: Draft, run: Run, undone: Undo) -> None:
     """What the office or another station has decided about the job meanwhile stands. May refuse."""
     job = job_of(draft, run)
@@ -265,7 +275,7 @@ def back(draft: Draft, spec: StationSpec, minutes: int) -> str:
     give(draft, spec, window.key, moved, "back", undone.by or "", f"{undone.label} {minutes} min earlier")
     if undone.context not in [one.context for one, _ in moved]:
         publish_ended(draft, [undone.context])  # its times are others
-    parts = sum(one.totals.made for one, _ in moved)
+    parts = sum(one.totals.produced for one, _ in moved)
     held = "" if window.from_ms > undone.since_ms else " (to the scan before it)"
     return f"{undone.label} backdated by {(undone.at_ms - window.from_ms) // 60_000} min{held}: {parts} parts"
 
@@ -307,7 +317,7 @@ def _backdate_runs(draft: Draft, spec: StationSpec, undone: Undo, from_ms: int) 
             draft.put(run_key(ended.id), replace(past, ended_ms=from_ms))
 
 
-def happened_in(draft: Draft, window: Window) -> View:
+def happened_in(draft: Draft, window: Window | Whole) -> View:
     """What a window's events add up to. May refuse."""
     view = draft.get(window.key, View) or View()
     if view.too_many:
@@ -338,7 +348,7 @@ def give(
         shift(draft, spec, target, one.totals, one.cycles, one.cycles_s, span, one.reasons)
         _gain(gains, one.context, one.totals.negative(), -one.events)
         _gain(gains, target, one.totals, one.events)
-    bounds = _bounds(draft, view)
+    bounds = min(one.first_ms for one, _ in moved), max(one.last_ms for one, _ in moved)
     for owner, (made, events) in gains.items():
         _say(draft, spec, owner, made, events, version, why, by, reason, bounds)
     publish_ended(draft, gains)
@@ -351,14 +361,6 @@ def _gain(gains: dict[Context, tuple[Totals, int]], side: Context, made: Totals,
     gains[owner] = before.and_(made), count + events
 
 
-def _bounds(draft: Draft, view: str) -> tuple[int, int]:
-    kind, _, first, last = view.split("/", 3)
-    now = draft.observation
-    if kind == "window":
-        return int(first), int(last)
-    return now.at_ms - (now.mono_ms - int(first)), now.at_ms
-
-
 def _say(
     draft: Draft, spec: StationSpec, owner: Context, made: Totals, events: int, version: int,
     why: str, by: str, reason: str, bounds: tuple[int, int],
@@ -369,7 +371,7 @@ def _say(
             version, why, by, reason, *bounds, made.produced, made.good_parts, made.scrap_parts, events,
             figures.good_parts, figures.scrap_parts, figures.rework,
         ),
-        spec.name, owner,
+        spec.name, owner, at_ms=max(draft.observation.at_ms, bounds[1]),  # it has the last word
     )  # fmt: skip
 
 

@@ -129,7 +129,8 @@ def _believe(draft: Draft, place: CounterAt, before: Counter, raw: int, reading:
     owners = _owners(before, reading, is_late)
     parts = _counted(reading) * place.counter.parts(owners[0].item)
     for share in deal(draft, spec, place.counter.role, owners, parts):
-        _say_count(draft, place, _add(draft, place, share), raw, reading)
+        mine = share._replace(straddles=before.earlier is not None)
+        _say_count(draft, place, _add(draft, place, mine), raw, reading)
     if is_late:
         publish_ended(draft, owners)
     row = draft.station(spec)

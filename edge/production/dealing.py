@@ -20,6 +20,8 @@ class Share(NamedTuple):
 
     context: Context
     parts: int
+    straddles: bool = False
+    """Counted over a change of the context, nobody knows on which side."""
 
 
 def deal(draft: Draft, spec: StationSpec, role: Role, owners: Owners, parts: int) -> list[Share]:
@@ -81,7 +83,7 @@ def book_count(draft: Draft, spec: StationSpec, share: Share, made: Totals) -> S
         shift(draft, spec, share.context, made)
         return share
     if slot is None:
-        run = loose_run(draft, spec)
+        run = loose_run(draft, spec, straddles=share.straddles or row.run is not None)
         row = draft.station(spec)
         run = _counted(run, made, draft.observation.at_ms)
         draft.put(spec.key, replace(row, loose=run, unassigned=row.unassigned.and_(made)))
@@ -140,12 +142,11 @@ def _rework(draft: Draft, spec: StationSpec, run_id: str, made: Totals) -> None:
         waiting = max(0, slot_by_run(draft, spec, run_id).run.order_totals.rework)
         if parts > 0:
             dispose(draft, spec, run_id, disposition, min(parts, waiting), "")
-        if parts > waiting:
+        slot = slot_by_run(draft, spec, run_id)
+        if parts > waiting and not slot.run.over:
+            put_slot(draft, spec, replace(slot, run=replace(slot.run, over=True)))
             words = "no parts were known to wait for rework"
-            draft.say(
-                Flag("rework_unknown", parts - waiting, words), spec.name,
-                slot_by_run(draft, spec, run_id).context,
-            )  # fmt: skip
+            draft.say(Flag("rework_unknown", parts - waiting, words), spec.name, slot.context)
 
 
 def dispose(

@@ -26,7 +26,7 @@ class Count(Struct, frozen=True, omit_defaults=True):
     quality: str
     """See `counting.Kind`."""
     run_total: int
-    """Of this role, since the run began; of the unassigned parts where no order is known."""
+    """Of this role, since the run began."""
     order_good: int
     """Good parts of this job (order and operation) at this station, over all its runs."""
     order_scrap: int

@@ -52,6 +52,7 @@ def _accept(draft: Draft, order: WorkOrder) -> None:
     if known is not None:
         _tell_stations(draft, known, order.quantity)
     change = "new" if known is None else "changed"
+    told = f"{order.id} is {change}: {order.quantity} of {order.item}{_taken_away(known, order)}"
     draft.say(
         OrderReceived(
             order.id,
@@ -66,7 +67,14 @@ def _accept(draft: Draft, order: WorkOrder) -> None:
             draft.observation.detail,
         )
     )
-    draft.outcome = Outcome(Verdict.ACCEPTED, f"{order.id} is {change}: {order.quantity} of {order.item}")
+    draft.outcome = Outcome(Verdict.ACCEPTED, told)
+
+
+def _taken_away(known: WorkOrder | None, order: WorkOrder) -> str:
+    """What the order had and has no more: it is replaced as a whole."""
+    names = ("revision", "batch", "operations", "materials", "reopens")
+    gone = [name for name in names if known and getattr(known, name) and not getattr(order, name)]
+    return f"; it has no {', '.join(gone)} any more" if gone else ""
 
 
 def _tell_stations(draft: Draft, known: WorkOrder, quantity: int) -> None:
@@ -97,6 +105,14 @@ def _check(order: WorkOrder) -> None:
             raise RefusedError(
                 f"{order.id}: item, revision and batch are texts of 1 to {_LONGEST} characters"
             )
+    _check_materials(order)
+    operations = order.operations
+    if len(set(operations)) < len(operations) or not all(0 <= one < 100_000 for one in operations):
+        raise RefusedError(f"{order.id}: operations are different numbers from 0 to 99999")
+
+
+def _check_materials(order: WorkOrder) -> None:
+    """And the order that it makes more of."""
     for material in order.materials:
         if not _MATERIAL.fullmatch(material.item) or not 0 < material.per_part <= _MOST:
             raise RefusedError(f"{order.id}: a material is an id and how much of it is in one part")
@@ -104,9 +120,8 @@ def _check(order: WorkOrder) -> None:
         raise RefusedError(f"{order.id}: a material is named twice")
     if order.reopens is not None and not _ID.fullmatch(order.reopens):
         raise RefusedError(f"{order.id}: what it reopens is an order id")
-    operations = order.operations
-    if len(set(operations)) < len(operations) or not all(0 <= one < 100_000 for one in operations):
-        raise RefusedError(f"{order.id}: operations are different numbers from 0 to 99999")
+    if order.reopens == order.id:
+        raise RefusedError(f"{order.id} cannot reopen itself: a new order has an id of its own")
 
 
 def _check_change(draft: Draft, known: WorkOrder, order: WorkOrder) -> None:

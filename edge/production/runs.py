@@ -172,10 +172,10 @@ def say_order(
     )  # fmt: skip
 
 
-def say_result(draft: Draft, job: Job, item: str, quantity: int) -> None:
-    """What became of a job that has ended."""
+def say_result(draft: Draft, job: Job, item: str, quantity: int, running: Iterable[Run] = ()) -> None:
+    """What became of a job that has ended, or of one that was said to have."""
     context = Context(order=job.order, operation=job.operation, item=item)
-    draft.say(result_of(job, item, quantity), context=context)
+    draft.say(result_of(job, item, quantity, running), context=context)
 
 
 def result_of(job: Job, item: str, quantity: int, running: Iterable[Run] = ()) -> Result:
@@ -207,7 +207,7 @@ def result_of(job: Job, item: str, quantity: int, running: Iterable[Run] = ()) -
 # --- parts of no order ----------------------------------------------------------------------
 
 
-def loose_run(draft: Draft, spec: StationSpec) -> Run:
+def loose_run(draft: Draft, spec: StationSpec, *, straddles: bool = False) -> Run:
     """The run that collects what no order is known for, until the station's jobs change."""
     row, now = draft.station(spec), draft.observation
     if row.loose is not None:
@@ -215,7 +215,7 @@ def loose_run(draft: Draft, spec: StationSpec) -> Run:
     nxt = row.run.job if row.run else None
     run = Run(
         new_run_id(draft, "u"), spec.name, None, None, now.at_ms, 0, Kind.UNASSIGNED,
-        previous=row.previous, next=nxt,
+        previous=row.previous, next=nxt, straddles=straddles,
     )  # fmt: skip
     draft.put(spec.key, replace(row, loose=run))
     return run
@@ -313,12 +313,12 @@ def totals_of(draft: Draft, spec: StationSpec, owner: Context) -> Totals:
 
 
 def run_totals(draft: Draft, spec: StationSpec, owner: Context) -> Totals:
-    """Of the run that `owner` names; of all unassigned parts where it names no order."""
+    """Of the run that `owner` names."""
     row = draft.station(spec)
-    if owner.order is None:
-        return row.unassigned
+    if row.loose is not None and row.loose.id == owner.run:
+        return row.loose.totals
     for slot in slots(row):
         if slot.run.id == owner.run:
             return slot.run.totals
-    run = draft.get(run_key(owner.run or ""), Run)
+    run = draft.get(run_key(owner.run), Run) if owner.run else None
     return run.totals if run else NOTHING

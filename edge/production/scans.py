@@ -33,6 +33,8 @@ from edge.production.units import decide_unit, unit_seen
 
 REPEAT_MS = 1_500
 """The same label again within this time is a double trigger."""
+STATUS = "status"
+"""Why a job's card waits: it was scanned to see how far the job is."""
 NOUN_MS = 30_000
 """A label that waits for another is forgotten after this time."""
 
@@ -134,10 +136,9 @@ def _remember_booking(
 def _record(
     draft: Draft, gun: str, stations: Stations, text: str, label: Label | None, outcome: Outcome
 ) -> None:
-    now_ms = draft.observation.seen_ms
     for station in stations:
         row = draft.station(station)
-        said = replace(row, said=outcome.words, said_verdict=outcome.verdict, said_at_ms=now_ms)
+        said = replace(row, said=outcome.words, said_verdict=outcome.verdict)
         draft.put(station.key, said)
     kind = label.letter if label else None
     context = draft.station(stations[0]).context
@@ -153,9 +154,11 @@ def _badge(draft: Draft, stations: Stations, label: Label) -> str:
 
 def _job(draft: Draft, stations: Stations, label: Label) -> str:
     order, operation = split_job(draft, label.body)
+    on = [station for station in stations if slot_of(draft.station(station), (order.id, operation))]
     words = "; ".join([start_job(draft, station, order, operation) for station in stations])
     for station in stations:
-        _wait(draft, station, "chosen", Label("J", job_name(order.id, operation)))
+        name = Label("J", job_name(order.id, operation))
+        _wait(draft, station, "chosen", name, STATUS if station in on else "")
     missing = skipped(draft, order, operation)
     if not missing:
         return words
@@ -220,7 +223,7 @@ def _scrap_reason(draft: Draft, stations: Stations, label: Label) -> str:
     station = _where_parts_are_made(draft, stations)
     unit = _waiting(draft, draft.station(station).noun)
     if unit is not None and unit.letter == "S":
-        return decide_unit(draft, station, unit.body, "SCRAP", label.body)
+        return decide_unit(draft, station, unit.body, "SCRAP", label.body, _chosen(draft, station))
     _wait(draft, station, "noun", label)
     return f"scrap at {station.name}, {label.body}: scan how many"
 
@@ -228,7 +231,7 @@ def _scrap_reason(draft: Draft, stations: Stations, label: Label) -> str:
 def _serial(draft: Draft, stations: Stations, label: Label) -> str:
     station = _where_parts_are_made(draft, stations)
     _wait(draft, station, "noun", label)
-    return unit_seen(draft, station, label.body)
+    return unit_seen(draft, station, label.body, _chosen(draft, station))
 
 
 def _where_parts_are_made(draft: Draft, stations: Stations) -> StationSpec:
@@ -275,7 +278,7 @@ _DISPOSITIONS = {"REWORK": "rework", "OK": "reworked", "SCRAP": "rework_scrapped
 
 
 def _command(draft: Draft, stations: Stations, label: Label) -> str:
-    if label.body.startswith("BACK") and label.body[4:].isdigit():
+    if label.body.startswith("BACK") and label.body[4:].isdigit() and len(label.body) < 8:
         minutes = int(label.body[4:])
         if not 0 < minutes <= BACK_MOST_MIN:
             raise RefusedError(f"{minutes} is not between 1 and {BACK_MOST_MIN} minutes")
@@ -297,15 +300,23 @@ def _verdict(draft: Draft, stations: Stations, label: Label) -> str:
     station = _where_parts_are_made(draft, stations)
     noun = _waiting(draft, draft.station(station).noun)
     if noun is not None and noun.letter == "S":
-        return decide_unit(draft, station, noun.body, label.body, "")
-    chosen = _waiting(draft, draft.station(station).chosen)
-    if label.body == "REWORK" and chosen is not None and noun is None:
+        return decide_unit(draft, station, noun.body, label.body, "", _chosen(draft, station))
+    if label.body == "REWORK" and noun is None and _is_status(draft, station):
         return _switch(draft, station, RunKind.REWORK)
     if label.body == "NG":
         raise RefusedError("which unit? Scan its serial number first")
     _slot(draft, station)
     _wait(draft, station, "noun", label, noun.body if noun and noun.letter == "X" else "")
     return f"{label.body.lower()} at {station.name}: scan how many"
+
+
+def _is_status(draft: Draft, spec: StationSpec) -> bool:
+    """The scan before was the card of a job that was on already: a verb is about that job."""
+    row = draft.station(spec)
+    chosen, last = _waiting(draft, row.chosen), row.last_scan
+    return (
+        chosen is not None and chosen.reason == STATUS and last is not None and last.mono_ms == chosen.mono_ms
+    )
 
 
 def _pause(draft: Draft, station: StationSpec) -> str:

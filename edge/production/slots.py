@@ -52,9 +52,16 @@ def change_slots(draft: Draft, spec: StationSpec, found: tuple[Slot, ...], idle:
     if before == after:
         draft.put(spec.key, changed)
         return
-    draft.put(spec.key, replace(changed, changed_ms=draft.observation.at_ms))
+    draft.put(spec.key, replace(changed, changed_ms=_boundary_ms(draft, spec)))
     for counter in spec.counters:
         _change_counter(draft, counter, after)
+
+
+def _boundary_ms(draft: Draft, spec: StationSpec) -> int:
+    """When the context changes: after the last reading that was made for it."""
+    now = draft.observation
+    counters = [draft.get(one.key, Counter) for one in spec.counters if one.signal in (now.fresh or ())]
+    return max(now.at_ms, *(one.at_ms + 1 for one in counters if one and one.at_ms > now.at_ms), now.at_ms)
 
 
 def _change_counter(draft: Draft, spec: CounterSpec, after: Contexts) -> None:

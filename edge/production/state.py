@@ -147,6 +147,8 @@ class Run(Struct, frozen=True, omit_defaults=True, tag="run"):
     """Batches that were made in it."""
     reasons: Mapping[str, int] = {}
     """Scrap by its reason."""
+    straddles: bool = False
+    """Of unassigned parts: a job was on; the counter was not read when it was changed."""
     over: bool = False
     """More than the target was made, and it was said."""
     previous: JobId | None = None
@@ -188,7 +190,7 @@ class Noun(Struct, frozen=True):
     mono_ms: int
     boot: str
     reason: str = ""
-    """Scanned before it, where both wait for a quantity."""
+    """Scanned before it, where both wait for a quantity; of a job's card: why it waits."""
 
 
 class Edge(Struct, frozen=True, omit_defaults=True):
@@ -323,7 +325,6 @@ class Station(Struct, frozen=True, omit_defaults=True, tag="station"):
     said: str = ""
     """What the last scan did, in words, for the screen."""
     said_verdict: Verdict | None = None
-    said_at_ms: int = 0
     bad_signals: Mapping[str, str] = {}
     """Signals that cannot be read, with the reason."""
 

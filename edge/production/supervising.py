@@ -54,7 +54,7 @@ from edge.production.state import (
     station_key,
 )
 from edge.production.totals import NOTHING
-from edge.production.views import Window
+from edge.production.views import Whole, Window
 
 Rows = Mapping[str, Row | None]
 
@@ -104,14 +104,14 @@ def _job_needs(line: Line, card: str, rows: Rows) -> tuple[str, ...]:
     return tuple(keys)
 
 
-def _window(line: Line, asked: Reassign, now: Observation, rows: Rows) -> Window | None:
+def _window(line: Line, asked: Reassign, now: Observation, rows: Rows) -> Window | Whole | None:
     """The time and the station that it is about; None where they are not known (yet)."""
     if asked.run is not None:
         run = find_run(line, asked.run, rows)
         if run is None:
             return None
         until_ms = max(run.ended_ms or now.at_ms, run.last_ms, run.until_ms, now.at_ms)
-        return Window(run.station, (run.first_ms or run.started_ms) - LATE_MS, until_ms + LATE_MS)
+        return Whole(run.station, (run.first_ms or run.started_ms) - LATE_MS, until_ms + LATE_MS)
     if asked.station in line.named and asked.from_ms is not None and asked.to_ms is not None:
         return Window(asked.station or "", asked.from_ms, asked.to_ms)
     return None
@@ -187,11 +187,11 @@ def _reassign(draft: Draft, asked: Reassign) -> str:
     give(draft, spec, window.key, moved, "reassigned", asked.by, asked.reason)
     if target is not None:
         _flag_excess(draft, spec, owners.get(None), target[0])
-    parts = sum(one.totals.made for one in chosen)
+    parts = sum(one.totals.produced for one in chosen)
     return f"{parts} parts of {spec.name} are {asked.job or 'UNASSIGNED'} now"
 
 
-def _asked_window(draft: Draft, asked: Reassign) -> Window:
+def _asked_window(draft: Draft, asked: Reassign) -> Window | Whole:
     if asked.run is not None and (asked.station, asked.from_ms, asked.to_ms) != (None, None, None):
         raise RefusedError("name a run, or a station with from and to, not both")
     window = _window(draft.line, asked, draft.observation, draft.rows())

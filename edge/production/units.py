@@ -17,6 +17,7 @@ from edge.production.slots import slot_of, slots
 from edge.production.state import (
     Context,
     Job,
+    JobId,
     Row,
     Slot,
     Unit,
@@ -45,10 +46,10 @@ def unit_needs(line: Line, serial: str, rows: Rows) -> tuple[str, ...]:
     return (*keys, line.named[station].key) if station in line.named else keys
 
 
-def unit_seen(draft: Draft, spec: StationSpec, serial: str) -> str:
+def unit_seen(draft: Draft, spec: StationSpec, serial: str, chosen: JobId | None) -> str:
     """A serial number was scanned: it is at this station, under the job that runs here."""
     unit = draft.get(unit_key(serial), Unit) or Unit(serial, spec.name)
-    slot = next(iter(slots(draft.station(spec))), None)
+    slot = _slot(draft, spec, chosen)
     job = slot.run.job if slot else None
     step = (spec.name, *(job or ("", None)))
     is_new = step not in unit.steps
@@ -78,7 +79,16 @@ def _say(
 _STATES = {"OK": "ok", "NG": "quarantined", "SCRAP": "scrap", "REWORK": "rework"}
 
 
-def decide_unit(draft: Draft, spec: StationSpec, serial: str, verb: str, reason: str) -> str:
+def _slot(draft: Draft, spec: StationSpec, *jobs: JobId | None) -> Slot | None:
+    """The run of the first of these jobs that is on; else the station's first."""
+    row = draft.station(spec)
+    found = [slot for job in jobs if job and (slot := slot_of(row, job))]
+    return next(iter((*found, *slots(row))), None)
+
+
+def decide_unit(
+    draft: Draft, spec: StationSpec, serial: str, verb: str, reason: str, chosen: JobId | None
+) -> str:
     """A person decides about one unit, and its part goes with it. May refuse."""
     unit = draft.get(unit_key(serial), Unit)
     if unit is None:
@@ -88,7 +98,7 @@ def decide_unit(draft: Draft, spec: StationSpec, serial: str, verb: str, reason:
         raise RefusedError(f"{serial} is {state} already")
     if unit.state == "scrap":
         raise RefusedError(f"{serial} is scrap: ask your supervisor")
-    slot = next(iter(slots(draft.station(spec))), None)
+    slot = _slot(draft, spec, unit.job, chosen)
     unit = _book_unit(draft, spec, slot, unit, verb, reason)
     unit = replace(unit, state=state, reworked=unit.reworked or state == "rework")
     draft.put(unit_key(serial), unit)
@@ -109,8 +119,10 @@ def _book_unit(
         _out_of_rework(draft, unit, disposition, reason)
         return replace(unit, booked_at=None)
     disposition = {"REWORK": "rework", "SCRAP": "scrap"}.get(verb)
-    if disposition is None or slot is None or not spec.counters or slot.run.job is None:
+    if disposition is None or slot is None or slot.run.job is None:
         return unit
+    if not spec.counters and slot.run.order_totals.good_parts < 1:
+        return unit  # nobody has said how many are made here
     if slot.run.order_totals.good_parts < 1:
         raise RefusedError(f"no good part of {slot.run.order} is counted at {spec.name} yet")
     if disposition == "rework":

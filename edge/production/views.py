@@ -11,6 +11,7 @@ MOST_EVENTS = 1_000_000
 
 SINCE = "since/"
 WINDOW = "window/"
+WHOLE = "whole/"
 
 
 class Since(NamedTuple):
@@ -37,15 +38,29 @@ class Window(NamedTuple):
         return f"{WINDOW}{self.station}/{self.from_ms}/{self.to_ms}"
 
 
+class Whole(NamedTuple):
+    """As a window, with what was said of a run as such: adjustments of its count, material by its parts."""
+
+    station: str
+    from_ms: int
+    to_ms: int
+
+    @property
+    def key(self) -> str:
+        return f"{WHOLE}{self.station}/{self.from_ms}/{self.to_ms}"
+
+
 def is_view(key: str) -> bool:
-    return key.startswith((SINCE, WINDOW))
+    return key.startswith((SINCE, WINDOW, WHOLE))
 
 
-def read_view(key: str) -> Since | Window:
+def read_view(key: str) -> Since | Window | Whole:
     """Raises ValueError on a key that names no view."""
     kind, station, first, second = key.split("/", 3)
     if kind == SINCE.rstrip("/"):
         return Since(station, second, int(first))
     if kind == WINDOW.rstrip("/"):
         return Window(station, int(first), int(second))
+    if kind == WHOLE.rstrip("/"):
+        return Whole(station, int(first), int(second))
     raise ValueError(f"{key} names no view")

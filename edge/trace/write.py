@@ -48,6 +48,8 @@ class _Follow:
 
 def places(out: Path, line: str, run: str, forms: tuple[Form, ...]) -> list[tuple[Path, Form]]:
     """Where each form goes: `LINE-RUN.json` and `.html` in a folder, or the file that is named."""
+    if not out.suffix and not out.exists():
+        out.mkdir(parents=True)
     if out.is_dir():
         return [(out / f"{line}-{run}.{form}", form) for form in forms or ("json", "html")]
     named: Form = "html" if out.suffix.lower() in (".html", ".htm") else "json"

@@ -154,6 +154,7 @@ async def test_what_was_moved_is_sent_once_more_and_the_rest_is_not(path: Path) 
             wrong = [one.seq for one in sent(path) if one.attribution > 1]
             await sink.until(lambda: set(wrong) <= {seq for write in sink.writes[first:] for seq in write})
             again = [seq for write in sink.writes[first:] for seq in write]
+    assert wrong
     assert len(again) == len(set(again))
     assert max(wrong) - min(wrong) + 1 >= len([seq for seq in again if seq <= max(wrong)])
 

@@ -309,6 +309,7 @@ class Play(RuleBasedStateMachine):
         places = [
             place for place in self.moveable()
             if self.core.events[place].station == name and from_ms <= self.core.events[place].at_ms < to_ms
+            and not isinstance(self.core.events[place].data, Adjustment)
         ]  # fmt: skip
         asked = Reassign("chief", "late card", job, station=name, from_ms=from_ms, to_ms=to_ms)
         self.reassign(asked, places)

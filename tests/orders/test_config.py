@@ -34,7 +34,7 @@ def test_without_a_folder_none_is_watched(tmp_path: Path) -> None:
     ("table", "says"),
     [
         ("[orders]\nfolder = 5", "orders.folder: must be text in quotes, found 5"),
-        ('[orders]\nfolder = ""', "orders.folder: has a character that is not allowed"),
+        ('[orders]\nfolder = ""', "orders.folder: string should have at least 1 character"),
         ('[orders]\nfolders = "a"', 'orders.folders: is not a key here (did you mean "folder"?)'),
         ('[[orders]]\nfolder = "a"', "orders: must be a table"),
     ],

@@ -106,7 +106,7 @@ def test_json_rows_are_told_with_the_line_they_begin_in() -> None:
         ({"item": {}}, "item", "no place"),
         ({"id": "WO-1\n"}, "id", "not allowed"),
         ({"id": "WÖ"}, "id", "not allowed"),
-        ({"id": "A" * 33}, "id", "not allowed"),
+        ({"id": "A" * 33}, "id", "at most 32"),
         ({"operations": [10, 10]}, "operations", "twice"),
         ({"operations": [[10]]}, "operations", "no place"),
         ({"operations": [100_000]}, "operations[1]", "less than"),

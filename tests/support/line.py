@@ -16,7 +16,7 @@ from edge.journal import Journal, JournalReader
 from edge.observation import Observation, Outcome, Quality, Stamp, TestResult, Value, WorkOrder
 from edge.production import Decision, Line, decide, needs
 from edge.production.draft import Move
-from edge.production.events import MOVED, Adjustment, Count, Cycle, Disposition, Event, Test
+from edge.production.events import MOVED, Adjustment, Count, Cycle, Disposition, Event, MaterialUsed, Test
 from edge.production.line import CounterSpec, Role, StationSpec
 from edge.production.runs import merged
 from edge.production.scanning import make_label
@@ -33,7 +33,7 @@ from edge.production.state import (
     job_key,
 )
 from edge.production.totals import SCRAPS, Totals, counted, disposed
-from edge.production.views import Window, is_view, read_view
+from edge.production.views import Since, Window, is_view, read_view
 from edge.recorder import Recorder
 
 UNASSIGNED = "UNASSIGNED"
@@ -156,8 +156,9 @@ class Core:
         for place, event in enumerate(self.events):
             if event.station != view.station or event.data.type not in MOVED:
                 continue
-            if isinstance(view, Window):
-                if view.from_ms <= event.at_ms < view.to_ms:
+            if not isinstance(view, Since):
+                stays = isinstance(view, Window) and _is_of_a_run(event.data)
+                if view.from_ms <= event.at_ms < view.to_ms and not stays:
                     yield place
             elif event.boot == view.boot and event.mono_ms >= view.mono_ms:
                 yield place
@@ -197,6 +198,10 @@ class Core:
                 name = job_key(run.order or "", run.operation).removeprefix("job/")
                 by_job[name] = run.order_totals
         return found
+
+
+def _is_of_a_run(data: object) -> bool:
+    return isinstance(data, Adjustment) or (isinstance(data, MaterialUsed) and data.use == "backflush")
 
 
 def _with_event(before: Slice, event: Event) -> Slice:

@@ -35,13 +35,16 @@ class Model(Counting):
         """Whether it is obeyed."""
         station = self.stations[name]
         if letter == "C" and (body == "UNDO" or body.startswith("BACK")):
-            return self._corrected(station, body, fresh)
+            taken = self._corrected(station, body, fresh)
+            station.is_status = station.is_status and not taken
+            return taken
         before, jobs = copy(station), {key: copy(job) for key, job in self.jobs.items()}
         length, context, runs = len(self.facts), station.context(), len(self.runs)
         ended = frozenset(run for run in self.runs if not run.is_on)
         try:
             booked = self._obey(station, letter, body)
         except No:
+            station.is_status = before.is_status
             if not self._waits(station.noun):
                 station.noun = None
             return False
@@ -69,10 +72,13 @@ class Model(Counting):
 
     def _obey(self, station: Station, letter: str, body: str) -> bool:
         """Whether it booked parts."""
+        is_status, station.is_status = station.is_status, False
         if letter == "E":
             station.operator = body
         elif letter == "J":
+            is_on = any(run.job == self._card(body) for run in station.slots)
             self._start(station, self._card(body))
+            station.is_status = is_on
             station.chosen = Noun("J", card(self._card(body)), self.mono_ms, self.boot)
         elif letter == "L":
             self._lot(station, body)
@@ -82,7 +88,7 @@ class Model(Counting):
             self._quantity(station, int(body))
             return True
         else:
-            self._command(station, body)
+            self._command(station, body, is_status)
         return False
 
     def _card(self, body: str) -> JobName:
@@ -115,7 +121,7 @@ class Model(Counting):
         run = self._the(station, self._chosen(station) if len(station.slots) > 1 else None)
         station.batches = {**station.batches, run: body}
 
-    def _command(self, station: Station, body: str) -> None:
+    def _command(self, station: Station, body: str, is_status: bool) -> None:
         if body == "CANCEL":
             station.noun = station.chosen = None
         elif body == "LOGOUT":
@@ -130,7 +136,7 @@ class Model(Counting):
             self._switch(station, self._the(station, self._chosen(station)), body.lower())
         elif body in ("START", "RESUME"):
             self._resume(station)
-        elif body == "REWORK" and self._waits(station.chosen) and not self._waits(station.noun):
+        elif body == "REWORK" and is_status and self._waits(station.chosen) and not self._waits(station.noun):
             self._switch(station, self._the(station, self._chosen(station)), "rework")
         else:
             self._the(station, self._chosen(station))
@@ -295,6 +301,7 @@ class Model(Counting):
             station.slots[0].started_ms = from_ms
         for number, fact in enumerate(self.facts):
             mine = fact.station == station.name and from_ms <= fact.at_ms <= to_ms
+            mine = mine and "adjusted" not in fact.what  # it names its run
             if mine and self._can_be_earlier(undone, fact, number):
                 # Parts that were nobody's before it go all together or not at all.
                 sure = fact.change >= undone.before.changes and (fact.owner or number >= undone.length)

@@ -130,9 +130,7 @@ class Counting:
 
     def _add(self, station: Station, what: str, parts: int, at_ms: int, owner: Run | None) -> Fact:
         of_total = what == "reject" and "total" in station.roles
-        self.facts.append(
-            Fact(station.name, what, parts, at_ms, owner, station.changes, of_total=of_total)
-        )
+        self.facts.append(Fact(station.name, what, parts, at_ms, owner, station.changes, of_total=of_total))
         return self.facts[-1]
 
     # --- who is on --------------------------------------------------------------------------

@@ -129,6 +129,8 @@ class Station:
     dealt: int = 0
     noun: Noun | None = None
     chosen: Noun | None = None
+    is_status: bool = False
+    """The last scan taken was the card of a job that was on already."""
     undo: Undo | None = None
     last_job: JobName | None = None
     changed_ms: int = 0
