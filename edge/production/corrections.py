@@ -289,7 +289,7 @@ def _can_be_earlier(row: Station, undone: Undo, one: Slice) -> bool:
     context, before = one.context, [home.run for home in _contexts_of(undone)]
     if context.order is not None and context.run in before:
         return context in _contexts_of(undone) or one.first_ms >= undone.at_ms
-    if before == [now.run for now in contexts(row)]:
+    if before == [there.run for there in contexts(row)]:
         return False
     if context.order is None and undone.run is None and context.run == undone.loose:
         return True
