@@ -29,6 +29,7 @@ from edge.contract import (
     SinkRefused,
     SinkSettings,
     Size,
+    Unmarked,
 )
 
 _log = logging.getLogger(__name__)
@@ -208,7 +209,7 @@ def failure(sink: str, path: Path, error: OSError) -> SinkError:
     return SinkLost(sink, f"{path} cannot be written ({words}); check the disk")
 
 
-class FileSink:
+class FileSink(Unmarked):
     """An open file. It has no notion of a current state."""
 
     def __init__(self, name: str, log: Log, as_lines: bool) -> None:

@@ -30,6 +30,7 @@ from edge.contract import (
     SinkLost,
     SinkRefused,
     SinkSettings,
+    Unmarked,
 )
 
 REQUESTS = 64
@@ -166,7 +167,7 @@ def _token(sink: str, settings: Settings) -> str:
     return token
 
 
-class InfluxSink:
+class InfluxSink(Unmarked):
     """A server that has answered. It has no notion of a current state."""
 
     def __init__(self, server: Server) -> None:

@@ -12,7 +12,7 @@ from pydantic import Field
 from adapters._mqtt_broker import BrokerSettings, open_any, topic_of
 from adapters._mqtt_errors import Party
 from adapters._mqtt_link import Flight, Hello, Link, Message
-from edge.contract import Outlet, Receipt, Record, Sink, SinkError, SinkRefused, SinkSettings
+from edge.contract import Outlet, Receipt, Record, Sink, SinkError, SinkRefused, SinkSettings, Unmarked
 
 
 class Settings(BrokerSettings, SinkSettings):
@@ -26,7 +26,7 @@ class Settings(BrokerSettings, SinkSettings):
         return self.client_ids("lineside")
 
 
-class MqttSink:
+class MqttSink(Unmarked):
     """A broker that has accepted the agent."""
 
     def __init__(self, outlet: Outlet, link: Link) -> None:

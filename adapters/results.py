@@ -19,7 +19,17 @@ from typing import Literal
 import msgspec
 from pydantic import field_validator
 
-from edge.contract import Outlet, Receipt, Record, Sink, SinkError, SinkLost, SinkRefused, SinkSettings
+from edge.contract import (
+    Outlet,
+    Receipt,
+    Record,
+    Sink,
+    SinkError,
+    SinkLost,
+    SinkRefused,
+    SinkSettings,
+    Unmarked,
+)
 from edge.resultform import SaidResult, as_csv, as_json, said_result
 
 _log = logging.getLogger(__name__)
@@ -180,7 +190,7 @@ def failure(sink: str, folder: Path, error: OSError) -> SinkError:
     return SinkLost(sink, f"{folder} cannot be written ({words}); check the disk or the share")
 
 
-class ResultsSink:
+class ResultsSink(Unmarked):
     """An open folder. It has no notion of a current state."""
 
     def __init__(self, name: str, folder: Path, files: Files) -> None:

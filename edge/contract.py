@@ -45,10 +45,10 @@ from edge.observation import (
 )
 
 __all__ = [
-    "Ask", "Duration", "Intake", "Observation", "Outcome", "Outlet", "Quality", "Receipt", "Record",
+    "Ask", "Duration", "Intake", "Mark", "Observation", "Outcome", "Outlet", "Quality", "Receipt", "Record",
     "Secret", "Settings", "Signal", "SignalAddress", "Sink", "SinkError", "SinkLost", "SinkRefused",
     "SinkSettings", "Size", "SourceError", "SourceLost", "SourceRefused", "SourceSettings", "Stamp", "Step",
-    "TestResult", "Value", "Verdict",
+    "TestResult", "Unmarked", "Value", "Verdict",
 ]  # fmt: skip
 
 # --- how settings are written -------------------------------------------------------------
@@ -199,6 +199,11 @@ class SinkSettings(Settings):
     """How long live events wait for company, so that fewer and larger writes go out."""
     batch: int = Field(default=500, ge=1, le=5_000)
     """Events in one write at the most."""
+    backlog_rate: int = Field(default=5_000, ge=1, le=1_000_000)
+    """Events of the backlog a second at the most, so that a far end that is back is not flooded."""
+    replay: Duration = timedelta(seconds=15)
+    """After the far end was away, what it had acknowledged in so long a time is sent again, for one that was
+    killed may have forgotten it."""
 
     def owns(self) -> list[str]:
         """What no other sink may use beside it: a folder, a client id at a broker."""
@@ -329,6 +334,15 @@ class Receipt:
 
 
 @dataclass(frozen=True, slots=True)
+class Mark:
+    """All events up to this one had been acknowledged when it was left."""
+
+    seq: int
+    id: str
+    """Of that event: a journal that was replaced has others under the same seq."""
+
+
+@dataclass(frozen=True, slots=True)
 class Outlet:
     """Where a sink speaks from."""
 
@@ -353,6 +367,25 @@ class Sink(Protocol):
         Called with all of them after a connect and with those that changed after live events;
         never for backlog. A sink with no notion of a current value does nothing.
         """
+
+    async def mark(self, mark: Mark) -> None:
+        """Leave a mark at the far end: called now and then, and when nothing is left to send."""
+
+    async def kept(self) -> Mark | None:
+        """The newest mark that the far end still has; None where it has none or cannot keep any.
+
+        Asked after every connect: what was acknowledged after it may be forgotten, and is sent again.
+        """
+
+
+class Unmarked:
+    """Of a sink whose far end can keep no mark: delivery then goes by its replay window."""
+
+    async def mark(self, mark: Mark) -> None:
+        """Nowhere to leave it."""
+
+    async def kept(self) -> Mark | None:
+        return None
 
 
 class SinkModule(Protocol):

@@ -300,6 +300,15 @@ class Recorder:
         for listener in self._movers:
             listener(self._journal.moved)
 
+    async def maintain(self, work: Callable[[Journal], ResultT]) -> ResultT:
+        """Do something to the journal between two commits, in its thread; it must be short.
+
+        Raises what the work raises, NotRecorded when the agent is stopping.
+        """
+        if self._stopped:
+            raise NotRecorded("the agent is stopping")
+        return await asyncio.shield(self._in_writer(lambda: work(self._journal)))
+
     def _in_writer(self, work: Callable[[], ResultT]) -> asyncio.Future[ResultT]:
         return asyncio.get_running_loop().run_in_executor(self._writer, work)
 

@@ -18,7 +18,12 @@ SELECT body FROM state WHERE key = ?;
 SELECT key, body FROM state WHERE key BETWEEN ?1 AND ?1 || char(1114111) ORDER BY key;
 
 -- name: head
-SELECT coalesce(max(seq), 0) FROM event;
+-- Also where the newest records are no longer kept: an epoch begins after the newest of its time.
+SELECT max(
+    (SELECT coalesce(max(seq), 0) FROM event),
+    (SELECT coalesce(max(seq), 0) FROM telemetry),
+    (SELECT coalesce(max(first_seq), 1) - 1 FROM epoch)
+);
 
 -- name: events_between
 SELECT

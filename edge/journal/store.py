@@ -87,7 +87,7 @@ class Journal:
         trusted any more.
         """
         try:
-            with self._transaction():
+            with self.transaction():
                 moved = self._move(moves) if moves else []
                 self._append(events)
                 self._db.executemany(
@@ -127,11 +127,11 @@ class Journal:
         self._db.executemany(QUERIES["add_progress"], [(sink, *both) for both in now - known])
 
     @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        """All or nothing. SQLite itself has rolled back already when the disk is full."""
+    def transaction(self) -> Iterator[apsw.Connection]:
+        """All or nothing. SQLite itself has rolled back already when the disk is full. Raises apsw.Error."""
         self._db.execute("BEGIN IMMEDIATE")
         try:
-            yield
+            yield self._db
             self._db.execute("COMMIT")
         except BaseException:
             self._forget_interned()

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from edge.clock import ManualClock
-from edge.contract import Receipt, Record, Sink, SinkSettings
+from edge.contract import Receipt, Record, Sink, SinkSettings, Unmarked
 from edge.delivery import Delivery
 from edge.errors import SinkError, SinkLost, SinkRefused
 from edge.journal import JournalReader
@@ -25,7 +25,7 @@ def all_of_it(records: Sequence[Record]) -> Receipt:
 
 
 @dataclass
-class HandSink:
+class HandSink(Unmarked):
     """A far end played by the test: `answer` says what becomes of a write, or raises."""
 
     answer: Answer = all_of_it
