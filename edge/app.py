@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import logging
 import signal
 from collections.abc import Mapping
@@ -83,6 +84,7 @@ class Agent:
         await self._say(AGENT, "start", __version__)
         sinks = self._start_sinks(group)
         sources = self._start_sources(group)
+        gc.freeze()  # what is there now stays: no need to look through it again and again
         self._watchdog.ready()
         log.info("line %s is up, its journal is %s", self._config.line.name, self._config.journal)
         await self._stop.wait()

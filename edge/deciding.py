@@ -58,7 +58,7 @@ class Decider:
         try:
             while rows.load(self._needed(batch, observation)):
                 pass
-            decision = decide(self._line, rows, observation)
+            decision = decide(self._line, rows.at_hand, observation)
             return Decided(decision, [(event, encode_data(event.data)) for event in decision.events])
         except CommitFirst:
             raise
@@ -66,7 +66,7 @@ class Decider:
             return Decided(self._quarantine(batch, observation, error), [])
 
     def _needed(self, batch: Batch, observation: Observation) -> tuple[str, ...]:
-        keys = needs(self._line, observation, self._rows)
+        keys = needs(self._line, observation, self._rows.at_hand)
         asks = observation.signal in self._line.guns or observation.signal == COMMAND
         if asks and batch.events and any(is_view(key) for key in keys):
             raise CommitFirst

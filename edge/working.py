@@ -29,24 +29,35 @@ class WorkingRows(Mapping[str, Row | None]):
     def __len__(self) -> int:
         return len(self._rows)
 
+    @property
+    def at_hand(self) -> Mapping[str, Row | None]:
+        """What was loaded, as a plain mapping: a decision asks for its rows many times."""
+        return self._rows
+
     def load(self, keys: Iterable[str]) -> bool:
         """Have these rows at hand. False when they all were."""
-        missing = [key for key in keys if key not in self._rows]
+        rows = self._rows
+        missing = [key for key in keys if key not in rows]
+        if not missing:
+            return False
         self._views += [key for key in missing if is_view(key)]
         for key in missing:
             self._rows[key] = self._journal.row(key)
-        return bool(missing)
+        return True
 
     def forget_views(self) -> None:
         """What the journal said of its events is true for one decision only."""
-        for key in self._views:
-            self._rows.pop(key, None)
-        self._views.clear()
+        if self._views:
+            for key in self._views:
+                self._rows.pop(key, None)
+            self._views.clear()
 
     def change(self, rows: Mapping[str, Row]) -> None:
+        known, committed = self._rows, self._committed
         for key, row in rows.items():
-            self._committed.setdefault(key, self._rows.get(key))
-            self._rows[key] = row
+            if key not in committed:
+                committed[key] = known.get(key)
+            known[key] = row
 
     def changed(self) -> dict[str, Row]:
         """What the next commit has to write."""

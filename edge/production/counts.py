@@ -10,7 +10,7 @@ from edge.production.dealing import Share, book_count, deal, say_count
 from edge.production.draft import Draft
 from edge.production.events import Gap, Health
 from edge.production.line import CounterAt, CounterSpec, CountsBy, Role, StationSpec
-from edge.production.slots import contexts, slots
+from edge.production.slots import slots
 from edge.production.state import Context, Counter, Former, Station
 from edge.production.totals import counted
 
@@ -106,9 +106,9 @@ def _next_baseline(
 
 
 def _baseline(now: Observation, raw: int, row: Station) -> Counter:
-    first, *others = contexts(row)
+    others = tuple(slot.context for slot in row.others) if row.others else ()
     return Counter(
-        raw, now.at_ms, now.seen_ms, now.mono_ms, now.boot, first, tuple(others), synced=now.synced
+        raw, now.at_ms, now.seen_ms, now.mono_ms, now.boot, row.context, others, synced=now.synced
     )
 
 

@@ -13,6 +13,8 @@ from edge.production.state import LINE, NO_CONTEXT, Context, Job, LineRow, Row, 
 
 RowT = TypeVar("RowT", bound=Row)
 
+NEW_STATION = Station()
+
 
 class Move(Struct, frozen=True):
     """Events that are in the journal get another context: those of a view that have `source`."""
@@ -41,6 +43,10 @@ class Decision(Struct, frozen=True):
 
 class Draft:
     """Collects what one observation changes."""
+
+    __slots__ = (
+        "_rows", "boundary", "changed", "events", "line", "moves", "observation", "outcome", "reread",
+    )  # fmt: skip
 
     def __init__(self, line: Line, rows: Mapping[str, Row | None], observation: Observation) -> None:
         self.line = line
@@ -72,7 +78,10 @@ class Draft:
         self.changed[key] = row
 
     def station(self, spec: StationSpec) -> Station:
-        return self.get(spec.key, Station) or Station()
+        row = self.changed.get(spec.key)  # the short way of `get`: a reading asks for it often
+        if type(row) is Station:
+            return row
+        return self.get(spec.key, Station) or NEW_STATION
 
     def job(self, key: str, order: str, operation: int | None) -> Job:
         return self.get(key, Job) or Job(order, operation)

@@ -346,9 +346,15 @@ MOVED = ("count", "cycle", "test", "disposition", "gap", "unit", "material", "ad
 """Types of events that go with their parts when those get another owner."""
 
 
+_OFTEN = frozenset({Count, Cycle, MachineState})
+"""What is neither of a lot nor of a serial number, and nearly all there is."""
+
+
 def subjects(event: "Event") -> tuple[str, ...]:
     """Lots and serial numbers whose history the event is part of."""
     data = event.data
+    if type(data) in _OFTEN:
+        return ()
     if isinstance(data, UnitSeen | MaterialUsed | Lot | Test | Disposition):
         batch = event.context.batch if isinstance(data, UnitSeen | MaterialUsed | Test) else None
         return data.subjects if batch is None else (*data.subjects, lot_subject(batch))

@@ -1,6 +1,7 @@
 """Core, journal and recorder on a journal that begins empty: the rate, the delay, the bytes."""
 
 import asyncio
+import gc
 import statistics
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -41,6 +42,7 @@ def core_and_journal(folder: Path, batch: int, count: int) -> Figures:
     """Observations through needs, decide, encoding and FULL commits, on one thread."""
     journal = Journal(folder / f"journal-{batch}.db")
     feeder, seen = Feeder(bench_line(), journal), list(readings(count))
+    gc.freeze()  # as the agent does; nobody holds so many observations there
     begin = time.perf_counter()
     feeder.feed(seen, batch)
     wall_s = time.perf_counter() - begin

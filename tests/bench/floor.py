@@ -78,9 +78,9 @@ class Feeder:
         before = time.thread_time()
         events = []
         for one in observations:
-            while self.rows.load(needs(self.line, one, self.rows)):
+            while self.rows.load(needs(self.line, one, self.rows.at_hand)):
                 pass
-            decision = decide(self.line, self.rows, one)
+            decision = decide(self.line, self.rows.at_hand, one)
             self.rows.change(decision.rows)
             events += [(event, encode_data(event.data)) for event in decision.events]
         between = time.thread_time()
