@@ -88,9 +88,9 @@ class Agent:
 
 
 @contextlib.asynccontextmanager
-async def agent(folder: Path, packer: str) -> AsyncIterator[Agent]:
+async def agent(folder: Path, packer: str, line: str = LINE) -> AsyncIterator[Agent]:
     file = folder / "line.toml"
-    file.write_text(LINE.format(folder=folder, packer=packer))
+    file.write_text(line.format(folder=folder, packer=packer))
     with (folder / "agent.log").open("ab") as log:
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "edge", "run", str(file), "--data", str(folder / "data"),
@@ -115,17 +115,11 @@ def made(folder: Path) -> int:
     return len(truth.read_text().splitlines()) if truth.exists() else 0
 
 
-def packer(folder: Path, *more: str) -> contextlib.AbstractAsyncContextManager[Running]:
+def packer(folder: Path, *more: str, cycle: float = 0.05) -> contextlib.AbstractAsyncContextManager[Running]:
     told = (
-        "--truth",
-        str(folder / "packer.jsonl"),
-        "--station",
-        "packer",
-        "--cycle",
-        "0.05",
-        "--scrap",
-        "0.1",
-    )
+        "--truth", str(folder / "packer.jsonl"), "--station", "packer",
+        "--cycle", str(cycle), "--scrap", "0.1",
+    )  # fmt: skip
     return simulator("modbus_packer", *told, *more)
 
 
