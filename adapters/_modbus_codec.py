@@ -54,6 +54,11 @@ def registers_of(kind: Kind) -> int:
     return struct.calcsize(f">{_FORMATS.get(kind, 'H')}") // 2
 
 
+def letter_of(kind: Kind, words: Order, octets: Order) -> str:
+    """Of `struct`, for a number whose registers and bytes are in the standard's order; else empty."""
+    return _FORMATS.get(kind, "") if (words, octets) == ("big", "big") else ""
+
+
 def decoder(kind: Kind, words: Order, octets: Order, bit: int | None) -> Decode:
     """The function that reads such a value out of registers.
 

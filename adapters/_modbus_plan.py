@@ -24,6 +24,10 @@ class Point:
     """Registers, or bits in a bit table."""
     every_s: float
     decode: Decode
+    batch: str = ""
+    """Of telemetry: its table."""
+    letter: str = ""
+    """Of `struct`, or `?` for a bit: what several of them can be decoded by together."""
 
     @property
     def end(self) -> int:

@@ -19,6 +19,7 @@ from adapters._modbus_plan import (
     plan,
     plan_by_period,
 )
+from adapters._modbus_together import Samples, samples_of
 from adapters._modbus_wire import Link, NoAnswer, Refused
 from edge.contract import Ask, Intake, Observation, Quality, SourceLost
 from edge.errors import NotRecorded
@@ -105,6 +106,8 @@ class Sampler:
         """Signals whose last word was bad quality, and why."""
         self._asks: deque[Ask] = deque(maxlen=_ASKS)
         self._heard = False
+        self._samples: dict[int, Samples] = {}
+        """Of each request that was polled, by its identity."""
 
     async def run(self) -> NoReturn:
         """Sample until the connection is lost, and what was read is handed over. Raises SourceLost."""
@@ -162,7 +165,7 @@ class Sampler:
             return
         if self._refused:
             self._refused.difference_update(point.signal for point in block.points)
-        await self._outbox.put(self._observe(block, cells))
+        await self._outbox.put(self._sample(block, cells))
         self._schedule.again(slot, self._now())
 
     async def _read(self, block: Block) -> Cells | Refused:
@@ -177,9 +180,22 @@ class Sampler:
                 self._schedule.put(parked, self._now())
         return cells
 
-    def _observe(self, block: Block, cells: Cells, answers: int = 0) -> list[Observation]:
+    def _sample(self, block: Block, cells: Cells) -> list[Observation]:
+        """Hand over the telemetry of a poll; the rest is given."""
+        samples = self._samples.get(id(block))
+        if samples is None:
+            samples = self._samples[id(block)] = samples_of(block, self._intake)
+        if self._bad:
+            for point in samples.sampled:
+                self._bad.pop(point.signal, None)
+        samples.hand_over(cells, self._intake)
+        return self._observe(block, samples.rest, cells)
+
+    def _observe(
+        self, block: Block, points: Iterable[Point], cells: Cells, answers: int = 0
+    ) -> list[Observation]:
         seen = []
-        for point in block.points:
+        for point in points:
             value = point.decode(cells, point.start - block.start)
             if value is None:
                 seen += self._complain([point], f"{point} holds no number", answers)
@@ -272,7 +288,7 @@ class Sampler:
             await self._unanswered(block, error)
             return ()
         if not isinstance(cells, Refused):
-            await self._outbox.put(self._observe(block, cells, number), urgent=True)
+            await self._outbox.put(self._observe(block, block.points, cells, number), urgent=True)
             return ()
         if cells.code not in _BUSY and (parts := self._split(block)) is not None:
             return parts

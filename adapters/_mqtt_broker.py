@@ -9,17 +9,18 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
 from urllib.parse import urlsplit
 
-from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
-from pydantic import Field, field_validator, model_validator
+from paho.mqtt.reasoncodes import ReasonCode
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from adapters._mqtt_delivery import Listener
-from adapters._mqtt_errors import LinkError, Party, unreachable
-from adapters._mqtt_link import Hello, Link
+from adapters._mqtt_client import Listener
+from adapters._mqtt_errors import UNSPOKEN, LinkError, Party, refusal, unreachable
+from adapters._mqtt_link import Link
+from adapters._mqtt_messages import Hello
 from edge.contract import Duration, Secret, Settings, SinkError, SinkRefused, SourceError, SourceRefused
 
 PORTS = {"mqtt": 1883, "mqtts": 8883}
@@ -35,6 +36,16 @@ _NO_LEVEL = re.compile(r"[+#/\x00-\x1f\x7f-\x9f]")
 
 
 # --- settings -----------------------------------------------------------------------------
+
+
+def _expiry(value: timedelta) -> timedelta:
+    if not timedelta(minutes=1) <= value <= timedelta(days=366):
+        raise ValueError('must be between "1min" and "366d"')
+    return value
+
+
+Expiry = Annotated[Duration, AfterValidator(_expiry)]
+"""How long a broker keeps a session."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,80 +183,95 @@ def _password(party: Party, settings: BrokerSettings) -> str | None:
         raise party.refused(f"the password cannot be read: {error}") from error
 
 
-def _dial(
-    party: Party, settings: BrokerSettings, hello: Hello, address: Address, abandoned: threading.Event
-) -> Listener:
-    """Resolve, connect, shake hands, send CONNECT. Blocks; raises OSError or LinkError."""
-    client = Listener(
-        CallbackAPIVersion.VERSION2,
-        client_id=hello.client_id,
-        protocol=MQTTProtocolVersion.MQTTv5,
-        reconnect_on_failure=False,
-        manual_ack=True,
-    )
-    client.longest = hello.largest
-    client.max_inflight_messages_set(0)
-    client.connect_timeout = settings.timeout.total_seconds()
-    client.username_pw_set(settings.user, _password(party, settings))
-    if hello.will is not None:
-        client.will_set(hello.will.topic, hello.will.payload, qos=1, retain=True)
-    if address.tls:
-        client.tls_set_context(_tls(party, settings))
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """One try to connect."""
 
-    def opened(client: object, data: object, sock: Any) -> None:
-        # A CONNECT sent late would take the session away from the connection made since.
-        if abandoned.is_set():
-            raise ConnectionAbortedError("nobody waits for this connection any more")
-        # An answer follows an acknowledgement: it must not wait 40 ms for a delayed TCP ACK.
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    party: Party
+    settings: BrokerSettings
+    hello: Hello
+    address: Address
+    version: int
 
-    client.on_socket_open = opened
-    keepalive_s = math.ceil(settings.keepalive.total_seconds())
-    fresh = hello.remembered_s == 0
-    client.connect(address.host, address.port, keepalive_s, clean_start=fresh, properties=_asked(hello))
-    return client
+    def dial(self, abandoned: threading.Event) -> Listener:
+        """Resolve, connect, shake hands, send CONNECT. Blocks; raises OSError or LinkError."""
+        settings, hello, address = self.settings, self.hello, self.address
+        client = Listener(hello.client_id, version=self.version, remembered=hello.remembered_s > 0)
+        client._last_mid = hello.session.last_mid
+        client.longest = hello.largest
+        client.connect_timeout = settings.timeout.total_seconds()
+        client.username_pw_set(settings.user, _password(self.party, settings))
+        if hello.will is not None:
+            client.will_set(hello.will.topic, hello.will.payload, qos=1, retain=True)
+        if address.tls:
+            client.tls_set_context(_tls(self.party, settings))
 
+        def opened(client: object, data: object, sock: Any) -> None:
+            # A CONNECT sent late would take the session away from the connection made since.
+            if abandoned.is_set():
+                raise ConnectionAbortedError("nobody waits for this connection any more")
+            # An answer follows an acknowledgement: it must not wait 40 ms for a delayed TCP ACK.
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
-def _asked(hello: Hello) -> Properties:
-    """What CONNECT asks of the broker."""
-    asked = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
-    asked.ReceiveMaximum = AT_ONCE
-    asked.SessionExpiryInterval = hello.remembered_s
-    if not hello.remembered_s:
-        # Of a message above it nobody would hear: the broker drops it.
-        asked.MaximumPacketSize = hello.largest
-    return asked
+        client.on_socket_open = opened
+        keepalive_s = math.ceil(settings.keepalive.total_seconds())
+        client.connect(address.host, address.port, keepalive_s, **self._session())
+        return client
+
+    def _session(self) -> dict[str, Any]:
+        """What the CONNECT of MQTT 5 asks of the broker; 3.1.1 knows only one flag, set before."""
+        if self.version != 5:
+            return {}
+        hello = self.hello
+        asked = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+        asked.ReceiveMaximum = AT_ONCE
+        asked.SessionExpiryInterval = hello.remembered_s
+        if not hello.hears:
+            # Of a message above it nobody would hear: the broker drops it.
+            asked.MaximumPacketSize = hello.largest
+        clean = hello.remembered_s == 0 or (hello.starts_clean and not hello.session.begun)
+        return {"clean_start": clean, "properties": asked}
+
+    async def greet(self) -> Link | None:
+        """The connection; None where the broker does not speak this version. Raises LinkError."""
+        abandoned = threading.Event()
+        url, timeout_s = self.address.url, self.settings.timeout.total_seconds()
+        try:
+            async with asyncio.timeout(timeout_s):
+                client = await asyncio.to_thread(self.dial, abandoned)
+                link = Link(self.party, url, client, self.hello, timeout_s)
+                try:
+                    return link if await link.greeted else None
+                except BaseException:
+                    link.detach()
+                    raise
+        except TimeoutError as error:
+            raise self.party.lost(f"{url} did not answer within {timeout_s:g} s") from error
+        except OSError as error:
+            raise unreachable(self.party, url, error) from error
+        finally:
+            abandoned.set()
 
 
 async def _open(party: Party, settings: BrokerSettings, hello: Hello, address: Address) -> Link:
-    abandoned = threading.Event()
-    timeout_s = settings.timeout.total_seconds()
-    try:
-        async with asyncio.timeout(timeout_s):
-            client = await asyncio.to_thread(_dial, party, settings, hello, address, abandoned)
-            link = Link(party, address.url, client, hello, timeout_s)
-            try:
-                await link.greeted
-            except BaseException:
-                link.detach()
-                raise
+    for version in hello.versions:
+        if (link := await _Call(party, settings, hello, address, version).greet()) is not None:
             return link
-    except TimeoutError as error:
-        raise party.lost(f"{address.url} did not answer within {timeout_s:g} s") from error
-    except OSError as error:
-        raise unreachable(party, address.url, error) from error
-    finally:
-        abandoned.set()
+    raise refusal(party, address.url, ReasonCode(PacketTypes.CONNACK, identifier=UNSPOKEN))
 
 
 async def open_any(party: Party, settings: BrokerSettings, hello: Hello) -> Link:
-    """Connect to the first broker that accepts. Raises LinkError."""
+    """Connect to the first broker that accepts, beginning with the one whose turn it is. Raises LinkError."""
     errors: list[LinkError] = []
-    for address in settings.addresses():
+    addresses, session = settings.addresses(), hello.session
+    for turn in range(session.turn, session.turn + len(addresses)):
         try:
-            return await _open(party, settings, hello, address)
+            link = await _open(party, settings, hello, addresses[turn % len(addresses)])
         except (SinkError, SourceError) as error:
             errors.append(error)
+        else:
+            session.turn = turn % len(addresses)
+            return link
     refused = all(isinstance(error, SinkRefused | SourceRefused) for error in errors)
     reason = "; ".join(error.reason for error in errors)
     raise (party.refused if refused else party.lost)(reason) from errors[-1]

@@ -5,20 +5,12 @@ properties holds the event loop for minutes; it hangs up on U+FEFF in a text, wh
 that such a message comes again at every reconnect, for ever; and it collects up to 256 MB of one message.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
-
-from paho.mqtt.client import Client
-from paho.mqtt.enums import MQTTErrorCode
 
 MOST_PROPERTIES = 65_536
 """Bytes of a message's properties; more are not looked at."""
 BESIDE_PAYLOAD = 2 * MOST_PROPERTIES
 """Bytes of a PUBLISH without its payload: topic, id and properties, rounded up."""
-CHUNK = 65_536
-"""Bytes read at once."""
-PUBLISH = 0x30
-"""The upper half of its first byte."""
 
 _RESPONSE_TOPIC, _CORRELATION = 0x08, 0x09
 _FIXED = {0x01: 1, 0x02: 4, 0x23: 2}
@@ -50,31 +42,10 @@ class Delivery:
         return len(self.payload) + len(self.response_topic) + len(self.correlation or b"") + 500
 
 
-class Listener(Client):
-    """paho's client; what is delivered goes to `on_delivery`, unacknowledged."""
-
-    on_delivery: Callable[[Delivery], None] | None = None
-    longest = BESIDE_PAYLOAD
-    """Bytes of one packet that are kept; of a longer one the end is forgotten while it is read."""
-
-    def _sock_recv(self, bufsize: int) -> bytes:
-        del self._in_packet["packet"][self.longest :]
-        return super()._sock_recv(min(bufsize, CHUNK))
-
-    def _handle_publish(self) -> MQTTErrorCode:
-        try:
-            delivery = decode(self._in_packet["command"], self._in_packet["packet"])
-        except ValueError:
-            return MQTTErrorCode.MQTT_ERR_PROTOCOL
-        if self.on_delivery is not None:
-            self.on_delivery(delivery)
-        return MQTTErrorCode.MQTT_ERR_SUCCESS
-
-
-def decode(first: int, body: bytes | bytearray) -> Delivery:
+def decode(first: int, body: bytes | bytearray, *, five: bool = True) -> Delivery:
     """First byte of the packet, and all that follows its length. Raises ValueError where it is no PUBLISH.
 
-    A payload whose end was forgotten is given as it is.
+    A payload whose end was forgotten is given as it is. MQTT 3.1.1 (not `five`) knows no properties.
     """
     view = memoryview(body)
     retained, qos = bool(first & 1), first >> 1 & 3
@@ -84,6 +55,8 @@ def decode(first: int, body: bytes | bytearray) -> Delivery:
     mid = 0
     if qos:
         mid, at = _number(view, at), at + 2
+    if not five:
+        return Delivery(mid, qos, retained, bytes(view[at:]))
     length, at = _varint(view, at)
     if length > MOST_PROPERTIES:
         fault = f"its properties are larger than {MOST_PROPERTIES:,} bytes"

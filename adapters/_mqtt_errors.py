@@ -13,6 +13,8 @@ MALFORMED = range(78, 95)
 
 FAILURE = 0x80
 """Reason codes from here on are failures (MQTT 5, 2.4)."""
+UNSPOKEN = 0x84
+"""CONNACK: it does not speak this version of MQTT; 3.1.1 says 0x01 for it, which paho translates."""
 LATER = frozenset({0x00, 0x04, 0x80, 0x81, 0x82, 0x88, 0x89, 0x8B, 0x8D, 0x93, 0x96, 0x97, 0x98, 0x9F, 0xA0})
 """CONNACK and DISCONNECT: the broker is busy, stops or is at a limit. Any other failure needs a person."""
 
@@ -60,14 +62,14 @@ def lost(url: str, greeted: bool) -> str:
         return f"the connection to {url} broke; if it does so again and again, two clients share a client_id"
     return (
         f"{url} closed the connection before it accepted it; look into the broker's log: it may want "
-        "a client certificate (cert, key), TLS (mqtts://), or speak no MQTT 5"
+        'a client certificate (cert, key), TLS (mqtts://), or an older MQTT (protocol = "3.1.1")'
     )
 
 
 def refusal(party: Party, url: str, reason: ReasonCode) -> LinkError:
     """What a reason code of CONNACK or DISCONNECT means."""
     advice = {
-        0x84: "it speaks no MQTT 5",
+        UNSPOKEN: "it does not speak the `protocol` that is asked for",
         0x85: "choose another client_id",
         0x86: "check user and password",
         0x87: "check user, password and the broker's access list",

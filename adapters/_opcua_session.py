@@ -91,9 +91,9 @@ class Session:
 
     async def _begin(self) -> None:
         await self._link.learn_limits()
-        before_ms = _wall_ms()
+        before_ms = _mono_ms()
         (time_there,) = await self._link.read([CURRENT_TIME])
-        self._clock.measured(before_ms, _wall_ms(), time_there)
+        self._clock.measured(before_ms, _mono_ms(), time_there)
         self._subscription = await self._link.subscribe(self._publish_s, self._published)
         self._heard_s = time.monotonic()
         unknown = await self._watch(self._items)
@@ -183,7 +183,7 @@ class Session:
             item.signal.name,
             one.value,
             quality=one.quality,
-            source_ms=self._clock.local_ms(one.stamp, _wall_ms()),
+            aged_ms=self._clock.age_ms(one.stamp, _mono_ms()),
             answers=answers,
             detail=one.detail,
         )
@@ -245,9 +245,9 @@ class Session:
         """
         watched = [item for item in self._items if not item.fault]
         async with self._reads:
-            asked_s, before_ms = time.monotonic(), _wall_ms()
+            asked_s, before_ms = time.monotonic(), _mono_ms()
             time_there, *values = await self._link.read([CURRENT_TIME, *(item.node for item in watched)])
-            self._clock.measured(before_ms, _wall_ms(), time_there)
+            self._clock.measured(before_ms, _mono_ms(), time_there)
             probes = [
                 self._probed(item, reading(data), asked_s) for item, data in zip(watched, values, strict=True)
             ]
@@ -280,8 +280,8 @@ class Session:
         self._link.check()
 
 
-def _wall_ms() -> int:
-    return time.time_ns() // 1_000_000
+def _mono_ms() -> int:
+    return time.monotonic_ns() // 1_000_000
 
 
 def _resolve(item: Item, namespaces: Sequence[str]) -> UnknownNamespace | None:

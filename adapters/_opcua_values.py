@@ -102,7 +102,7 @@ def _plain(raw: object) -> Value:
 
 
 class ServerClock:
-    """How far the server's clock is from ours, from reads of its CurrentTime.
+    """How far the server's clock is from our monotonic one, from reads of its CurrentTime.
 
     A server may renew CurrentTime once a second only, so a measurement is too large by up to
     that. The stamps beside it may be newer, and the least of the last few offsets is the best.
@@ -112,7 +112,7 @@ class ServerClock:
         self._offsets_ms: deque[int] = deque(maxlen=_MEASUREMENTS)
 
     def measured(self, before_ms: int, after_ms: int, data: ua.DataValue) -> None:
-        """Take in one read of CurrentTime between two looks at our wall clock."""
+        """Take in one read of CurrentTime between two looks at our clock."""
         raw = None if data.Value is None else data.Value.Value
         if isinstance(raw, datetime):
             times = [
@@ -121,12 +121,12 @@ class ServerClock:
             server_ms = max(one for one in times if one - times[0] < _RENEWED_MS)
             self._offsets_ms.append((before_ms + after_ms) // 2 - server_ms)
 
-    def local_ms(self, stamp: datetime | None, now_ms: int) -> int | None:
-        """A server's time in ours, never after now; None where it cannot be trusted."""
+    def age_ms(self, stamp: datetime | None, now_ms: int) -> int | None:
+        """How long ago a server's time was, never before now; None where it cannot be trusted."""
         if stamp is None or not self._offsets_ms:
             return None
-        at_ms = _utc_ms(stamp) + min(self._offsets_ms)
-        return min(at_ms, now_ms) if abs(at_ms - now_ms) < _PLAUSIBLE_MS else None
+        age_ms = now_ms - _utc_ms(stamp) - min(self._offsets_ms)
+        return max(age_ms, 0) if abs(age_ms) < _PLAUSIBLE_MS else None
 
 
 def _utc_ms(stamp: datetime) -> int:

@@ -17,7 +17,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from adapters._line_protocol import lines
+from adapters._line_protocol import points
 from edge.contract import (
     Duration,
     Outlet,
@@ -51,6 +51,8 @@ class Settings(SinkSettings):
     """Where the files are; a folder of the sink's own in the agent's state unless given."""
     rotate: Size = Field(default="16MB", validate_default=True)
     """A file that would grow beyond this is closed, and a new one begun."""
+    replay: Duration = timedelta(0)
+    """What a receipt names is on the disk: nothing is sent again."""
     keep: int = Field(default=8, ge=1)
     """How many closed files stay; the oldest goes first."""
 
@@ -229,8 +231,7 @@ class FileSink(Unmarked):
 
     def _append(self, records: Sequence[Record]) -> None:
         if self._as_lines:
-            text = "".join(f"{line}\n" for record in records for line in lines(record))
-            data = text.encode("utf-8", "replace")
+            data = b"".join(text + b"\n" for record in records if (text := points(record)))
         else:
             data = b"".join(record.json + b"\n" for record in records)
         if data:

@@ -8,7 +8,17 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
-from adapters._modbus_codec import BIT_TABLES, Decode, Kind, Order, Table, decoder, read_bit, registers_of
+from adapters._modbus_codec import (
+    BIT_TABLES,
+    Decode,
+    Kind,
+    Order,
+    Table,
+    decoder,
+    letter_of,
+    read_bit,
+    registers_of,
+)
 from adapters._modbus_plan import Limits, Point
 from adapters._modbus_sampler import Sampler
 from adapters._modbus_wire import Link, Parity, SerialLine, TcpLine
@@ -157,6 +167,12 @@ class Address(SignalAddress):
         parts += ["bytes little"] if self.octets == "little" else []
         return " ".join(parts)
 
+    def letter(self) -> str:
+        """What the value can be decoded by together with others; empty where it must be by itself."""
+        if self.table in BIT_TABLES:
+            return "?"
+        return letter_of(self.kind or "bool", self.words or "big", self.octets)
+
     def decode(self) -> Decode:
         """The function that reads the value out of a reply."""
         if self.table in BIT_TABLES:
@@ -186,7 +202,10 @@ async def collect(settings: Settings, signals: Sequence[Signal[Address]], intake
 
 def _point(signal: Signal[Address]) -> Point:
     place, every_s = signal.address, signal.every.total_seconds()
-    return Point(signal.name, place.unit, place.table, place.start, place.width, every_s, place.decode())
+    return Point(
+        signal.name, place.unit, place.table, place.start, place.width, every_s, place.decode(),
+        signal.table, place.letter(),
+    )  # fmt: skip
 
 
 def _check_units(points: Sequence[Point], source: str) -> None:

@@ -14,12 +14,13 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import Annotated
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
-from adapters._mqtt_broker import BrokerSettings, Placed, open_any, topic_of
+from adapters._mqtt_broker import BrokerSettings, Expiry, Placed, open_any, topic_of
 from adapters._mqtt_delivery import BESIDE_PAYLOAD, Delivery
 from adapters._mqtt_errors import Party
-from adapters._mqtt_link import Hello, Link, Message
+from adapters._mqtt_link import Link
+from adapters._mqtt_messages import Hello, Message
 from edge.contract import Duration, Intake, Signal, SignalAddress, Size, SourceSettings
 from edge.errors import NotRecorded
 
@@ -32,20 +33,14 @@ LONGEST_TOPIC = 1_000
 FIRST_S, LONGEST_S = 0.5, 10.0
 """Between two tries to get orders on disk."""
 
-_OURS = frozenset({"_command", "_event", "_state", "spBv1.0"})
+_OURS = frozenset({"_command", "_event", "_mark", "_state", "_telemetry", "spBv1.0"})
 """Levels that machines listen to or trust: nobody gets the agent to speak there for him."""
-
-
-def _expiry(value: timedelta) -> timedelta:
-    if not timedelta(minutes=1) <= value <= timedelta(days=366):
-        raise ValueError('must be between "1min" and "366d"')
-    return value
 
 
 class Settings(BrokerSettings, SourceSettings):
     """`[source.NAME]` with `type = "mqtt-orders"`."""
 
-    session_expiry: Annotated[Duration, AfterValidator(_expiry)] = timedelta(days=7)
+    session_expiry: Expiry = timedelta(days=7)
     """How long the broker keeps orders for an agent that is away."""
     largest: Annotated[Size, Field(ge=1_000, le=10_000_000)] = 1_000_000
     """Bytes of one message; a larger one is refused."""
@@ -99,6 +94,7 @@ def _hello(settings: Settings, intake: Intake) -> Hello:
         in_flight=1,
         largest=settings.largest + BESIDE_PAYLOAD,
         remembered_s=math.ceil(settings.session_expiry.total_seconds()),
+        hears=True,
     )
 
 

@@ -16,16 +16,26 @@ from edge.config import LineConfig, SinkConfig, SourceConfig
 from edge.contract import Outlet
 from edge.delivery import Delivery
 from edge.errors import JournalError, NotRecorded
+from edge.house import House
+from edge.housekeeping import Housekeeper
 from edge.intake import Asks, SourceIntake
-from edge.journal import Journal, JournalReader
+from edge.journal import Integrity, Journal, JournalReader
+from edge.journal.begin import forget_news, news
+from edge.journal.health import JournalHealth
+from edge.journal.room import Room, begin_with_reserve
+from edge.journal.sinks import SinkReader
 from edge.observation import AGENT, TICK, Observation, Value
 from edge.orders import watch
+from edge.production.state import DOUBT, Doubt
 from edge.readmodel import current_states
 from edge.recorder import Recorder
 from edge.recording import FOLDER, Tape
 from edge.results import results
-from edge.status import AgentStatus, SinkStatus, SourceStatus, serve_status
+from edge.status import AgentStatus, SourceStatus, serve_status
 from edge.supervise import Supervisor
+from edge.telemetry import Telemetry, units_of
+from edge.timekeeping import Last, Timekeeper
+from edge.upkeep import Chore
 from edge.watchdog import Watchdog
 
 log = logging.getLogger("lineside.agent")
@@ -41,15 +51,24 @@ class Agent:
     def __init__(self, config: LineConfig, clock: Clock | None = None) -> None:
         """Opens the journal. Raises JournalError."""
         self._config = config
-        self._clock = clock or SystemClock()
-        self._journal = Journal(config.journal)
-        self._reader = JournalReader(config.journal, config.line.name)
+        self._journal, _ = begin_with_reserve(config.journal, Watchdog().starting)
+        last = _last_seen(self._journal)
+        self._keeper = Timekeeper(clock or SystemClock(), last, require_ntp=config.require_ntp)
+        self._clock: Clock = self._keeper
+        self._integrity = Integrity(config.journal)
+        self._health = JournalHealth(self._journal, self._integrity)
+        self._reader = SinkReader(config.journal, config.line.name)
         sources = config.sources.values()
         self._asks = Asks({one.name: source.name for source in sources for one in source.signals})
         self._tape = self._new_tape()
-        self._recorder = Recorder(config.line, self._journal, self._asks, self._tape)
+        self._recorder = Recorder(
+            config.line, self._journal, self._asks, self._tape, first=self._keeper.words,
+            telemetry=Telemetry(config.telemetry, self._clock.boot),
+        )  # fmt: skip
+        self._units = units_of(config.telemetry)
         self._supervisors: dict[str, Supervisor] = {}
         self._deliveries: dict[str, Delivery] = {}
+        self._housekeeper = self._new_housekeeper()
         self._watchdog = Watchdog()
         self._stop = asyncio.Event()
 
@@ -72,6 +91,14 @@ class Agent:
         log.info("what is decided is recorded in %s, %d MB at most", folder, config.record // 10**6)
         return Tape(folder, config.record, config.line, self._journal, self._clock.boot)
 
+    def _new_housekeeper(self) -> Housekeeper:
+        config = self._config
+        room = Room(config.journal, config.keep.cap)
+        return Housekeeper(
+            self._recorder, room, config.keep, tuple(config.sinks), self._deliveries, self._clock,
+            lambda value, detail: self._say(AGENT, value, detail),
+        )  # fmt: skip
+
     def stop(self) -> None:
         """End in order: sources first, the journal last."""
         self._stop.set()
@@ -82,6 +109,7 @@ class Agent:
             loop.add_signal_handler(number, self.stop)
         recorder = group.create_task(self._recorder.run(), name="recorder")
         await self._say(AGENT, "start", __version__)
+        await self._tell_news()
         sinks = self._start_sinks(group)
         sources = self._start_sources(group)
         gc.freeze()  # what is there now stays: no need to look through it again and again
@@ -99,6 +127,8 @@ class Agent:
         sinks = self._config.sinks.values()
         return [
             group.create_task(self._status_socket(), name="status"),
+            group.create_task(self._integrity.run(), name="integrity"),
+            group.create_task(self._housekeeper.run(), name="housekeeper"),
             *(group.create_task(self._sink(one), name=f"sink[{one.name}]") for one in sinks),
         ]
 
@@ -112,11 +142,14 @@ class Agent:
 
     def _start_orders(self, group: asyncio.TaskGroup) -> list[asyncio.Task[None]]:
         config, desk = self._config, OrderDesk(self._clock, self._recorder)
-        tasks = [group.create_task(serve_commands(config.data, desk), name="commands")]
+        tasks = [group.create_task(serve_commands(config.data, desk, self._upkeep), name="commands")]
         if config.orders_folder is not None:
             watching = watch(config.orders_folder, config.data, desk.signed("folder"))
             tasks.append(group.create_task(watching, name="orders"))
         return tasks
+
+    async def _upkeep(self, chore: Chore) -> str:
+        return await chore.carry_out(House(self._recorder, self._deliveries, self._clock))
 
     async def _source(self, source: SourceConfig) -> None:
         def back() -> None:
@@ -139,13 +172,16 @@ class Agent:
     async def _sink(self, sink: SinkConfig) -> None:
         folder = self._config.data / "out" / sink.name
         outlet = Outlet(sink.name, self._config.line.name, self._config.path, folder)
-        delivery = Delivery(sink.name, sink.settings, self._reader, self._recorder, self._states)
+        delivery = Delivery(
+            sink.name, sink.settings, self._reader, self._recorder, self._states, self._clock
+        )  # fmt: skip
         self._deliveries[sink.name] = delivery
         await delivery.run(lambda: sink.module.connect(sink.settings, outlet))
 
     async def _ticks(self) -> None:
         """Let the core know that time passes; what comes back proves that the pipeline works."""
         while True:
+            self._keeper.look()
             if await self._say(TICK, None):
                 self._watchdog.progress()
             await asyncio.sleep(TICK_S)
@@ -153,13 +189,21 @@ class Agent:
     async def _say(self, name: str, value: Value, detail: str = "") -> bool:
         clock = self._clock
         now_ms = clock.wall_ms()
-        said = Observation(name, value, now_ms, now_ms, clock.mono_ms(), clock.boot, detail=detail)
+        said = Observation(
+            name, value, now_ms, now_ms, clock.mono_ms(), clock.boot, detail=detail, synced=clock.synced()
+        )
         try:
             await self._recorder.emit([said])
         except NotRecorded as error:
             log.debug("%s: %s", name, error)
             return False
         return True
+
+    async def _tell_news(self) -> None:
+        """What became of the journal while no agent could record it."""
+        path = self._config.journal
+        if all([await self._say(AGENT, "journal", words) for words in news(path)]):
+            forget_news(path)
 
     async def _last_words(self) -> None:
         """Let the sinks that are connected deliver what was journaled last."""
@@ -172,6 +216,7 @@ class Agent:
     def _states(self) -> Mapping[str, bytes]:
         states = current_states(self._reader, self._config.line)
         sources = {name: one.presence.state for name, one in self._supervisors.items()}
+        states |= self._units
         states["/health"] = json.encode({"online": True, "version": __version__, "sources": sources})
         return states
 
@@ -183,16 +228,9 @@ class Agent:
         return AgentStatus(
             self._recorder.head,
             {name: self._source_status(name, one) for name, one in self._supervisors.items()},
-            {
-                name: SinkStatus(
-                    one.progress.state,
-                    one.progress.reason,
-                    one.progress.delivered,
-                    one.pending,
-                    one.progress.rejected,
-                )
-                for name, one in self._deliveries.items()
-            },
+            {name: one.status() for name, one in self._deliveries.items()},
+            room=self._housekeeper.status,
+            journal=self._health.status(),
         )
 
     def _source_status(self, name: str, supervisor: Supervisor) -> SourceStatus:
@@ -202,6 +240,14 @@ class Agent:
             presence.state, presence.reason, (now - presence.since_mono_ms) / 1000,
             None if last is None else (now - last) / 1000,
         )  # fmt: skip
+
+
+def _last_seen(journal: Journal) -> Last | None:
+    """When the agent was last there, and whether it knew the time."""
+    seen, doubt = journal.last_seen(), journal.row(DOUBT)
+    if seen is None:
+        return None
+    return Last(*seen, since_ms=doubt.since_ms if isinstance(doubt, Doubt) else 0)
 
 
 async def _end(tasks: list[asyncio.Task[None]]) -> None:

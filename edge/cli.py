@@ -10,11 +10,14 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from edge import __version__, office
+from edge import __version__, far_ends, office
+from edge.clock import Clock
 from edge.contract import parse_duration
 from edge.errors import JournalError, LinesideError
+from edge.keeping import add_journal_commands
+from edge.ledger_cli import ledger
 from edge.observation import Verdict
-from edge.shell import DataFolder, LineFile, err, fail, load_line, open_journal
+from edge.shell import DataFolder, LineFile, err, fail, load_line, open_journal, plain
 from edge.trace.cli import add_commands
 
 app = typer.Typer(
@@ -24,7 +27,7 @@ app = typer.Typer(
 
 orders = typer.Typer(name="orders", help="Orders of a line: bring in, list, show.", no_args_is_help=True)
 orders.command("results")(office.results)
-for group in (orders, office.inbox, office.correct, office.lots):
+for group in (orders, office.inbox, office.correct, office.lots, far_ends.sink, far_ends.quarantine):
     app.add_typer(group)
 
 ConfigFile = Annotated[Path, typer.Argument(metavar="FILE", help="The line's TOML file.")]
@@ -62,6 +65,22 @@ def version() -> None:
 @app.command()
 def run(file: ConfigFile, data: DataFolder = None) -> None:
     """Run a line's agent until it is told to stop (Ctrl-C, SIGTERM)."""
+    _run(file, data, None)
+
+
+@app.command("drill-agent", hidden=True)
+def drill_agent(
+    file: ConfigFile,
+    data: Annotated[Path, typer.Option("--data", help="Folder of the journal.")],
+    clock: Annotated[Path, typer.Option("--clock", help="File by which the drill sets its clock.")],
+) -> None:
+    """The agent of a drill: as `run`, with a clock that the drill sets."""
+    from edge.drill.clock import set_wall_clock
+
+    _run(file, data, set_wall_clock(clock))
+
+
+def _run(file: Path, data: Path | None, clock: Clock | None) -> None:
     from edge.app import Agent
 
     os.umask(0o077)  # journals hold badge numbers: nobody else's business
@@ -71,7 +90,7 @@ def run(file: ConfigFile, data: DataFolder = None) -> None:
         logging.getLogger("lineside.config").warning("%s", warning)
 
     async def live() -> None:
-        await Agent(config).run()
+        await Agent(config, clock).run()
 
     failure = ""
     try:
@@ -96,6 +115,8 @@ def check(file: ConfigFile) -> None:
         typer.echo(f"  station {station.name}: {', '.join(signals + heard) or 'nothing to read'}")
     for source in config.sources.values():
         typer.echo(f"  source {source.name}: {source.settings.type}, {len(source.signals)} signals")
+    for table in config.telemetry:
+        typer.echo(f"  telemetry {table.name}: {len(table.signals)} signals")
     typer.echo(f"  sinks: {', '.join(f'{one.name} ({one.settings.type})' for one in config.sinks.values())}")
     typer.echo(f"  orders: {', '.join(line.orders) or 'none'}")
     typer.echo(f"  journal: {config.journal}")
@@ -139,6 +160,32 @@ def demo(
     except LinesideError as error:
         fail(str(error))
     raise typer.Exit(status)
+
+
+@app.command()
+def drill(
+    file: ConfigFile,
+    for_: Annotated[str, typer.Option("--for", help="How long each fault lasts, 1s to 10min.")] = "5s",
+    json: Annotated[bool, typer.Option("--json", help="The last line of output is one JSON object.")] = False,
+    keep: Annotated[bool, typer.Option("--keep", help="Keep the drill's files.")] = False,
+) -> None:
+    """Make all that can fail, fail: a line's own file, on simulators.
+
+    Touches no device, far end, journal or port of the line. Exits with 1 where something was lost or came
+    twice, with 2 where the drill could not be played.
+    """
+    from edge.drill.options import DrillOptions, parse_length
+    from edge.drill.run import play
+
+    load_line(file, None)
+    try:
+        raise typer.Exit(play(DrillOptions(file, parse_length(for_), json, keep)))
+    except KeyboardInterrupt:
+        words = "the drill was ended before its time; nothing was judged"
+    except (LinesideError, ValueError) as error:
+        words = str(error)
+    err.print(plain(words))
+    raise typer.Exit(2)
 
 
 @app.command()
@@ -248,6 +295,8 @@ def show(
 
 
 add_commands(app)
+app.command("ledger")(ledger)
+add_journal_commands(app)
 
 
 class _Plain(logging.Formatter):

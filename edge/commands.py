@@ -2,13 +2,14 @@
 
 `{"orders": [...], "by": "erp"}` is answered with `{"outcomes": [...]}` in the same order, when all of them
 are on disk, or with `{"error": "..."}` where it is not certain that anything of this line is. `by` is who
-sends them; it may be left out. `{"command": {"type": "adjust", ...}}` is answered with its one outcome.
+sends them; it may be left out. `{"command": {"type": "adjust", ...}}` is answered with its one outcome, and
+`{"chore": {"type": "retry_rejected", ...}}` with `{"words": "..."}` when it is done.
 """
 
 import asyncio
 import os
 import pwd
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any, Protocol
@@ -16,10 +17,12 @@ from typing import Annotated, Any, Protocol
 from msgspec import DecodeError, Meta, Struct, ValidationError, convert, json
 
 from edge.clock import Clock
-from edge.errors import NotRecorded
+from edge.config import LineConfig
+from edge.errors import JournalError, NotRecorded
 from edge.observation import COMMAND, ORDER, Command, Observation, Outcome, Reassign, Value, WorkOrder
 from edge.orders import Intake
 from edge.sockets import listen_locally, short_path
+from edge.upkeep import Chore, under_lock
 
 SOCKET = "command.sock"
 LONGEST = 1 << 20
@@ -45,12 +48,15 @@ class Request(Struct, frozen=True, forbid_unknown_fields=True):
     by: Annotated[str, Meta(max_length=LONGEST_NAME, pattern=r"\A[^\x00-\x1f\x7f]*\Z")] = ""
     """Who sends them."""
     command: dict[str, Any] | None = None
+    chore: Chore | None = None
 
 
 class Answer(Struct, frozen=True, omit_defaults=True):
     """What it is told."""
 
     outcomes: tuple[Outcome, ...] = ()
+    words: str = ""
+    """Of a chore that is done."""
     error: str = ""
 
 
@@ -61,6 +67,10 @@ class Desk(Protocol):
         """Takes orders, and the name of who sends them; an outcome each."""
 
     async def obey(self, command: Command) -> Outcome: ...
+
+
+Upkeep = Callable[[Chore], Awaitable[str]]
+"""Does a chore, and says what was done. Raises NotRecorded, JournalError."""
 
 
 class Recording(Protocol):
@@ -104,7 +114,7 @@ class OrderDesk:
 # --- the agent's side -----------------------------------------------------------------------------
 
 
-async def serve_commands(folder: Path, desk: Desk) -> None:
+async def serve_commands(folder: Path, desk: Desk, upkeep: Upkeep | None = None) -> None:
     """Until cancelled. Only the agent's own user can connect."""
     clients: set[asyncio.Task[None]] = set()
 
@@ -116,7 +126,7 @@ async def serve_commands(folder: Path, desk: Desk) -> None:
             if len(clients) > CLIENTS:
                 await _say(writer, Answer(error=f"{CLIENTS} clients are connected; try again later"))
             else:
-                await _serve(reader, writer, desk)
+                await _serve(reader, writer, desk, upkeep)
         except (OSError, TimeoutError):
             pass  # the client has gone, or does not move
         except asyncio.CancelledError:
@@ -136,7 +146,9 @@ async def serve_commands(folder: Path, desk: Desk) -> None:
         await asyncio.gather(*clients, return_exceptions=True)
 
 
-async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, desk: Desk) -> None:
+async def _serve(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, desk: Desk, upkeep: Upkeep | None
+) -> None:
     """One client, line by line, until it has gone."""
     while True:
         try:
@@ -147,26 +159,37 @@ async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, des
             return
         if not line.endswith(b"\n"):
             return
-        await _say(writer, await _answer(line, desk))
+        await _say(writer, await _answer(line, desk, upkeep))
 
 
-async def _answer(line: bytes, desk: Desk) -> Answer:
+async def _answer(line: bytes, desk: Desk, upkeep: Upkeep | None = None) -> Answer:
     try:
         request = json.decode(line, type=Request)
         command = None if request.command is None else read_command(request.command)
     except (DecodeError, RecursionError) as error:
         return Answer(error=f"this is no command: {error}")
-    orders = request.orders
-    if (command is None) is (orders is None):
-        return Answer(error="this is no command: send either `orders` or one `command`")
+    orders, chore = request.orders, request.chore
+    if (command, orders, chore).count(None) != 2:
+        return Answer(error="this is no command: send either `orders` or one `command` or one `chore`")
     if orders is not None and len(orders) > AT_ONCE:
         return Answer(error=f"{len(orders)} orders in one line; {AT_ONCE} is the most")
     try:
+        if chore is not None:
+            return await _done(chore, upkeep)
         if command is not None:
             return Answer((await desk.obey(command),))
         return Answer(tuple(await desk.take(orders or (), request.by)))
     except NotRecorded as error:
         return Answer(error=str(error).removeprefix(f"{NotRecorded('')}"))
+
+
+async def _done(chore: Chore, upkeep: Upkeep | None) -> Answer:
+    if upkeep is None:
+        return Answer(error="nobody does this here")
+    try:
+        return Answer(words=await upkeep(chore))
+    except JournalError as error:
+        return Answer(error=str(error))
 
 
 def read_command(given: Mapping[str, Any]) -> Command:
@@ -237,28 +260,54 @@ async def send_command(folder: Path, command: Command) -> Outcome:
         return outcome
 
 
+async def send_chore(config: LineConfig, chore: Chore) -> str:
+    """Have it done by the line's agent, or here under the journal's lock where none runs; what was done.
+
+    Raises NotRecorded, JournalError.
+    """
+    line = json.encode({"chore": chore}) + b"\n"
+    try:
+        async with _agent(config.data) as (reader, writer):
+            return (await _exchange(reader, writer, line, "but see first whether it was done")).words
+    except NoAgent:
+        return await under_lock(config, chore)
+
+
+class NoAgent(NotRecorded):
+    """Nobody listens."""
+
+
 @asynccontextmanager
 async def _agent(folder: Path) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
     try:
         with short_path(folder, SOCKET) as path:
             reader, writer = await asyncio.open_unix_connection(path, limit=LONGEST_ANSWER)
     except OSError as error:
-        raise NotRecorded(_away(folder, error)) from error
+        raise _away(folder, error) from error
     try:
         yield reader, writer
     finally:
         writer.close()
 
 
-def _away(folder: Path, error: OSError) -> str:
+def _away(folder: Path, error: OSError) -> NotRecorded:
     if isinstance(error, PermissionError):
-        return f"the agent of {folder} is another user's; use sudo -u with that user's name"
-    return f"no agent answers in {folder}; start it with `lineside run`, then try again"
+        return NotRecorded(f"the agent of {folder} is another user's; use sudo -u with that user's name")
+    return NoAgent(f"no agent answers in {folder}; start it with `lineside run`, then try again")
 
 
 async def _ask(
     reader: asyncio.StreamReader, writer: asyncio.StreamWriter, line: bytes, count: int, again: str
 ) -> Sequence[Outcome]:
+    answer = await _exchange(reader, writer, line, again)
+    if len(answer.outcomes) != count:
+        raise NotRecorded("the agent is of another version; restart it")
+    return answer.outcomes
+
+
+async def _exchange(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, line: bytes, again: str
+) -> Answer:
     """One line and its answer. `again`: what there is to know before it is sent once more."""
     try:
         writer.write(line)
@@ -268,9 +317,9 @@ async def _ask(
             answer = json.decode(await reader.readline(), type=Answer)
     except (OSError, TimeoutError, ValueError) as error:  # ValueError: not a line, or no JSON
         raise NotRecorded(f"the agent went away before it answered; try again, {again}") from error
-    if answer.error or len(answer.outcomes) != count:
-        raise NotRecorded(answer.error or "the agent is of another version; restart it")
-    return answer.outcomes
+    if answer.error:
+        raise NotRecorded(answer.error)
+    return answer
 
 
 def _requests(orders: Sequence[WorkOrder], by: str) -> Iterator[tuple[int, bytes]]:

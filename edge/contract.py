@@ -21,7 +21,6 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Generic, Protocol, TypeVar
 
-from msgspec import Struct
 from pydantic import (
     BaseModel,
     BeforeValidator,
@@ -43,12 +42,14 @@ from edge.observation import (
     Value,
     Verdict,
 )
+from edge.record import TELEMETRY, Record
+from edge.sifting import Lane, Number
 
 __all__ = [
-    "Ask", "Duration", "Intake", "Mark", "Observation", "Outcome", "Outlet", "Quality", "Receipt", "Record",
-    "Secret", "Settings", "Signal", "SignalAddress", "Sink", "SinkError", "SinkLost", "SinkRefused",
-    "SinkSettings", "Size", "SourceError", "SourceLost", "SourceRefused", "SourceSettings", "Stamp", "Step",
-    "TestResult", "Unmarked", "Value", "Verdict",
+    "TELEMETRY", "Ask", "Duration", "Intake", "Lane", "Mark", "Number", "Observation", "Outcome", "Outlet",
+    "Quality", "Receipt", "Record", "Secret", "Settings", "Signal", "SignalAddress", "Sink", "SinkError",
+    "SinkLost", "SinkRefused", "SinkSettings", "Size", "SourceError", "SourceLost", "SourceRefused",
+    "SourceSettings", "Stamp", "Step", "TestResult", "Unmarked", "Value", "Verdict",
 ]  # fmt: skip
 
 # --- how settings are written -------------------------------------------------------------
@@ -224,6 +225,8 @@ class Signal(Generic[AddressT]):
     address: AddressT
     every: timedelta
     """How often it is sampled."""
+    table: str = ""
+    """Of telemetry: its table. Numbers of one table that are read together can go to `Intake.sample`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,14 +252,14 @@ class Intake(Protocol):
         value: Value,
         *,
         quality: Quality = Quality.GOOD,
-        source_ms: int | None = None,
+        aged_ms: int | None = None,
         answers: int = 0,
         detail: str = "",
     ) -> Observation:
         """Stamp a value with the clocks of now: call it when the value arrives.
 
-        `source_ms` is the device's own time of it, UTC, already corrected by the offset
-        measured at connect; None where the device gives none that can be trusted.
+        `aged_ms` is how long ago it was by the device's own clock, which is compared with the monotonic
+        one, for ours may be set; None where the device gives no time that can be trusted.
         """
 
     async def emit(self, observations: Sequence[Observation]) -> list[Outcome]:
@@ -264,6 +267,17 @@ class Intake(Protocol):
 
         Order is kept. Raises NotRecorded, after which a sampler goes on (a later reading of
         the cumulative counter has it all), a scanner refuses and a rig gets no ACK.
+        """
+
+    def lane(self, signals: Sequence[str]) -> Lane:
+        """For numbers of one table of telemetry that are always read together: see `sample`."""
+
+    def sample(self, lane: Lane, values: Sequence[Number], *, why: str = "no number") -> None:
+        """Hand over one reading of a lane, in its order, stamped with the clocks of now.
+
+        A value is None where the device gives no number; `why` says so in words. It does not wait for the
+        disk: what the journal cannot take in the end is dropped, counted and told. Telemetry that comes one
+        value at a time goes through `observe` and `emit` like all else; it is accepted before it is on disk.
         """
 
     async def orders(self, message: bytes, longest: int) -> bytes:
@@ -299,28 +313,6 @@ class Source(Protocol):
 
 
 # --- sinks ----------------------------------------------------------------------------------
-
-Scalar = str | int | float | bool | None
-
-
-class Record(Struct, frozen=True):
-    """One event as it leaves the house."""
-
-    seq: int
-    id: str
-    """Journal epoch and seq; a repeat has the same."""
-    type: str
-    at_ms: int
-    line: str
-    station: str
-    """Empty for an event of the whole line."""
-    data: Mapping[str, Any]
-    """The event's own fields, as in `json`."""
-    context: Mapping[str, Scalar]
-    """Order, operation, run, item, revision, batch, operator; absent where unknown."""
-    attribution: int
-    json: bytes
-    """The whole event, encoded once."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import NamedTuple, Protocol
 
+from edge.errors import JournalError
 from edge.journal.store import encode_data
 from edge.observation import COMMAND, Observation, Outcome, Verdict
 from edge.pending import Batch, CommitFirst
@@ -31,6 +32,9 @@ class Tape(Protocol):
     def keep(self) -> None:
         """What was noted is on disk, or needs no disk. Runs in the journal's thread; never raises."""
 
+    def pass_over(self, number: int) -> None:
+        """So many seq after what was noted are of telemetry. Runs in the journal's thread, before `keep`."""
+
     def forget(self) -> None:
         """What was noted since the last `keep` is undone; the rows are what the journal has."""
 
@@ -52,7 +56,7 @@ class Decider:
         self._quarantined: Counter[tuple[str, str]] = Counter()
 
     def decide(self, batch: Batch, observation: Observation) -> Decided:
-        """Raises CommitFirst where it asks about events that are not on disk yet."""
+        """Raises CommitFirst where it asks about events that are not on disk yet, JournalError."""
         rows = self._rows
         rows.forget_views()
         try:
@@ -60,7 +64,7 @@ class Decider:
                 pass
             decision = decide(self._line, rows.at_hand, observation)
             return Decided(decision, [(event, encode_data(event.data)) for event in decision.events])
-        except CommitFirst:
+        except (CommitFirst, JournalError):
             raise
         except Exception as error:  # whatever the core raises, it is one bad observation
             return Decided(self._quarantine(batch, observation, error), [])
@@ -86,6 +90,8 @@ class Decider:
             self._tape.note(observation, decided.decision, self._rows)
         batch.events += decided.events
         batch.moves += decided.decision.moves
+        if decided.decision.timing is not None:
+            batch.timings.append(decided.decision.timing)
         self._rows.change(decided.decision.rows)
 
 

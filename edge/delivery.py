@@ -3,111 +3,176 @@
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from math import inf
 
-from edge.contract import Receipt, Record, Sink, SinkSettings
-from edge.errors import SinkError, SinkLost
-from edge.journal import JournalReader, Ranges
+from edge.clock import Clock, SystemClock
+from edge.contract import TELEMETRY, Mark, Record, Sink, SinkSettings
+from edge.errors import JournalError, SinkError, SinkLost, SinkRefused
+from edge.journal.sinks import SinkReader
+from edge.pace import Backoff, Rate
 from edge.recorder import Recorder
+from edge.settled import Settled
+from edge.status import SinkStatus
 
 log = logging.getLogger("lineside.sink")
 
-FIRST_S = 0.5
-LONGEST_S = 15.0
-"""Between two tries; jitter takes up to half of it away."""
+MARK_S = 10.0
+"""Between two marks at the far end while it has something to acknowledge."""
+QUIET_S = 1.0
+"""With nothing left to send for so long, a mark is left at once."""
+AGAIN_S = 1.0
+"""What could not be sent yet is looked at again so often."""
 
 Connect = Callable[[], AbstractAsyncContextManager[Sink]]
 States = Callable[[], Mapping[str, bytes]]
 
 
-@dataclass(slots=True)
-class Progress:
-    """How a sink is, for people."""
-
-    delivered: int
-    """Events that the far end has acknowledged, ever."""
-    rejected: int = 0
-    """Events that it will never take."""
-    state: str = "connecting"
-    reason: str = ""
-    """The last error, while it lasts."""
-
-
 class Delivery:
-    """One sink. What is acknowledged is kept in ranges of seq; the rest is the backlog."""
+    """One sink. What is settled is kept in ranges of seq; the rest is to be sent."""
 
     def __init__(
-        self, name: str, settings: SinkSettings, reader: JournalReader, recorder: Recorder, states: States
+        self,
+        name: str,
+        settings: SinkSettings,
+        reader: SinkReader,
+        recorder: Recorder,
+        states: States,
+        clock: Clock | None = None,
     ) -> None:
         self.name = name
+        self.state = "connecting"
+        """`connecting`, `connected`, `lost` or `refused`."""
+        self.reason = ""
+        """The last error, while it lasts."""
         self._settings = settings
         self._reader = reader
         self._recorder = recorder
         self._states = states
+        self._clock = clock or SystemClock()
         self._shown: Mapping[str, bytes] = {}
-        self._acknowledged = Ranges(reader.progress(name))
+        self._now = asyncio.get_running_loop().time
+        window_s = settings.replay.total_seconds()
+        self._settled = Settled(name, window_s, reader, recorder, self._clock.boot, self._now())
         self._live = 1
         """The first seq of the live lane; what is missing below it is backlog."""
+        self._cursor = 1
+        """Where the backlog lane goes on: beyond what is there and cannot be sent yet."""
+        self._backlog_s = -inf
+        """When the backlog lane may send again, by its rate."""
+        self._doubt = True
+        """Whether the far end may have forgotten something since it acknowledged it."""
+        self._taken = 0
+        self._rate = Rate()
+        self._acked_s = self._marked_s = -inf
+        self._unmarked = False
+        """Something was acknowledged since the last mark."""
+        self._mark_left = (0, -inf)
+        """The last mark's seq, and when it was left first."""
+        self._oldest: tuple[int, int | None] = (0, None)
         self._booked = asyncio.Event()
-        self._reopened = Ranges()
-        """What has got another owner while a write was under way: its receipt is of the old one."""
-        recorder.on_moved(self._reopen)
-        rejected = reader.rejected().get(name, 0)
-        self.progress = Progress(len(self._acknowledged) - rejected, rejected)
+        self._committed = asyncio.Event()
+        """There may be something to send; while a connection stands, every commit sets it."""
+        recorder.on_moved(self.reopen)
 
     @property
     def pending(self) -> int:
-        """Events on disk that the far end has not acknowledged."""
-        return self._recorder.head - len(self._acknowledged)
+        """Records on disk that are not settled with the far end."""
+        return self._recorder.head - len(self._settled)
+
+    def reopen(self, ranges: Iterable[tuple[int, int]]) -> None:
+        """These are sent once more, whatever was acknowledged; the disk knows it already."""
+        self._settled.reopen(ranges)
+        self._cursor = 1
+        self._committed.set()
+
+    def drop(self, ranges: Iterable[tuple[int, int]]) -> None:
+        """These are never sent; the disk knows it already."""
+        self._settled.drop(ranges)
+        self._booked.set()
 
     async def caught_up(self) -> None:
-        """Wait until nothing is pending, as long as the far end is there."""
-        while self.pending and self.progress.state == "connected":
+        """Wait until nothing is pending that may be sent, as long as the far end is there."""
+        while self._missing() is not None and self.state == "connected":
             self._booked.clear()
             await self._booked.wait()
 
+    def _missing(self) -> tuple[int, int] | None:
+        """The oldest range that may be sent and is not settled."""
+        return next(self._settled.missing(1, self._recorder.sendable), None)
+
     async def run(self, connect: Connect) -> None:
         """Deliver until cancelled; a far end that is away or says no is tried again."""
-        pause_s = FIRST_S
+        backoff = Backoff(random.uniform)
         while True:
-            before = len(self._acknowledged)
-            try:
-                async with connect() as sink:
-                    await self._serve(sink)
-            except SinkError as error:
-                self._tell_lost(error)
-            except Exception as error:  # a bug in one sink must not stop the counting
-                log.exception("%s: a bug in its adapter; tried again later", self.name)
-                self._tell_lost(SinkLost(self.name, f"{type(error).__name__}: {error}"))
-            pause_s = FIRST_S if len(self._acknowledged) > before else min(pause_s * 2, LONGEST_S)
-            await asyncio.sleep(pause_s * random.uniform(0.5, 1.0))  # noqa: S311
+            before = self._taken
+            error = await self._attempt(connect)
+            self._tell_lost(error)
+            await asyncio.sleep(backoff.pause_s(error, progress=self._taken > before))
+
+    async def _attempt(self, connect: Connect) -> SinkError:
+        """One connection, to its end."""
+        try:
+            async with connect() as sink:
+                await self._serve(sink)
+        except SinkError as error:
+            return error
+        except JournalError as error:
+            return SinkLost(self.name, f"what is to be sent cannot be read: {error}")
+        except Exception as error:  # a bug in one sink must not stop the counting
+            log.exception("%s: a bug in its adapter; tried again later", self.name)
+            return SinkLost(self.name, f"{type(error).__name__}: {error}")
+        return SinkLost(self.name, "its adapter has ended")
 
     async def _serve(self, sink: Sink) -> None:
+        await self._replay(sink)
         self._shown = self._states()
         await sink.show(self._shown)
-        self._live = self._recorder.head + 1
-        if not self.pending:
+        self._live = self._recorder.sendable + 1
+        self._cursor = 1
+        if self._missing() is None:
             self._tell_back()
-        committed = self._recorder.listen()
+        self._committed = self._recorder.listen()
         try:
             while True:
-                committed.clear()
-                if not (await self._live_lane(sink) | await self._backlog_lane(sink)):
-                    await committed.wait()
-                    await asyncio.sleep(self._settings.linger.total_seconds())
+                self._committed.clear()
+                sent = await self._live_lane(sink)
+                sent = await self._backlog_lane(sink) or sent
+                await self._leave_mark(sink)
+                if not sent:
+                    await self._rest()
         finally:
-            self._recorder.unlisten(committed)
+            self._recorder.unlisten(self._committed)
+
+    async def _rest(self) -> None:
+        """Until there is something to do; what was just committed waits for company."""
+        now = self._now()
+        pause_s = min(self._mark_due(), max(self._backlog_s, now) if self._in_arrears() else inf) - now
+        try:
+            async with asyncio.timeout(None if pause_s == inf else max(pause_s, 0)):
+                await self._committed.wait()
+        except TimeoutError:
+            return
+        await asyncio.sleep(self._settings.linger.total_seconds())
+
+    def _in_arrears(self) -> bool:
+        return self._cursor > 1 or self._first_of_backlog() is not None
+
+    # --- the lanes ----------------------------------------------------------------------------
 
     async def _live_lane(self, sink: Sink) -> bool:
         """Send what is new. True when there was something."""
-        head = self._recorder.head
-        if self._live > head:
+        sendable = self._recorder.sendable
+        if self._live > sendable:
             return False
-        records = self._reader.records(self._live, head, self._settings.batch)
-        self._live = records[-1].seq + 1
+        records = self._reader.records(self._live, sendable, self._settings.batch)
+        self._live = (records[-1].seq if records else sendable) + 1
+        if not records:
+            return False
         await self._write(sink, records)
+        if all(one.type == TELEMETRY for one in records):  # samples change no state
+            return True
         states = self._states()
         changed = {key: state for key, state in states.items() if self._shown.get(key) != state}
         if changed:
@@ -115,53 +180,133 @@ class Delivery:
             self._shown = states
         return True
 
+    def _first_of_backlog(self) -> tuple[int, int] | None:
+        return next(self._settled.missing(self._cursor, self._live - 1), None)
+
     async def _backlog_lane(self, sink: Sink) -> bool:
-        """Send the oldest that is missing. True when there was something."""
-        missing = next(self._acknowledged.missing(1, self._live - 1), None)
-        if missing is None:
+        """Send the oldest that is missing, at its rate. True when there was something."""
+        now = self._now()
+        if now < self._backlog_s:
             return False
-        await self._write(sink, self._reader.records(*missing, self._settings.batch))
+        missing = self._first_of_backlog()
+        if missing is None:
+            if self._cursor > 1:
+                self._cursor, self._backlog_s = 1, now + AGAIN_S
+            return False
+        first, last = missing
+        rate = self._settings.backlog_rate
+        records = self._reader.records(first, last, min(self._settings.batch, rate))
+        if len(records) < last - first + 1:
+            await self._skip_absent(first, last, records)
+        if records:
+            self._backlog_s = max(now, self._backlog_s) + len(records) / rate
+            await self._write(sink, records)
         return True
 
+    async def _skip_absent(self, first: int, last: int, records: Sequence[Record]) -> None:
+        """What is no longer kept is no hole: what lies before and between these, or all of an empty range."""
+        if not records:
+            self._cursor = await self._settled.skip_absent(first, last) + 1
+            return
+        for record in records:
+            if record.seq > first:
+                await self._settled.skip_absent(first, record.seq - 1)
+            first = record.seq + 1
+
     async def _write(self, sink: Sink, records: Sequence[Record]) -> None:
-        self._reopened = Ranges()
+        self._settled.writing()
         receipt = await sink.write(records)
-        if not self._book(receipt, {record.seq for record in records}):
-            raise SinkLost(self.name, "the far end acknowledged nothing of a whole write")
-
-    def _reopen(self, moved: Sequence[tuple[int, int]]) -> None:
-        """Events whose parts have another owner now are sent once more."""
-        for first, last in moved:
-            self._acknowledged.remove(first, last)
-            self._reopened.add(first, last)
-        self._recorder.note_progress(self.name, self._acknowledged)
-
-    def _book(self, receipt: Receipt, sent: set[int]) -> bool:
-        """False where it settles nothing: what was not sent cannot be acknowledged, whatever it claims."""
-        for seq, reason in receipt.rejected.items():
-            self._recorder.note_rejected(self.name, seq, reason)
+        now = self._now()
         if receipt.rejected:
             first, reason = next(iter(receipt.rejected.items()))
             words = "%s: %d events will never be taken, the first of them %d: %s"
             log.error(words, self.name, len(receipt.rejected), first, reason)
-        settled = sent & {*receipt.acknowledged, *receipt.rejected}
+        sent = {record.seq for record in records}
+        settled = len(sent & {*receipt.acknowledged, *receipt.rejected})
         if settled:
             self._tell_back()
-        self._acknowledged.add_all(seq for seq in settled if seq not in self._reopened)
-        self.progress.rejected += len(sent & receipt.rejected.keys())
-        self._recorder.note_progress(self.name, self._acknowledged)
-        self.progress.delivered = len(self._acknowledged) - self.progress.rejected
+        self._settled.take(receipt, sent, now)
         self._booked.set()
-        return bool(settled)
+        if not settled:
+            raise SinkLost(self.name, "the far end acknowledged nothing of a whole write")
+        self._taken += settled
+        self._rate.add(now, settled)
+        self._acked_s, self._unmarked = now, True
+
+    # --- what the far end may have forgotten --------------------------------------------------
+
+    async def _replay(self, sink: Sink) -> None:
+        """After it was away, ask what it still has; what it may have lost becomes backlog."""
+        if not self._doubt:
+            return
+        mark = await sink.kept()
+        seq, left_s = self._mark_left
+        count = self._settled.forget(mark, left_s if mark is not None and mark.seq == seq else -inf)
+        self._doubt = False
+        self._marked_s = self._now()
+        if count:
+            words = "%s: may have forgotten the last %d events that it had acknowledged; they are sent again"
+            log.info(words, self.name, count)
+
+    async def _leave_mark(self, sink: Sink) -> None:
+        now = self._now()
+        if now < self._mark_due():
+            return
+        seq = self._settled.whole
+        if seq and (identity := self._reader.identity(seq)):
+            await sink.mark(Mark(seq, identity))
+            if seq != self._mark_left[0]:
+                self._mark_left = (seq, now)
+        self._marked_s, self._unmarked = now, False
+
+    def _mark_due(self) -> float:
+        """When the next one is left, also one that says nothing new: it shows whether anybody is there."""
+        if self._unmarked:
+            quiet = self._missing() is None
+            return min(self._marked_s + MARK_S, self._acked_s + QUIET_S if quiet else inf)
+        watched_s = self._acked_s + self._settings.replay.total_seconds() + MARK_S
+        return self._marked_s + MARK_S if self._marked_s + MARK_S <= watched_s else inf
+
+    # --- how it is ----------------------------------------------------------------------------
 
     def _tell_back(self) -> None:
         """It is back when it has taken something, not when a connection stands."""
-        if self.progress.state == "lost":
+        if self.state in ("lost", "refused"):
             log.warning("%s: back, %d events to deliver", self.name, self.pending)
-        self.progress.state, self.progress.reason = "connected", ""
+        self.state, self.reason = "connected", ""
 
     def _tell_lost(self, error: SinkError) -> None:
-        if self.progress.state != "lost" or self.progress.reason != error.reason:
-            log.warning("%s: not delivering, nothing is lost: %s", self.name, error.reason)
-        self.progress.state, self.progress.reason = "lost", error.reason
+        refused = isinstance(error, SinkRefused)
+        state = "refused" if refused else "lost"
+        if (self.state, self.reason) != (state, error.reason):
+            if refused:
+                log.error("%s: refused, nothing is lost, see to it: %s", self.name, error.reason)
+            else:
+                log.warning("%s: not delivering, nothing is lost: %s", self.name, error.reason)
+        self.state, self.reason = state, error.reason
+        self._doubt = self._doubt or not (isinstance(error, SinkLost) and error.after_s)
+        self._rate.forget()
         self._booked.set()
+
+    def status(self) -> SinkStatus:
+        """How it is, for people."""
+        settled, now = self._settled, self._now()
+        rate = self._rate.a_second(now)
+        backlog = sum(last - first + 1 for first, last in settled.missing(1, self._live - 1))
+        return SinkStatus(
+            self.state, self.reason, settled.delivered, self.pending, len(settled.rejected),
+            settled.skipped, backlog, self._oldest_s(), rate, self._eta_s(backlog, rate),
+        )  # fmt: skip
+
+    def _eta_s(self, backlog: int, rate: float) -> float | None:
+        return backlog / rate if self.state == "connected" and backlog and rate else None
+
+    def _oldest_s(self) -> float | None:
+        """The age of the oldest record that is not settled."""
+        missing = next(self._settled.missing(1, self._recorder.head), None)
+        if missing is None:
+            return None
+        if self._oldest[0] != missing[0]:
+            self._oldest = (missing[0], self._reader.seen_ms(*missing))
+        seen_ms = self._oldest[1]
+        return None if seen_ms is None else max(0.0, (self._clock.wall_ms() - seen_ms) / 1000)

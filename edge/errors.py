@@ -4,11 +4,14 @@ LinesideError
 ├── ConfigError          the configuration has faults; carries all of them
 ├── BoardRefused         the board cannot be served where it was asked to
 ├── DemoFailed           the demo could not be played to its end
+├── DrillFailed          the drill could not be played to its end
 ├── ReplayRefused        a recording cannot be replayed: it is none, damaged, or of another line
 ├── TraceRefused         there is no such lot, serial number or run to tell of, or it is not clear which
 ├── DossierRefused       a file is no dossier, or cannot be read or written
+├── BackupRefused        no backup can be made there, or a file cannot be restored
 ├── NotRecorded          the observations did not reach the disk; keep them or read again
-├── JournalError         the journal cannot be used: locked, from a newer version, damaged
+├── JournalError         the journal cannot be used: locked, from a newer version, its disk fails
+│   └── JournalDamaged   what is in its file is no journal, or not all of it any more
 ├── SourceError          something about one source; its supervisor retries
 │   ├── SourceLost       the connection is gone or was never there
 │   └── SourceRefused    the device answers, but says no (credentials, limits, protocol)
@@ -61,6 +64,10 @@ class DemoFailed(LinesideError):
     """The demo could not be played to its end; nothing can be said of the counting."""
 
 
+class DrillFailed(LinesideError):
+    """The drill could not be played to its end; it says nothing about the line."""
+
+
 class ReplayRefused(LinesideError):
     """A recording cannot be replayed."""
 
@@ -82,6 +89,13 @@ class DossierRefused(LinesideError):
         super().__init__(f"dossier {path}: {reason}")
 
 
+class BackupRefused(LinesideError):
+    """No backup can be made there, or a file cannot be restored."""
+
+    def __init__(self, path: object, reason: str) -> None:
+        super().__init__(f"{path} {reason}")
+
+
 class NotRecorded(LinesideError):
     """The observations are not on disk, and nobody has seen an effect of them."""
 
@@ -94,6 +108,10 @@ class JournalError(LinesideError):
 
     def __init__(self, path: str, reason: str) -> None:
         super().__init__(f"journal {path}: {reason}")
+
+
+class JournalDamaged(JournalError):
+    """Pages of the file are not what was written there."""
 
 
 class SourceError(LinesideError):
@@ -124,6 +142,11 @@ class SinkError(LinesideError):
 
 class SinkLost(SinkError):
     """The far end cannot be reached."""
+
+    def __init__(self, sink: str, reason: str, after_s: float = 0.0) -> None:
+        """`after_s`: how long the far end wants to be left alone, in seconds, where it says so."""
+        self.after_s = after_s
+        super().__init__(sink, reason)
 
 
 class SinkRefused(SinkError):

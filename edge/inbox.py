@@ -140,7 +140,7 @@ def begins_with_gap(reader: JournalReader, run: Run) -> bool:
     """Whether its first parts were made while nobody looked: so its first count says."""
     first = _seek(reader, run.started_ms - AROUND_MS)
     counts = (
-        one for one in reader.records(first, first + NEAR - 1, NEAR)
+        one for one in reader.events(first, reader.head(), NEAR)
         if one.type == "count" and one.context.get("run") == run.id and one.at_ms == run.started_ms
     )  # fmt: skip
     count = next(counts, None)
@@ -152,7 +152,7 @@ def _seek(reader: JournalReader, at_ms: int) -> int:
     low, high = 1, reader.head()
     while low < high:
         middle = (low + high) // 2
-        there = reader.records(middle, middle, 1)
+        there = reader.events(middle, high, 1)
         low, high = (middle + 1, high) if not there or there[0].at_ms < at_ms else (low, middle)
     return low
 

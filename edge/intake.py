@@ -9,10 +9,11 @@ from msgspec.structs import replace
 
 from edge.clock import Clock
 from edge.commands import OrderDesk
-from edge.contract import Ask
-from edge.observation import Observation, Outcome, Quality, Stamp, Value, Verdict
+from edge.contract import Ask, Lane, Number
+from edge.observation import ACCEPTED, Observation, Outcome, Quality, Stamp, Value, Verdict
 from edge.orders import Entry, Taken, parse, take_in
 from edge.recorder import Recorder
+from edge.telemetry import Moment
 
 CREDIBLE_MS = 86_400_000
 """A device's time further than a day from ours is no time."""
@@ -61,6 +62,7 @@ class SourceIntake:
         self.last_data_mono_ms: int | None = None
         self._clock = clock
         self._recorder = recorder
+        self._telemetry = recorder.telemetry
         self._on_connect = on_connect
         self._asks: asyncio.Queue[Ask] = asyncio.Queue(ASKS)
         self._results = results
@@ -72,15 +74,15 @@ class SourceIntake:
         value: Value,
         *,
         quality: Quality = Quality.GOOD,
-        source_ms: int | None = None,
+        aged_ms: int | None = None,
         answers: int = 0,
         detail: str = "",
     ) -> Observation:
         seen_ms = self._clock.wall_ms()
-        by_source = source_ms is not None and abs(source_ms - seen_ms) < CREDIBLE_MS
+        by_source = aged_ms is not None and abs(aged_ms) < CREDIBLE_MS
         return Observation(
             signal, value,
-            at_ms=source_ms if by_source and source_ms is not None else seen_ms,
+            at_ms=seen_ms - aged_ms if by_source and aged_ms is not None else seen_ms,
             seen_ms=seen_ms, mono_ms=self._clock.mono_ms(), boot=self._clock.boot,
             quality=quality, stamp=Stamp.SOURCE if by_source else Stamp.RECEIPT,
             detail=detail, answers=answers, synced=self._clock.synced(),
@@ -89,7 +91,21 @@ class SourceIntake:
     async def emit(self, observations: Sequence[Observation]) -> list[Outcome]:
         if observations:
             self.last_data_mono_ms = self._clock.mono_ms()
-        return await self._recorder.emit(observations)
+        if not self._telemetry.has_tables:
+            return await self._recorder.emit(observations)
+        taken = [self._telemetry.observe(one) for one in observations]
+        rest = [one for one, is_taken in zip(observations, taken, strict=True) if not is_taken]
+        outcomes = iter(await self._recorder.emit(rest) if rest else ())
+        return [ACCEPTED if is_taken else next(outcomes) for is_taken in taken]
+
+    def lane(self, signals: Sequence[str]) -> Lane:
+        return self._telemetry.lane(signals)
+
+    def sample(self, lane: Lane, values: Sequence[Number], *, why: str = "no number") -> None:
+        clock = self._clock
+        seen_ms, mono_ms = clock.wall_ms(), clock.mono_ms()
+        self.last_data_mono_ms = mono_ms
+        self._telemetry.sample(lane, values, Moment(seen_ms, seen_ms, mono_ms, Stamp.RECEIPT), why)
 
     async def orders(self, message: bytes, longest: int) -> bytes:
         self.last_data_mono_ms = self._clock.mono_ms()

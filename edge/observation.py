@@ -14,7 +14,11 @@ COMMAND = "command"
 """The signal of what a supervisor or the office asks for: see `Command`."""
 
 AGENT = "agent"
-"""The signal of the agent itself: `start` after every start, `stop` before an orderly end."""
+"""The signal of the agent itself: `start` after every start, `stop` before an orderly end, and what it
+missed: see `Missed`."""
+
+CLOCK = "clock"
+"""The signal of the wall clock: see `ClockWord`."""
 
 
 class Quality(StrEnum):
@@ -156,7 +160,44 @@ class TestResult(Struct, frozen=True, omit_defaults=True, tag="test"):
     steps: tuple[Step, ...] = ()
 
 
-Value = None | bool | int | float | str | TestResult | WorkOrder | Command
+class Missed(Struct, frozen=True, omit_defaults=True, tag="missed"):
+    """Under `AGENT`: an interval in which something could have been missed, told when it is over."""
+
+    cause: str
+    """`not-recorded` (the journal could not be written), `telemetry-dropped`, `records-dropped`,
+    `queue-overflow`; others may be added."""
+    subject: str
+    """What it is about: a source, a signal, a sink, a table of telemetry; `agent` for all of it."""
+    since_ms: int
+    until_ms: int
+    """UTC, by the agent's clock."""
+    records: int = 0
+    """How many are known to be lost; 0 where nobody can tell."""
+    detail: str = ""
+    """In words, for a person."""
+
+
+class ClockWord(Struct, frozen=True, omit_defaults=True, tag="clock"):
+    """What is to be said of the wall clock; see edge/timekeeping.py. Times are UTC milliseconds."""
+
+    state: str
+    """`stepped`: it was set while it ran; `doubtful`: from now on times are estimated, nothing goes out;
+    `right`: it is believed, and every time since `since_ms` is corrected."""
+    reason: str = ""
+    """Of a doubt, in words; of its end, why it is believed now."""
+    step_ms: int = 0
+    """How far the wall clock went away from the monotonic one."""
+    since_ms: int = 0
+    """When the doubt began, by the estimate."""
+    offset_ms: int = 0
+    """Of the estimate: a time is this and the monotonic clock of this boot."""
+    shift_ms: int = 0
+    """What is to be added to a time that was estimated in this boot."""
+    certain: bool = True
+    """False where nothing but patience speaks for the clock."""
+
+
+Value = None | bool | int | float | str | TestResult | WorkOrder | Command | Missed | ClockWord
 
 
 class Observation(Struct, frozen=True, omit_defaults=True):

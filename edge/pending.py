@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 
 from edge.errors import NotRecorded
 from edge.observation import Observation, Outcome
-from edge.production.draft import Move
+from edge.production.draft import Hold, Move, Restamp
 from edge.production.events import Event
+from edge.production.state import Context
+from edge.telemetry import Batch as Sample
 
 
 @dataclass(slots=True, eq=False)
@@ -47,13 +49,18 @@ class Batch:
     work: deque[Entry | Held | Rest] = field(default_factory=deque)
     events: list[tuple[Event, bytes]] = field(default_factory=list)
     moves: list[Move] = field(default_factory=list)
+    timings: list[Hold | Restamp] = field(default_factory=list)
     quarantined: list[tuple[Observation, str]] = field(default_factory=list)
     entries: dict[Entry, None] = field(default_factory=dict)
     """In the order they came."""
     again: list[Held | Rest] = field(default_factory=list)
     """What asks about events of this batch: it is decided when they are on disk."""
+    telemetry: list[tuple[Sample, Context]] = field(default_factory=list)
+    """Batches, each with what is made at its station."""
     answers: list[tuple[Held, str]] = field(default_factory=list)
     """Readings in it that scans were waiting for."""
+    outage: bool = False
+    """It tells that nothing could be recorded for some time."""
 
 
 class CommitFirst(Exception):

@@ -5,6 +5,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import reduce
 from typing import TypeVar
 
 from msgspec.structs import replace
@@ -12,11 +13,16 @@ from msgspec.structs import replace
 from edge.contract import Ask
 from edge.deciding import Decided, Decider, Tape, tell
 from edge.errors import JournalError, NotRecorded
+from edge.interruptions import Outage, Stragglers, first_seen
 from edge.journal import Journal
 from edge.observation import AGENT, COMMAND, ORDER, Observation, Outcome, Quality, Verdict
 from edge.pending import Batch, CommitFirst, Entry, Held, Rest, answer, refuse
 from edge.production import Decision, Line
 from edge.production.presence import SOURCE
+from edge.production.slots import contexts
+from edge.production.state import Context, Row, Station
+from edge.telemetry import Batch as Sample
+from edge.telemetry import Telemetry
 from edge.working import WorkingRows
 
 log = logging.getLogger("lineside.recorder")
@@ -44,28 +50,41 @@ Asker = Callable[[Iterable[str]], list[Ask]]
 class Recorder:
     """Owns the working state; `run` is its only task."""
 
-    def __init__(self, line: Line, journal: Journal, ask: Asker, tape: Tape | None = None) -> None:
+    def __init__(
+        self, line: Line, journal: Journal, ask: Asker, tape: Tape | None = None,
+        telemetry: Telemetry | None = None, first: Callable[[], Sequence[Observation]] = tuple,
+    ) -> None:  # fmt: skip
+        """`first` gives what is to be decided before anything that comes in later: the words of the clock."""
         self.line = line
         self.head = journal.head
         self.observations = 0
         self._journal = journal
         self._ask = ask
         self._tape = tape
+        self.telemetry = telemetry or Telemetry((), "")
         self._rows = WorkingRows(journal)
         self._queue: deque[Entry | Held | Rest] = deque()
         self._waiting = 0
         self._arrived = asyncio.Event()
+        self.telemetry.on_waiting = self._arrived.set
         self._urgent = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
         self._door = asyncio.Lock()
+        self._alone = asyncio.Lock()
+        """Held while rows are read to decide by, and while maintenance has the journal."""
         self._behind: list[Rest] = []
         self._held: list[Held] = []
         self._progress: dict[str, list[tuple[int, int]]] = {}
+        self._recent: dict[str, list[tuple[int, int, int, str]]] = {}
         self._rejected: list[tuple[str, int, str]] = []
         self._progress_due = 0.0
         self._baselines_due = 0.0
         self._failing = False
+        self._outage: Outage | None = None
+        self._first = first
+        self._words: dict[Entry, None] = {}
+        self._stragglers = Stragglers()
         self._decider = Decider(line, self._rows, tape)
         self._listeners: set[asyncio.Event] = set()
         self._movers: list[Callable[[Sequence[tuple[int, int]]], None]] = []
@@ -90,7 +109,18 @@ class Recorder:
         if not self._stopped:
             self._enter(observations)
 
+    @property
+    def sendable(self) -> int:
+        """seq of the newest event that may go out: what is stamped while the clock is in doubt waits."""
+        held_from = self._journal.held_from
+        return self.head if held_from is None else min(self.head, held_from - 1)
+
     def _enter(self, observations: Sequence[Observation]) -> Entry:
+        if words := self._first():
+            self._words[self._waits(words)] = None
+        return self._waits(observations)
+
+    def _waits(self, observations: Sequence[Observation]) -> Entry:
         entry = Entry(observations, asyncio.get_running_loop().create_future(), [None] * len(observations))
         self._put(entry, urgent=any(self._is_urgent(one) for one in observations))
         self._waiting += len(observations)
@@ -98,12 +128,22 @@ class Recorder:
             self._room.clear()
         return entry
 
-    def note_progress(self, sink: str, ranges: Iterable[tuple[int, int]]) -> None:
-        """What a far end has acknowledged; it is written with the next events."""
+    def note_progress(
+        self,
+        sink: str,
+        ranges: Iterable[tuple[int, int]],
+        recent: Iterable[tuple[int, int, int, str]] | None = None,
+    ) -> None:
+        """What a far end has acknowledged, and what of it lately; it is written with the next events."""
         self._progress[sink] = list(ranges)
+        if recent is not None:
+            self._recent[sink] = list(recent)
 
     def note_rejected(self, sink: str, seq: int, reason: str) -> None:
+        """What a far end will never take; it is written soon, for a person looks for it."""
         self._rejected.append((sink, seq, reason))
+        self._progress_due = 0.0
+        self._arrived.set()
 
     def listen(self) -> asyncio.Event:
         """An event that is set after every commit; the listener clears it."""
@@ -137,8 +177,10 @@ class Recorder:
         try:
             while self._queue:
                 await self._record(self._take())
+            while self.telemetry.is_waiting and not self._failing:
+                await self._record([])
             if self._progress or self._rejected:
-                await self._commit(Batch())
+                await self._commit_alone()
         except (NotRecorded, JournalError) as error:
             log.error("%s", error)
         finally:
@@ -158,9 +200,17 @@ class Recorder:
             baselines = now >= self._baselines_due
             if baselines:
                 self._baselines_due = now + BASELINES_S
-            await self._commit(Batch(), baselines)
+            await self._commit_alone(baselines)
         except NotRecorded as error:
             log.error("%s; events that were delivered may be sent again", error)
+
+    async def _commit_alone(self, baselines: bool = False) -> None:
+        """What maintenance has just changed must not be overwritten by what was noted before it."""
+        await self._undisturbed()
+        try:
+            await self._commit(Batch(), baselines)
+        finally:
+            self._alone.release()
 
     async def _gather(self) -> list[Entry | Held | Rest]:
         try:
@@ -193,9 +243,26 @@ class Recorder:
         return taken
 
     async def _record(self, taken: list[Entry | Held | Rest]) -> None:
+        await self._undisturbed()
+        try:
+            await self._record_alone(taken)
+        finally:
+            self._alone.release()
+
+    async def _undisturbed(self) -> None:
+        """Wait for maintenance to end: it uses the same connection. What was taken must not be lost to a cancel."""
+        while True:
+            try:
+                await self._alone.acquire()
+                return
+            except asyncio.CancelledError:
+                self._cancelled = True
+
+    async def _record_alone(self, taken: list[Entry | Held | Rest]) -> None:
         work = deque(taken)
         while True:
             batch = Batch(work)
+            self._tell_outage(batch)
             self._decide_all(batch)
             recorded = await self._keep(batch)
             work = deque([*batch.again, *batch.work])
@@ -204,6 +271,14 @@ class Recorder:
             if not recorded:
                 self._put_again(batch, work)
                 return
+
+    def _tell_outage(self, batch: Batch) -> None:
+        """Before anything that may be recorded again: the counters were out of sight."""
+        now = first_seen(batch.work)
+        if self._outage is not None and now is not None:
+            told = self._outage.told(now)
+            self._accept(batch, told, self._decider.decide(batch, told))
+            batch.outage = True
 
     def _put_again(self, batch: Batch, work: Iterable[Entry | Held | Rest]) -> None:
         """What was not decided yet waits on, but for what belongs to a refused entry."""
@@ -226,20 +301,26 @@ class Recorder:
     async def _keep(self, batch: Batch) -> bool:
         """Commit and answer. False where nothing of it was recorded."""
         try:
-            if batch.events or batch.quarantined:
+            batch.telemetry = [(one, self._context_at(one.station)) for one in self.telemetry.take()]
+            if batch.events or batch.quarantined or batch.telemetry:
                 await self._commit(batch)
             elif self._tape is not None:
                 await self._whole(self._in_writer(self._tape.keep))
         except (NotRecorded, JournalError) as error:
             self._give_up(batch, error)
             return False
+        if batch.outage:
+            self._outage = None
         for entry in batch.entries:
+            self._words.pop(entry, None)
             answer(entry)
         return True
 
     def _give_up(self, batch: Batch, error: NotRecorded | JournalError) -> None:
         """Nothing of it was recorded. Raises JournalError when nothing ever will be."""
         self._rows.discard()
+        self._stragglers.forget()
+        self.telemetry.put_back([one for one, _ in batch.telemetry])
         if self._tape is not None:
             self._tape.forget()
         self._forget(batch, error)
@@ -248,6 +329,7 @@ class Recorder:
         if not self._failing:
             log.error("%s; nothing is recorded until it can be; the counters keep the parts", error)
         self._failing = True
+        self._outage = self._outage or Outage(first_seen(batch.entries), str(error))
 
     def _forget(self, batch: Batch, error: Exception) -> None:
         """Tell everybody in the batch that nothing of it was recorded."""
@@ -259,24 +341,35 @@ class Recorder:
         self._behind.clear()
         for held, signal in batch.answers:
             held.fresh.remove(signal)  # it was read, but its baseline is the old one again
-        for entry in batch.entries:
-            refuse(entry, error)
+        for entry in reversed(batch.entries):
+            if entry in self._words and not self._stopped:
+                self._queue.appendleft(entry)  # nothing may be decided before it, now or later
+                self._waiting += len(entry.observations)
+                self._arrived.set()
+            else:
+                refuse(entry, error)
 
     async def _commit(self, batch: Batch, baselines: bool = False) -> None:
         progress, rejected = dict(self._progress), tuple(self._rejected)
+        recent = {sink: self._recent[sink] for sink in progress.keys() & self._recent.keys()}
         rows = self._rows.changed() if batch.events or baselines else {}
 
         def write() -> int:
             head = self._journal.commit(
-                batch.events, rows, batch.quarantined, progress, rejected, batch.moves
-            )
+                batch.events, rows, batch.quarantined, progress, rejected, batch.moves, recent,
+                telemetry=batch.telemetry, timings=batch.timings,
+            )  # fmt: skip
             if self._tape is not None:
+                self._tape.pass_over(len(batch.telemetry))
                 self._tape.keep()
             return head
 
         self.head = await self._whole(self._in_writer(write))
         self._rejected = self._rejected[len(rejected) :]
         self._progress_kept(progress)
+        self._committed(batch, rows)
+
+    def _committed(self, batch: Batch, rows: Mapping[str, Row]) -> None:
         if batch.moves:
             self._tell_moved()
         if rows and not batch.events:
@@ -288,8 +381,26 @@ class Recorder:
             for event, _ in batch.events:
                 tell(event)
             self._rows.committed()
+        if batch.telemetry:
+            self._tell_dropped(batch.telemetry[-1][0])
+        if batch.events or batch.telemetry:
             for committed in self._listeners:
                 committed.set()
+
+    def _context_at(self, station: str) -> Context:
+        """What is certain of a sample there: of several jobs at the station, what they have in common."""
+        spec = self.line.named.get(station)
+        if spec is None:
+            return Context()
+        self._rows.load([spec.key])
+        row = self._rows[spec.key]
+        return reduce(Context.common, contexts(row)) if isinstance(row, Station) else Context()
+
+    def _tell_dropped(self, newest: Sample) -> None:
+        """The journal takes telemetry again: what found no room meanwhile is an event."""
+        if losses := self.telemetry.losses(newest):
+            log.error("the journal took nothing for too long: telemetry was dropped, as its batches say")
+            self._words[self._waits(losses)] = None
 
     def _progress_kept(self, progress: Mapping[str, list[tuple[int, int]]]) -> None:
         for sink, ranges in progress.items():
@@ -305,9 +416,20 @@ class Recorder:
 
         Raises what the work raises, NotRecorded when the agent is stopping.
         """
-        if self._stopped:
-            raise NotRecorded("the agent is stopping")
-        return await asyncio.shield(self._in_writer(lambda: work(self._journal)))
+        cancelled = False
+        async with self._alone:
+            if self._stopped:
+                raise NotRecorded("the agent is stopping")
+            working = self._in_writer(lambda: work(self._journal))
+            while not working.done():
+                try:
+                    await asyncio.wait([working])
+                except asyncio.CancelledError:
+                    cancelled = True
+        if cancelled:
+            working.exception()  # nobody is left to hear of it
+            raise asyncio.CancelledError
+        return working.result()
 
     def _in_writer(self, work: Callable[[], ResultT]) -> asyncio.Future[ResultT]:
         return asyncio.get_running_loop().run_in_executor(self._writer, work)
@@ -341,7 +463,7 @@ class Recorder:
     def _decide_from(self, batch: Batch, entry: Entry, start: int) -> None:
         batch.entries[entry] = None
         for index in range(start, len(entry.observations)):
-            observation = entry.observations[index]
+            observation = self._stragglers.corrected(entry.observations[index])
             if self._follows_a_held(observation):
                 self._behind.append(Rest(entry, index))
                 return
@@ -364,6 +486,8 @@ class Recorder:
 
     def _accept(self, batch: Batch, observation: Observation, decided: Decided) -> None:
         self._decider.accept(batch, observation, decided)
+        if decided.decision.timing is not None:
+            self._stragglers.decided(decided.decision.timing, observation)
         if decided.decision.reread:
             loop = asyncio.get_running_loop()
             loop.call_later(REREAD_S, self._ask, decided.decision.reread)
@@ -406,7 +530,8 @@ class Recorder:
         """Decide a held scan: what was read since it came belongs to what was so before."""
         if held.decided:
             return
-        observation = replace(held.entry.observations[held.index], fresh=tuple(held.fresh))
+        seen = self._stragglers.corrected(held.entry.observations[held.index])
+        observation = replace(seen, fresh=tuple(held.fresh))
         try:
             decided = self._decider.decide(batch, observation)
         except CommitFirst:

@@ -55,7 +55,7 @@ class Header(Struct, frozen=True):
 
 
 class Entry(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
-    """Any other line: one of `row`, `seen` and `odd`."""
+    """Any other line: one of `row`, `seen`, `odd` and `passed`."""
 
     row: str = ""
     """Key of a row that the next observation needs and that no earlier one of the segment did."""
@@ -66,6 +66,8 @@ class Entry(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True)
     """An observation that no JSON can hold (NaN, half a surrogate pair): as Python writes it, in a text."""
     events: int = 0
     """How many events the observation gave."""
+    passed: int = 0
+    """So many seq are of telemetry, and of no event."""
     quarantined: bool = False
     """The core could not decide the observation; it changed nothing."""
 
@@ -106,6 +108,8 @@ class Tape:
         self._head = self._kept_head = journal.head
         self._known: set[str] = set()
         self._size = 0
+        self._passed = 0
+        """seq of telemetry since the last line."""
         self._pieces: list[_Piece] = []
         self._file: BufferedWriter | None = None
         self._off = False
@@ -124,6 +128,11 @@ class Tape:
         else:  # larger than a segment: left out, and nothing can follow it but a new one
             self._pieces.pop()
             self._size = 0
+
+    def pass_over(self, number: int) -> None:
+        """So many batches of telemetry follow what was noted. In the journal's thread, before `keep`."""
+        self._head += number
+        self._passed += number
 
     def keep(self) -> None:
         """Write what was noted; called in the journal's thread once its events are on disk. Never raises.
@@ -164,6 +173,7 @@ class Tape:
         self._known.clear()
         self._pieces.append(_Piece(True, bytearray(header)))
         self._size = len(header)
+        self._passed = 0
 
     def _append(self, text: bytes) -> None:
         if not self._pieces:
@@ -182,6 +192,9 @@ class Tape:
         except ValueError:
             return b""
         self._known.update(key for key in new if not is_view(key))
+        if self._passed:
+            lines.insert(0, _encode(Entry(passed=self._passed)))
+            self._passed = 0
         return b"\n".join([*lines, b""])
 
     # --- files --------------------------------------------------------------------------------

@@ -122,6 +122,9 @@ def play(line: Line, segment: Segment) -> Iterator[Played]:
     rows: dict[str, Row | None] = {}
     recorded = replayed = segment.header.head
     for number, entry in segment.entries():
+        if entry.passed:
+            recorded, replayed = recorded + entry.passed, replayed + entry.passed
+            continue
         if entry.row:
             if is_view(entry.row):  # true for one decision only
                 rows[entry.row] = entry.body

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from msgspec import DecodeError, Struct, json
 
+from edge.housekeeping import RoomStatus
+from edge.journal.health import JournalStatus
 from edge.recorder import Recorder
 from edge.sockets import listen_locally, short_path
 
@@ -36,6 +38,16 @@ class SinkStatus(Struct, frozen=True):
     pending: int
     rejected: int = 0
     """Those that the far end will never take."""
+    skipped: int = 0
+    """Those that it was never given and never will be: no longer kept, or given up by a person."""
+    backlog: int = 0
+    """Of those that are pending, the ones that are sent beside the live ones."""
+    oldest_s: float | None = None
+    """Age of the oldest that is pending."""
+    rate: float = 0.0
+    """Events that it took a second, lately."""
+    eta_s: float | None = None
+    """So long the backlog takes at that rate; None where there is none, or nothing goes out."""
 
 
 class AgentStatus(Struct, frozen=True):
@@ -44,6 +56,8 @@ class AgentStatus(Struct, frozen=True):
     seq: int
     sources: Mapping[str, SourceStatus]
     sinks: Mapping[str, SinkStatus]
+    room: RoomStatus | None = None
+    journal: JournalStatus | None = None
 
 
 async def serve_status(folder: Path, recorder: Recorder, status: Callable[[], AgentStatus]) -> None:

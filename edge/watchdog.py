@@ -3,12 +3,19 @@
 import os
 import socket
 
+START_MORE_S = 30
+"""So long systemd waits from then on, as far as its own TimeoutStartSec is over."""
+
 
 class Watchdog:
     """sd_notify(3): datagrams to the socket named in the environment; without one, nothing."""
 
     def __init__(self) -> None:
         self._address = os.environ.get("NOTIFY_SOCKET", "")
+
+    def starting(self) -> None:
+        """The start takes long and goes on: call it when some of its work is done."""
+        self._send(f"EXTEND_TIMEOUT_USEC={START_MORE_S}000000")
 
     def ready(self) -> None:
         self._send("READY=1")

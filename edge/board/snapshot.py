@@ -20,6 +20,7 @@ from edge.config import LineConfig, SourceConfig
 from edge.production.line import StationSpec
 from edge.production.state import Station
 from edge.readmodel import StationView, station_view
+from edge.sink_words import backlog
 from edge.status import AgentStatus, SinkStatus, SourceStatus
 
 SILENT_S = 10.0
@@ -116,7 +117,7 @@ class Snapshot(Struct, frozen=True):
     seq: int
     """The newest event that is counted in."""
     journal: str
-    """Why the journal cannot be read; empty when it can."""
+    """Why the journal cannot be read, or that it is filling; empty where all is well."""
     agent: AgentNow
     stations: Sequence[StationNow]
     sources: Sequence[SourceNow]
@@ -170,9 +171,15 @@ def snapshot(config: LineConfig, committed: Committed, heard: Heard, now_ms: int
     ]
     sinks = [_sink(name, heard.status) for name in config.sinks]
     return Snapshot(
-        page_id(config), config.line.name, now_ms, _clock(config, now_ms), committed.seq, committed.fault,
+        page_id(config), config.line.name, now_ms, _clock(config, now_ms), committed.seq,
+        committed.fault or _alarm(heard),
         agent, stations, sources, sinks,
     )  # fmt: skip
+
+
+def _alarm(heard: Heard) -> str:
+    room = heard.status.room if heard.status is not None else None
+    return room.alarm if room is not None else ""
 
 
 def page_id(config: LineConfig) -> str:
@@ -287,4 +294,5 @@ def _sink(name: str, status: AgentStatus | None) -> SinkNow:
 
 def _counts(said: SinkStatus) -> str:
     rejected = f", {words.parts(said.rejected)} rejected for ever" if said.rejected else ""
-    return f"{words.parts(said.delivered)} delivered, {words.parts(said.pending)} pending{rejected}"
+    waits = f" ({late})" if (late := backlog(said)) else ""
+    return f"{words.parts(said.delivered)} delivered, {words.parts(said.pending)} pending{waits}{rejected}"

@@ -37,6 +37,7 @@ def read_document(tables: Mapping[str, Any], faults: Faults) -> Document:
         _named(tables, "source", faults), _named(tables, "sink", faults),
         faults.check(BoardTable, _table(tables.get("board", {}), "board", faults), "board"),
         faults.check(OrdersTable, _table(tables.get("orders", {}), "orders", faults), "orders"),
+        _named(tables, "telemetry", faults),
     )  # fmt: skip
 
 

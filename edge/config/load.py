@@ -13,11 +13,14 @@ from edge.config.document import read_document
 from edge.config.faults import Faults, nearest
 from edge.config.stations import Sources, build_stations
 from edge.config.tables import BoardTable, Document, LineTable, OrderTable
+from edge.config.telemetry import build_telemetry
 from edge.contract import Signal, SinkModule, SinkSettings, Source, SourceSettings
 from edge.errors import ConfigError
+from edge.journal.retention import Keep
 from edge.observation import WorkOrder
 from edge.production import Line
 from edge.production.line import StationSpec
+from edge.telemetry import TelemetryTable
 
 DEFAULT_SINK = {"file": {"type": "file"}}
 
@@ -58,6 +61,10 @@ class LineConfig:
     """Watched for files of orders."""
     record: int | None = None
     """Bytes that the recording of what was decided may take; None: nothing is recorded."""
+    keep: Keep = Keep()
+    require_ntp: bool = False
+    """The clock is believed only where a time server has set it."""
+    telemetry: Sequence[TelemetryTable] = ()
 
     @property
     def journal(self) -> Path:
@@ -70,6 +77,7 @@ def load(file: Path, data: Path | None = None) -> LineConfig:
     document = read_document(_read(file, faults), faults)
     sources = _sources(document, faults)
     stations, signals = build_stations(document, sources, faults)
+    telemetry = build_telemetry(document, sources, signals, faults)
     orders = _orders(document.orders, faults)
     sinks = _sinks(document, faults)
     owned = {f"source.{name}": one.owns() for name, (_, one) in sources.items() if one}
@@ -88,7 +96,8 @@ def load(file: Path, data: Path | None = None) -> LineConfig:
             if settings is not None
         },
         sinks, document.board, _warnings(sources, stations), _orders_folder(data, document),
-        document.line.record,
+        document.line.record, _keep(document.line), document.line.clock == "require-ntp",
+        telemetry,
     )  # fmt: skip
 
 
@@ -207,6 +216,10 @@ def _orders_folder(data: Path, document: Document) -> Path | None:
     """Relative to the data folder; an absolute path stays as it is."""
     table = document.intake
     return data / table.folder if table is not None and table.folder is not None else None
+
+
+def _keep(line: LineTable) -> Keep:
+    return Keep(line.keep, line.telemetry_keep, line.journal)
 
 
 def _data_folder(file: Path, line: LineTable) -> Path:

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from edge.config.faults import Faults, nearest
 from edge.config.tables import CounterTable, Document, SignalTable, StateTable, StationTable
 from edge.contract import Signal, SignalAddress, Source, SourceSettings
-from edge.observation import AGENT, ORDER, TICK
+from edge.observation import AGENT, CLOCK, COMMAND, ORDER, TICK
 from edge.production.line import CounterSpec, CountsBy, Role, Split, StationSpec
 
 Sources = Mapping[str, tuple[Source, SourceSettings | None]]
@@ -23,20 +23,14 @@ SPEAKERS = {"scanner": "labels", "rig": "results"}
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
-    """A signal's table: where it stands, for what is said of it."""
+class Place:
+    """A signal's table: what it is called, and where it stands, for what is said of it."""
 
-    station: str
-    role: str
+    key: str
+    signal: str
     table: Mapping[str, Any]
-
-    @property
-    def key(self) -> str:
-        return f"station[{self.station}].{self.role}"
-
-    @property
-    def signal(self) -> str:
-        return f"{self.station}.{self.role}"
+    batch: str = ""
+    """Of telemetry: its table."""
 
 
 def build_stations(document: Document, sources: Sources, faults: Faults) -> tuple[list[StationSpec], Signals]:
@@ -45,7 +39,7 @@ def build_stations(document: Document, sources: Sources, faults: Faults) -> tupl
     for name, times in Counter(name for name, _, _ in document.stations).items():
         if times > 1:
             faults.add(f"station[{name}].name", f"{times} stations have this name", "a name is one station's")
-    builder = _Builder(document, sources, signals, faults)
+    builder = SignalBuilder(document, sources, signals, faults)
     built = [_station(builder, *station) for station in document.stations]
     stations = [station for station in built if station is not None]
     _refuse_shared_counters(stations, faults)
@@ -55,7 +49,8 @@ def build_stations(document: Document, sources: Sources, faults: Faults) -> tupl
 
 def _refuse_taken_names(document: Document, stations: list[StationSpec], faults: Faults) -> None:
     """A source that speaks for itself does so under its own name: nothing else may have it."""
-    taken = {TICK, AGENT, ORDER, *(counter.signal for station in stations for counter in station.counters)}
+    taken = {TICK, AGENT, CLOCK, COMMAND, ORDER}
+    taken |= {counter.signal for station in stations for counter in station.counters}
     taken |= {station.state_signal for station in stations if station.state_signal}
     for name in document.sources:
         if name in taken:
@@ -67,13 +62,13 @@ def _gives(module: Source) -> str:
 
 
 def _station(
-    builder: "_Builder", name: str, written: Mapping[str, Any], table: StationTable | None
+    builder: "SignalBuilder", name: str, written: Mapping[str, Any], table: StationTable | None
 ) -> StationSpec | None:
     """A station's signals are checked even where the rest of it has faults."""
 
-    def place(role: str) -> _Place | None:
+    def place(role: str) -> Place | None:
         found = written.get(role)
-        return _Place(name, role, found) if isinstance(found, dict) else None
+        return Place(f"station[{name}].{role}", f"{name}.{role}", found) if isinstance(found, dict) else None
 
     counters = [builder.counter(found, role) for role in Role if (found := place(role)) is not None]
     state = place("state")
@@ -132,16 +127,16 @@ def _refuse_shared_counters(stations: list[StationSpec], faults: Faults) -> None
 
 
 @dataclass(frozen=True, slots=True)
-class _Builder:
-    """Checks the signals of one station against the sources they name."""
+class SignalBuilder:
+    """Checks signals against the sources they name, and gives those their signals."""
 
     document: Document
     sources: Sources
     signals: Signals
     faults: Faults
 
-    def counter(self, place: _Place, role: Role) -> CounterSpec | None:
-        table, address = self._signal(place, CounterTable)
+    def counter(self, place: Place, role: Role) -> CounterSpec | None:
+        table, address = self.signal(place, CounterTable)
         if table is None or address is None:
             return None
         bits = int(table.counter[1:]) if table.counter else address.counter_bits()
@@ -155,8 +150,8 @@ class _Builder:
             table.parts_per_count, table.parts_by_item,
         )  # fmt: skip
 
-    def state(self, place: _Place) -> StateTable | None:
-        return self._signal(place, StateTable)[0]
+    def state(self, place: Place) -> StateTable | None:
+        return self.signal(place, StateTable)[0]
 
     def speaker(self, station: str, written: Mapping[str, Any], key: str) -> str | None:
         """The name of a source that speaks for itself (a scanner, a rig)."""
@@ -171,9 +166,10 @@ class _Builder:
             self.faults.add(where, f'source "{name}" {does}; it sends no {SPEAKERS[key]}')
         return name
 
-    def _signal(
-        self, place: _Place, model: type[SignalTableT]
+    def signal(
+        self, place: Place, model: type[SignalTableT]
     ) -> tuple[SignalTableT | None, SignalAddress | None]:
+        """What is common to all signals, and the address; None of what has faults."""
         name = place.table.get("source")
         if not isinstance(name, str) or name not in self.document.sources:
             self._no_source(place, name)
@@ -191,9 +187,9 @@ class _Builder:
         table = self.faults.check(model, common, place.key)
         address = self.faults.check(address_model, rest, place.key, also=own)
         if table is not None and address is not None:
-            self.signals.setdefault(name, []).append(Signal(place.signal, address, table.every))
+            self.signals.setdefault(name, []).append(Signal(place.signal, address, table.every, place.batch))
         return table, address
 
-    def _no_source(self, place: _Place, name: object) -> None:
+    def _no_source(self, place: Place, name: object) -> None:
         what = "is missing" if name is None else f"names no source: {name!r}"
         self.faults.add(f"{place.key}.source", what, nearest(str(name), self.document.sources))

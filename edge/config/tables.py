@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 from pydantic import AfterValidator, Field
 
 from edge.contract import Duration, Secret, Settings, Size
+from edge.journal.retention import Keep
 from edge.observation import Material as MaterialNeed
 from edge.observation import WorkOrder
 from edge.production.cycles import EXECUTE, PACKML
@@ -17,6 +18,9 @@ NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
 """Names become MQTT topics, InfluxDB tags and file names; no other character may."""
 
 Name = Annotated[str, Field(pattern=NAME)]
+
+KEEP = Keep()
+"""What holds where the file says nothing."""
 
 
 def _zone(name: str) -> str:
@@ -42,6 +46,15 @@ def _enough(size: int) -> int:
     return size
 
 
+LEAST_JOURNAL = 64 * 10**6
+
+
+def _room_enough(size: int) -> int:
+    if size < LEAST_JOURNAL:
+        raise ValueError('must be at least "64MB"')
+    return size
+
+
 class LineTable(Settings):
     """`[line]`"""
 
@@ -53,8 +66,17 @@ class LineTable(Settings):
     """Folder of the journal; relative to the file."""
     badge: Literal["required", "optional"] = "required"
     """Whether an operator must badge in before a job can be started."""
+    clock: Literal["plausible", "require-ntp"] = "plausible"
+    """When the box's clock is believed: where it is neither before this Lineside was built nor before the last
+    event, or only once a time server has set it. Until then events are recorded and held back."""
     record: Annotated[Size, AfterValidator(_enough)] | None = None
     """Bytes for a recording of everything that is decided, for `lineside replay`; off unless written."""
+    keep: Duration = KEEP.events
+    """How long production records are kept at the least, whatever sinks have acknowledged: `"2y"`."""
+    telemetry_keep: Duration = KEEP.telemetry
+    """How long telemetry is kept, and then until every sink has it; where room is short it goes earlier."""
+    journal: Annotated[Size, AfterValidator(_room_enough)] = KEEP.cap
+    """Bytes that the journal may take on the disk. Beyond it nothing is recorded: an alarm comes long before."""
 
 
 def _printable(text: str) -> str:
@@ -218,6 +240,8 @@ class Document:
     sinks: Mapping[str, Mapping[str, Any]]
     board: BoardTable | None
     intake: OrdersTable | None
+    telemetry: Mapping[str, Mapping[str, Any]]
+    """As written."""
 
 
-TOP_LEVEL = ("line", "order", "orders", "source", "station", "sink", "board")
+TOP_LEVEL = ("line", "order", "orders", "source", "station", "telemetry", "sink", "board")

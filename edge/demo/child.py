@@ -23,10 +23,13 @@ class Child:
         self._log = log
         self._process: asyncio.subprocess.Process | None = None
         self._stopping = False
+        self.starts = 0
+        """How often it was started; each but the first because it had ended."""
 
     async def keep_running(self) -> None:
         """Until `stop`: however it dies, it is started again."""
         while not self._stopping:
+            self.starts += 1
             with self._log.open("ab") as log:
                 self._process = await asyncio.create_subprocess_exec(
                     *_GUARD, sys.executable, "-m", "edge", *self._arguments,
@@ -39,6 +42,10 @@ class Child:
     def kill(self) -> None:
         """kill -9: no warning, no last words."""
         self._signal(signal.SIGKILL)
+
+    def restart(self) -> None:
+        """SIGTERM: it ends in order, and is started again."""
+        self._signal(signal.SIGTERM)
 
     def stop(self) -> None:
         """SIGTERM, and no new start."""

@@ -15,6 +15,7 @@ from edge.contract import Record
 from edge.errors import JournalError
 from edge.journal import views
 from edge.journal.reader import JournalReader
+from edge.journal.sql import QUERIES
 from edge.production.events import lot_subject, unit_subject
 from edge.production.slots import slots
 from edge.production.state import Row, Run, Slice, Station, Unit, decode_row, run_key, unit_key
@@ -108,8 +109,7 @@ class History(JournalReader):
         self._chosen = ""
         try:
             views.prepare(self._db)
-            self._db.execute("CREATE TEMP TABLE mine (id INTEGER PRIMARY KEY)")
-            self._db.execute("CREATE TEMP TABLE wanted (seq INTEGER PRIMARY KEY)")
+            self._db.execute(QUERIES["prepare_history"])
         except apsw.Error as error:
             raise JournalError(str(path), str(error)) from error
 
@@ -121,12 +121,12 @@ class History(JournalReader):
     @contextmanager
     def snapshot(self) -> Iterator[None]:
         """Everything asked inside is of one moment. The agent goes on beside it."""
-        self._db.execute("BEGIN")
+        self._db.execute(QUERIES["begin_reading"])
         try:
             self.head()  # SQLite takes its snapshot at the first read
             yield
         finally:
-            self._db.execute("ROLLBACK")
+            self._db.execute(QUERIES["rollback"])
             self._chosen = ""
 
     # --- names ------------------------------------------------------------------------------

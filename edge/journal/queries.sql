@@ -1,3 +1,13 @@
+-- name: begin
+-- The write lock at once: a transaction that reads first can find that it is too late to write.
+BEGIN IMMEDIATE;
+
+-- name: commit
+COMMIT;
+
+-- name: rollback
+ROLLBACK;
+
 -- name: append_event
 INSERT INTO event (seq, type, at_ms, stamp, seen_ms, mono_ms, boot, station, context, data)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
@@ -106,9 +116,10 @@ SELECT sink, first, last FROM progress ORDER BY sink, first;
 -- name: facts_between
 SELECT
     (SELECT name FROM epoch WHERE first_seq <= event.seq ORDER BY first_seq DESC LIMIT 1),
-    event.seq, event.type, event.at_ms, event.seen_ms, event.mono_ms, boot.name, event.station, context.body,
-    event.data
+    event.seq, event.type, coalesce(restamped.at_ms, event.at_ms), coalesce(restamped.seen_ms, event.seen_ms),
+    event.mono_ms, boot.name, event.station, context.body, coalesce(restamped.data, event.data)
 FROM event JOIN context ON context.id = event.context JOIN boot ON boot.id = event.boot
+LEFT JOIN restamped ON restamped.seq = event.seq
 WHERE event.seq BETWEEN ? AND ? ORDER BY event.seq LIMIT ?;
 
 -- name: begin_epoch
@@ -296,3 +307,292 @@ WHERE wanted.seq > ?1 AND (?2 IS NULL OR event.type = ?2) ORDER BY wanted.seq LI
 
 -- name: corrections_after
 SELECT DISTINCT CAST(data AS TEXT) ->> '$.version' FROM event WHERE seq BETWEEN ?1 AND ?2 AND type = 'attribution';
+
+-- name: append_telemetry
+INSERT INTO telemetry (seq, name, at_ms, stamp, seen_ms, mono_ms, boot, station, context, body)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+
+-- name: telemetry_between
+SELECT
+    (SELECT name FROM epoch WHERE first_seq <= telemetry.seq ORDER BY first_seq DESC LIMIT 1),
+    telemetry.seq, telemetry.name, telemetry.at_ms, telemetry.stamp, telemetry.seen_ms, telemetry.station,
+    context.body, telemetry.body, telemetry.shift_ms
+FROM telemetry JOIN context ON context.id = telemetry.context
+WHERE telemetry.seq BETWEEN ? AND ? ORDER BY telemetry.seq LIMIT ?;
+
+-- name: first_telemetry
+SELECT min(seq) FROM telemetry WHERE seq BETWEEN ? AND ?;
+
+-- name: get_recent
+SELECT at_ms, first, last, boot FROM recent WHERE sink = ? ORDER BY at_ms, first;
+
+-- name: drop_recent
+DELETE FROM recent WHERE sink = ? AND at_ms = ? AND first = ?;
+
+-- name: add_recent
+INSERT OR REPLACE INTO recent (sink, at_ms, first, last, boot) VALUES (?, ?, ?, ?, ?);
+
+-- name: kept_between
+-- Which records of a range there are, whether they may be sent yet or not.
+SELECT seq FROM event WHERE seq BETWEEN ?1 AND ?2
+UNION ALL SELECT seq FROM telemetry WHERE seq BETWEEN ?1 AND ?2 ORDER BY seq LIMIT ?3;
+
+-- name: first_seen
+-- When the oldest record of a range was seen.
+SELECT seen_ms FROM (
+    SELECT * FROM (SELECT seq, seen_ms FROM event WHERE seq BETWEEN ?1 AND ?2 ORDER BY seq LIMIT 1)
+    UNION ALL
+    SELECT * FROM (SELECT seq, seen_ms FROM telemetry WHERE seq BETWEEN ?1 AND ?2 ORDER BY seq LIMIT 1)
+) ORDER BY seq LIMIT 1;
+
+-- name: epoch_of
+SELECT name FROM epoch WHERE first_seq <= ? ORDER BY first_seq DESC LIMIT 1;
+
+-- name: get_skipped
+SELECT coalesce(sum(count), 0) FROM skipped WHERE sink = ?;
+
+-- name: add_skipped
+INSERT INTO skipped (sink, count) VALUES (?, ?) ON CONFLICT (sink) DO UPDATE SET count = count + excluded.count;
+
+-- name: rejected_of
+-- The events that far ends will never take; those of one sink, or of all.
+SELECT rejected.sink, rejected.seq, coalesce(event.type, iif(telemetry.seq IS NULL, '', 'telemetry')),
+    coalesce(event.at_ms, telemetry.at_ms, 0), coalesce(event.station, telemetry.station, ''), rejected.reason
+FROM rejected LEFT JOIN event ON event.seq = rejected.seq LEFT JOIN telemetry ON telemetry.seq = rejected.seq
+WHERE ?1 IS NULL OR rejected.sink = ?1 ORDER BY rejected.sink, rejected.seq LIMIT ?2;
+
+-- name: rejected_seqs
+SELECT seq FROM rejected WHERE sink = ? ORDER BY seq;
+
+-- name: forget_rejected
+DELETE FROM rejected WHERE sink = ? AND seq = ?;
+
+-- name: forget_rejected_between
+DELETE FROM rejected WHERE seq BETWEEN ? AND ?;
+
+-- name: quarantined_observations
+SELECT id, seen_ms, observation, error FROM quarantine WHERE id > ? ORDER BY id LIMIT ?;
+
+-- name: get_quarantined
+SELECT observation FROM quarantine WHERE id = ?;
+
+-- name: forget_quarantined
+DELETE FROM quarantine WHERE id = ?;
+
+-- name: forget_copies
+DELETE FROM quarantine WHERE id > ?1 AND observation = (SELECT observation FROM quarantine WHERE id = ?1);
+
+-- name: sinks_known
+-- Every name under which progress was ever noted.
+SELECT sink FROM progress UNION SELECT sink FROM rejected UNION SELECT sink FROM skipped;
+
+-- name: unthinned
+SELECT seq, seen_ms, name, at_ms, body FROM telemetry WHERE thinned = 0 AND seq BETWEEN ? AND ?
+ORDER BY seq LIMIT ?;
+
+-- name: thin
+UPDATE telemetry SET thinned = 1, at_ms = ? + shift_ms, body = ? WHERE seq = ?;
+
+-- name: oldest_telemetry
+SELECT seq, seen_ms, length(body) FROM telemetry WHERE seq BETWEEN ? AND ? ORDER BY seq LIMIT ?;
+
+-- name: drop_telemetry
+DELETE FROM telemetry WHERE seq BETWEEN ? AND ?;
+
+-- name: oldest_events
+SELECT seq, seen_ms FROM event WHERE seq > ? ORDER BY seq LIMIT ?;
+
+-- name: first_sane
+SELECT seen_ms FROM event WHERE seq > ? AND seen_ms >= ? ORDER BY seq LIMIT 1;
+
+-- name: subjects_between
+SELECT DISTINCT subject FROM mention WHERE seq BETWEEN ? AND ?;
+
+-- name: runs_between
+SELECT DISTINCT context.body ->> '$.run' FROM event JOIN context ON context.id = event.context
+WHERE event.seq BETWEEN ? AND ?;
+
+-- name: drop_mentions
+DELETE FROM mention WHERE seq BETWEEN ? AND ?;
+
+-- name: drop_attributions
+DELETE FROM attribution WHERE seq BETWEEN ? AND ?;
+
+-- name: drop_rejected
+DELETE FROM rejected WHERE seq BETWEEN ? AND ?;
+
+-- name: skip_rejected
+-- What a far end would not take stays in its books when the record goes.
+INSERT INTO skipped (sink, count) SELECT sink, count(*) FROM rejected WHERE seq BETWEEN ? AND ? GROUP BY sink
+ON CONFLICT (sink) DO UPDATE SET count = count + excluded.count;
+
+-- name: drop_rejected_of
+DELETE FROM rejected WHERE sink = ?;
+
+-- name: drop_recent_of
+DELETE FROM recent WHERE sink = ?;
+
+-- name: drop_skipped_of
+DELETE FROM skipped WHERE sink = ?;
+
+-- name: drop_events
+DELETE FROM event WHERE seq BETWEEN ? AND ?;
+
+-- name: drop_row
+DELETE FROM state WHERE key = ?;
+
+-- name: get_calendar
+SELECT now_ms FROM calendar;
+
+-- name: put_calendar
+INSERT INTO calendar (one, now_ms) VALUES (1, ?) ON CONFLICT (one) DO UPDATE SET now_ms = excluded.now_ms;
+
+-- name: tables
+SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY rootpage;
+
+-- name: quick_check
+SELECT quick_check FROM pragma_quick_check(?);
+
+-- name: integrity_check
+SELECT integrity_check FROM pragma_integrity_check(?);
+
+-- name: get_held
+SELECT first FROM held;
+
+-- name: hold
+INSERT OR IGNORE INTO held (one, first) VALUES (1, ?);
+
+-- name: release
+DELETE FROM held;
+
+-- name: keep_times
+-- The first correction of an event keeps what was committed; the same five say which events are meant.
+INSERT OR IGNORE INTO restamped (seq, at_ms, seen_ms)
+SELECT seq, at_ms, seen_ms FROM event WHERE seq >= ?1 AND boot = (SELECT id FROM boot WHERE name = ?2)
+    AND mono_ms >= ?3 AND seen_ms - mono_ms BETWEEN ?4 AND ?5;
+
+-- name: estimated_data
+SELECT seq, data FROM event WHERE seq >= ?1 AND boot = (SELECT id FROM boot WHERE name = ?2)
+    AND mono_ms >= ?3 AND seen_ms - mono_ms BETWEEN ?4 AND ?5
+    AND type IN ('attribution', 'clock', 'gap', 'loss', 'result') AND seq > ?6 ORDER BY seq LIMIT ?7;
+
+-- name: keep_data
+UPDATE restamped SET data = coalesce(data, ?) WHERE seq = ?;
+
+-- name: put_data
+UPDATE event SET data = ? WHERE seq = ?;
+
+-- name: restamp_events
+UPDATE event SET at_ms = iif(at_ms >= ?6, at_ms + ?7, at_ms), seen_ms = seen_ms + ?7
+WHERE seq >= ?1 AND boot = (SELECT id FROM boot WHERE name = ?2)
+    AND mono_ms >= ?3 AND seen_ms - mono_ms BETWEEN ?4 AND ?5;
+
+-- name: restamp_telemetry
+-- A batch that began before the doubt stays whole, on the time of then.
+UPDATE telemetry SET at_ms = at_ms + ?7, seen_ms = seen_ms + ?7, shift_ms = shift_ms + ?7
+WHERE seq >= ?1 AND boot = (SELECT id FROM boot WHERE name = ?2)
+    AND mono_ms >= ?3 AND seen_ms - mono_ms BETWEEN ?4 AND ?5 AND at_ms >= ?6;
+
+-- name: last_seen
+-- When the newest record was seen.
+SELECT seen_ms, mono_ms, boot.name FROM (
+    SELECT * FROM (SELECT seq, seen_ms, mono_ms, boot FROM event ORDER BY seq DESC LIMIT 1)
+    UNION ALL
+    SELECT * FROM (SELECT seq, seen_ms, mono_ms, boot FROM telemetry ORDER BY seq DESC LIMIT 1)
+) JOIN boot ON boot.id = boot ORDER BY seq DESC LIMIT 1;
+
+-- name: columns
+-- Name, type, and the place in the primary key or 0.
+SELECT name, type, pk FROM pragma_table_info(?) ORDER BY pk;
+
+-- name: last_event
+SELECT max(seq) FROM event;
+
+-- name: last_telemetry
+SELECT max(seq) FROM telemetry;
+
+-- name: last_spoken_of
+-- The newest seq that anything but the records themselves tells of.
+SELECT max(
+    (SELECT coalesce(max(last), 0) FROM progress), (SELECT coalesce(max(seq), 0) FROM mention),
+    (SELECT coalesce(max(seq), 0) FROM attribution), (SELECT coalesce(max(first_seq), 1) - 1 FROM epoch)
+);
+
+-- name: count_rows
+SELECT count(*) FROM state;
+
+-- name: mend_contexts
+-- Records whose context could not be read have an empty one: without any no reader would find them.
+INSERT OR IGNORE INTO context (body) SELECT '{}' WHERE EXISTS (
+    SELECT 1 FROM event WHERE context NOT IN (SELECT id FROM context)
+    UNION ALL SELECT 1 FROM telemetry WHERE context NOT IN (SELECT id FROM context)
+);
+UPDATE event SET context = (SELECT id FROM context WHERE body = '{}')
+WHERE context NOT IN (SELECT id FROM context);
+UPDATE telemetry SET context = (SELECT id FROM context WHERE body = '{}')
+WHERE context NOT IN (SELECT id FROM context);
+DELETE FROM attribution WHERE context NOT IN (SELECT id FROM context);
+
+-- name: mend_boots
+INSERT OR IGNORE INTO boot (name) SELECT 'unknown' WHERE EXISTS (
+    SELECT 1 FROM event WHERE boot NOT IN (SELECT id FROM boot)
+    UNION ALL SELECT 1 FROM telemetry WHERE boot NOT IN (SELECT id FROM boot)
+);
+UPDATE event SET boot = (SELECT id FROM boot WHERE name = 'unknown')
+WHERE boot NOT IN (SELECT id FROM boot);
+UPDATE telemetry SET boot = (SELECT id FROM boot WHERE name = 'unknown')
+WHERE boot NOT IN (SELECT id FROM boot);
+
+-- name: begin_reading
+BEGIN;
+
+-- name: count_records
+SELECT (SELECT count(*) FROM event), (SELECT at_ms FROM event ORDER BY seq DESC LIMIT 1);
+
+-- name: about_after
+-- As events_about, a page at a time.
+SELECT
+    (SELECT name FROM epoch WHERE first_seq <= event.seq ORDER BY first_seq DESC LIMIT 1),
+    event.seq, event.type, event.at_ms, event.stamp, event.seen_ms, event.station, context.body,
+    coalesce(attribution.version, 1), event.data
+FROM mention JOIN event ON event.seq = mention.seq
+LEFT JOIN attribution ON attribution.seq = event.seq
+JOIN context ON context.id = coalesce(attribution.context, event.context)
+WHERE mention.subject = ?1 AND mention.seq > ?2 ORDER BY mention.seq LIMIT ?3;
+
+-- name: seen_before
+SELECT seen_ms FROM (
+    SELECT * FROM (SELECT seq, seen_ms FROM event WHERE seq < ?1 ORDER BY seq DESC LIMIT 1)
+    UNION ALL
+    SELECT * FROM (SELECT seq, seen_ms FROM telemetry WHERE seq < ?1 ORDER BY seq DESC LIMIT 1)
+) ORDER BY seq DESC LIMIT 1;
+
+-- name: salvage_ordered
+-- The names in braces are put in by salvage.py: it takes over every table that both journals have.
+SELECT {columns} FROM {table} ORDER BY {order};
+
+-- name: salvage_onwards
+SELECT {columns} FROM {table} WHERE {key} >= ? ORDER BY {key} LIMIT ?;
+
+-- name: salvage_between
+SELECT {columns} FROM {table} WHERE {key} BETWEEN ? AND ?;
+
+-- name: salvage_last
+SELECT max({key}) FROM {table};
+
+-- name: salvage_put
+INSERT OR IGNORE INTO {table} ({columns}) VALUES ({marks});
+
+-- name: prepare_views
+-- Tables of one connection alone, in memory: events of a view, the moves of its parts, types that move.
+CREATE TEMP TABLE chosen (seq INTEGER PRIMARY KEY, context INTEGER NOT NULL);
+CREATE TEMP TABLE move (source INTEGER PRIMARY KEY, target INTEGER, version INTEGER, batch TEXT);
+CREATE TEMP TABLE moved (type TEXT PRIMARY KEY);
+
+-- name: add_moved_type
+INSERT INTO temp.moved (type) VALUES (?);
+
+-- name: prepare_history
+-- Contexts of a run, and the events that are asked for.
+CREATE TEMP TABLE mine (id INTEGER PRIMARY KEY);
+CREATE TEMP TABLE wanted (seq INTEGER PRIMARY KEY);

@@ -2,6 +2,7 @@
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
+from itertools import islice
 
 
 class Ranges:
@@ -65,9 +66,7 @@ class Ranges:
 
     def missing(self, first: int, last: int) -> Iterator[tuple[int, int]]:
         """The ranges between `first` and `last` that are not in it."""
-        for low, high in self._ranges:
-            if high < first:
-                continue
+        for low, high in islice(self._ranges, self._touching(first, last)[0], None):
             if low > last:
                 break
             if first < low:

@@ -1,38 +1,26 @@
 """Reads the journal beside its writer, in short transactions: delivery, board and demo use it."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import apsw
-from msgspec import Raw, Struct, json
+from msgspec import Struct, json
 
-from edge.contract import Record
 from edge.errors import JournalError
+from edge.journal.retiming import later_frames
 from edge.journal.sql import QUERIES
 from edge.production.state import Row, decode_row
+from edge.record import TELEMETRY, Record, iso
+from edge.telemetry import unpack
+
+__all__ = ["CUMULATIVE", "Fact", "JournalReader", "Record", "iso"]
 
 CUMULATIVE = {"run_total", "order_good", "order_scrap", "order_rework"}
 """Figures of the owner that an event had at first: one that was moved is sent without them, and the
 `attribution` events of its correction have those of both sides."""
-
-
-class _Envelope(Struct, frozen=True):
-    """The event as it leaves the house; the order of the keys is the order in the JSON."""
-
-    v: int
-    id: str
-    seq: int
-    type: str
-    at: str
-    stamp: str
-    seen: str
-    line: str
-    station: str
-    data: Raw
-    context: Raw
-    attribution: int
+MOST_BYTES = 1_000_000
+"""Of batches of telemetry in one answer, for they can be large; one is always given."""
 
 
 class Fact(Struct, frozen=True):
@@ -54,12 +42,6 @@ class Fact(Struct, frozen=True):
 
 _encode = json.Encoder().encode
 _decode = json.Decoder().decode
-
-
-def iso(at_ms: int) -> str:
-    """`2026-05-04T06:12:09.412Z`."""
-    moment = datetime.fromtimestamp(at_ms / 1000, UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 class JournalReader:
@@ -84,12 +66,52 @@ class JournalReader:
         return int(self._ask("head")[0][0])
 
     def records(self, first: int, last: int, limit: int = 500) -> list[Record]:
-        """Events of this range of seq, ascending, `limit` at the most."""
+        """Events and batches of telemetry of this range of seq, ascending, `limit` at the most.
+
+        Fewer can come where batches are large. Whatever lies between two that are given, or before the first,
+        is not there; nothing is said of what lies after the last, but for an empty list: the range is empty.
+        """
+        batches, are_all = self._batches(first, last, limit)
+        if not are_all and (more := self._first_batch(batches[-1].seq + 1, last)):
+            last = more - 1
+        events = self.events(first, last, limit)
+        merged = sorted([*events, *batches], key=_seq) if batches else events
+        return merged[:limit]
+
+    def events(self, first: int, last: int, limit: int = 500) -> list[Record]:
+        """The same without telemetry."""
         return [self._record(*row) for row in self._ask("events_between", first, last, limit)]
+
+    def _batches(self, first: int, last: int, limit: int) -> tuple[list[Record], bool]:
+        """Telemetry alone; False where `MOST_BYTES` have ended it."""
+        found: list[Record] = []
+        size = 0
+        try:
+            for row in self._db.execute(QUERIES["telemetry_between"], (first, last, limit)):
+                found.append(self._batch(*row))
+                size += len(found[-1].body)
+                if size >= MOST_BYTES:
+                    return found, False
+        except apsw.Error as error:
+            raise JournalError(str(self._path), str(error)) from error
+        return found, True
+
+    def _first_batch(self, first: int, last: int) -> int | None:
+        found: int | None = self._ask("first_telemetry", first, last)[0][0]
+        return found
 
     def facts(self, first: int, last: int, limit: int = 500) -> list[Fact]:
         """The same events as they were committed, to the byte."""
         return [Fact(*row) for row in self._ask("facts_between", first, last, limit)]
+
+    def about(self, subject: str, after: int, limit: int) -> list[Record]:
+        """Events that are part of a subject's history, those after this seq, ascending."""
+        return [self._record(*row) for row in self._ask("about_after", subject, after, limit)]
+
+    def seen_before(self, seq: int) -> int | None:
+        """When the newest record before this one was seen, UTC milliseconds; None where there is none."""
+        rows = self._ask("seen_before", seq)
+        return int(rows[0][0]) if rows else None
 
     def rows(self, prefix: str) -> Iterator[tuple[str, Row]]:
         """The core's rows whose key begins so, as they were last committed."""
@@ -118,15 +140,32 @@ class JournalReader:
         self, epoch: str, seq: int, type_: str, at_ms: int, stamp: str, seen_ms: int, station: str,
         context: str, attribution: int, data: bytes,
     ) -> Record:  # fmt: skip
-        identity = f"{epoch}-{seq}"
-        fields: dict[str, Any] = _decode(data)
-        if attribution > 1 and (stale := fields.keys() & CUMULATIVE):
-            fields = {key: value for key, value in fields.items() if key not in stale}
-            data = _encode(fields)
-        body = _encode(_Envelope(
-            1, identity, seq, type_, iso(at_ms), stamp, iso(seen_ms), self._line, station,
-            Raw(data), Raw(context.encode()), attribution,
-        ))  # fmt: skip
+        if attribution > 1:
+            data = _without_totals(data)
         return Record(
-            seq, identity, type_, at_ms, self._line, station, fields, _decode(context), attribution, body
-        )
+            seq, f"{epoch}-{seq}", type_, at_ms, stamp, seen_ms, self._line, station, data, context.encode(),
+            attribution,
+        )  # fmt: skip
+
+    def _batch(
+        self, epoch: str, seq: int, name: str, at_ms: int, stamp: str, seen_ms: int, station: str,
+        context: str, body: bytes, shift_ms: int,
+    ) -> Record:  # fmt: skip
+        frames = unpack(name, body)
+        if shift_ms:
+            frames = later_frames(frames, shift_ms)
+        return Record(
+            seq, f"{epoch}-{seq}", TELEMETRY, at_ms, stamp, seen_ms, self._line, station, frames,
+            context.encode(), name=name,
+        )  # fmt: skip
+
+
+def _seq(record: Record) -> int:
+    return record.seq
+
+
+def _without_totals(data: bytes) -> bytes:
+    fields: dict[str, Any] = _decode(data)
+    if not fields.keys() & CUMULATIVE:
+        return data
+    return _encode({key: value for key, value in fields.items() if key not in CUMULATIVE})

@@ -1,30 +1,39 @@
 """The sole writer of the journal's file: one transaction holds events and state together."""
 
-import fcntl
 import os
 import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import apsw
 from msgspec import json
 
-from edge.errors import JournalError, NotRecorded
-from edge.journal import views
+from edge.errors import JournalDamaged, JournalError, NotRecorded
+from edge.journal import retiming, views
+from edge.journal.files import take_lock
+from edge.journal.integrity import note_damage
+from edge.journal.migrate import migrate, refuse_old_sqlite
 from edge.journal.ranges import Ranges
-from edge.journal.sql import QUERIES, migrations
+from edge.journal.sql import QUERIES
+from edge.journal.standstill import Standstill
+from edge.journal.wal import BUSY_MS, Wal
 from edge.observation import Observation
-from edge.production.draft import Move
+from edge.production.draft import Hold, Move, Restamp
 from edge.production.events import Event, subjects
 from edge.production.state import Context, Row, decode_row, encode_row
 from edge.production.views import is_view
-
-OLDEST_SQLITE = (3, 51, 3)
-"""Before it, a WAL with several connections can lose committed transactions when it is reset."""
+from edge.telemetry import Batch
 
 Rejections = Sequence[tuple[str, int, str]]
 """Sink, seq and the reason."""
+
+UNTRUSTED = (
+    apsw.IOError, apsw.CorruptError, apsw.NotADBError, apsw.ReadOnlyError, apsw.CantOpenError,
+    apsw.PermissionsError,
+)  # fmt: skip
+"""Errors after which nobody knows what is on the disk."""
 
 _HELP = "restore a backup or use another folder"
 
@@ -36,18 +45,23 @@ class Journal:
     """Opened by the agent alone; a lock on the file refuses a second one."""
 
     def __init__(self, path: Path) -> None:
-        """Open or create. Raises JournalError."""
-        _refuse_old_sqlite(path)
+        """Open or create. Raises JournalError, JournalDamaged where the file is no journal any more."""
+        refuse_old_sqlite(path)
         self.path = path
-        self._lock = _lock(path)
+        self._lock = take_lock(path)
+        self._failure: JournalError | None = None
         try:
             self._db = _open(path)
+            self.wal = Wal(self._db, path)
+            self._standstill = Standstill(self._db, path)
             self.head: int = self._db.execute(QUERIES["head"]).get
+            self.held_from = retiming.held_from(self._db)
+            """From this seq on nothing may go out yet, for the clock is in doubt; None: all may."""
             self.epoch = secrets.token_hex(4)
             self._db.execute(QUERIES["begin_epoch"], (self.head + 1, self.epoch))
         except apsw.Error as error:
             os.close(self._lock)
-            raise JournalError(str(path), f"{error}; {_HELP}") from error
+            raise _damaged(path, error) or JournalError(str(path), f"{error}; {_HELP}") from error
         except JournalError:
             os.close(self._lock)
             raise
@@ -57,15 +71,30 @@ class Journal:
         self._boots: dict[str, int] = {}
 
     def close(self) -> None:
-        self._db.close()
-        os.close(self._lock)
+        """After a failure the file is left as it is: the next start looks at it."""
+        if self._failure is not None:
+            self._db.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+        try:
+            with suppress(apsw.Error):  # what was committed is on disk; the last checkpoint can wait
+                self._db.close()
+        finally:
+            os.close(self._lock)
 
     def row(self, key: str) -> Row | None:
-        """As it was last committed; of a view's key, what its events add up to."""
-        if is_view(key):
-            return views.read(self._db, key)
-        body = self._db.execute(QUERIES["get_row"], (key,)).get
+        """As it was last committed; of a view's key, what its events add up to. Raises JournalError."""
+        try:
+            if is_view(key):
+                return views.read(self._db, key)
+            body = self._db.execute(QUERIES["get_row"], (key,)).get
+        except UNTRUSTED as error:
+            self._failure = self._failed(error)
+            raise self._failure from error
         return None if body is None else decode_row(body)
+
+    def last_seen(self) -> tuple[int, int, str] | None:
+        """Of the newest record: UTC and the monotonic clock in milliseconds, and the boot."""
+        rows: list[Any] = self._db.execute(QUERIES["last_seen"]).fetchall()
+        return rows[0] if rows else None
 
     def progress(self, sink: str) -> list[tuple[int, int]]:
         return list(self._db.execute(QUERIES["get_progress"], (sink,)))
@@ -78,31 +107,44 @@ class Journal:
         progress: Mapping[str, Iterable[tuple[int, int]]] | None = None,
         rejected: Rejections = (),
         moves: Sequence[Move] = (),
+        recent: Mapping[str, Iterable[tuple[int, int, int, str]]] | None = None,
+        timings: Sequence[Hold | Restamp] = (),
+        telemetry: Sequence[tuple[Batch, Context]] = (),
     ) -> int:
-        """Put it all on disk, or none of it. Returns the seq of the newest event.
+        """Put it all on disk, or none of it. Returns the seq of the newest event or batch of telemetry.
 
         An event comes with its data as `encode_data` made it. Moves are of events that were on disk
         before; `moved` tells which have got another owner, and no sink has them acknowledged any more.
+        Timings hold events back, those of this commit among them, or correct and release them.
+        `recent` replaces what each of its sinks had acknowledged lately: milliseconds, first, last, boot.
         Raises NotRecorded where a later try may succeed, JournalError where the file cannot be
-        trusted any more.
+        trusted any more: then nothing is tried again, for after an fsync that failed the kernel takes
+        the pages for written.
         """
+        if events or rows or telemetry or quarantined:
+            self._standstill.refuse()
         try:
             with self.transaction():
                 moved = self._move(moves) if moves else []
                 self._append(events)
+                self._append_telemetry(telemetry, self.head + len(events))
                 self._db.executemany(
                     QUERIES["put_row"], [(key, encode_row(row)) for key, row in (rows or {}).items()]
                 )
                 self._put_aside(quarantined, progress or {}, rejected)
+                self._put_recent(recent or {})
                 self._reopen(moved)
-        except (apsw.FullError, apsw.BusyError) as error:
+                retiming.apply(self._db, timings, self.head + 1)
+                held_from = retiming.held_from(self._db) if timings else self.held_from
+        except apsw.FullError as error:
+            self._standstill.begin(f"{self.path}: {error}")
             raise NotRecorded(f"{self.path}: {error}") from error
-        except (apsw.CorruptError, apsw.NotADBError) as error:
-            raise JournalError(str(self.path), f"{error}; {_HELP}") from error
+        except apsw.BusyError as error:
+            raise NotRecorded(f"{self.path}: {error}") from error
         except apsw.Error as error:
             raise JournalError(str(self.path), f"{error}; the agent must start again") from error
-        self.head += len(events)
-        self.moved = moved
+        self.head += len(events) + len(telemetry)
+        self.moved, self.held_from = moved, held_from
         return self.head
 
     def _move(self, moves: Sequence[Move]) -> list[tuple[int, int]]:
@@ -118,26 +160,56 @@ class Journal:
         for sink, ranges in acknowledged.items():
             for first, last in moved:
                 ranges.remove(first, last)
-            self._put_progress(sink, ranges)
+            self.put_progress(sink, ranges)
+        self._db.executemany(QUERIES["forget_rejected_between"], moved)
 
-    def _put_progress(self, sink: str, ranges: Iterable[tuple[int, int]]) -> None:
-        """Only what is not there already: after a correction there can be thousands of ranges."""
+    def _put_recent(self, recent: Mapping[str, Iterable[tuple[int, int, int, str]]]) -> None:
+        for sink, ranges in recent.items():
+            known, now = set(self._db.execute(QUERIES["get_recent"], (sink,))), set(ranges)
+            gone = [(sink, at_ms, first) for at_ms, first, _, _ in known - now]
+            self._db.executemany(QUERIES["drop_recent"], gone)
+            self._db.executemany(QUERIES["add_recent"], [(sink, *one) for one in now - known])
+
+    def put_progress(self, sink: str, ranges: Iterable[tuple[int, int]]) -> None:
+        """Inside a transaction. Only what is not there already: there can be thousands of ranges."""
         known, now = set(self.progress(sink)), set(ranges)
         self._db.executemany(QUERIES["drop_progress"], [(sink, first) for first, _ in known - now])
         self._db.executemany(QUERIES["add_progress"], [(sink, *both) for both in now - known])
 
     @contextmanager
     def transaction(self) -> Iterator[apsw.Connection]:
-        """All or nothing. SQLite itself has rolled back already when the disk is full. Raises apsw.Error."""
-        self._db.execute("BEGIN IMMEDIATE")
+        """All or nothing. SQLite itself has rolled back already when the disk is full.
+
+        Raises JournalError where the disk or the file cannot be trusted any more; apsw.Error for all
+        else, of which apsw.FullError and apsw.BusyError may be gone at a later try.
+        """
+        if self._failure is not None:
+            raise self._failure
         try:
-            yield self._db
-            self._db.execute("COMMIT")
+            with self._all_or_nothing():
+                yield self._db
+            self.wal.tidy()
+        except UNTRUSTED as error:
+            self._failure = self._failed(error)
+            raise self._failure from error
+
+    @contextmanager
+    def _all_or_nothing(self) -> Iterator[None]:
+        self._db.execute(QUERIES["begin"])
+        try:
+            yield
+            self._db.execute(QUERIES["commit"])
         except BaseException:
             self._forget_interned()
             if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
+                self._db.execute(QUERIES["rollback"])
             raise
+
+    def _failed(self, error: apsw.Error) -> JournalError:
+        if damaged := _damaged(self.path, error):
+            note_damage(self.path, f"it could not be used: {error}")
+            return damaged
+        return JournalError(str(self.path), f"{error}; the agent must start again")
 
     def _append(self, events: Sequence[tuple[Event, bytes]]) -> None:
         seq, lines = self.head, []
@@ -152,6 +224,16 @@ class Journal:
         self._db.executemany(QUERIES["append_event"], lines)
         self._db.executemany(QUERIES["add_mention"], mentions)
 
+    def _append_telemetry(self, batches: Sequence[tuple[Batch, Context]], after: int) -> None:
+        lines = [
+            (
+                seq, one.name, one.at_ms, one.stamp, one.seen_ms, one.mono_ms, self._boot(one.boot),
+                one.station, self._context(context), one.body(),
+            )
+            for seq, (one, context) in enumerate(batches, after + 1)
+        ]  # fmt: skip
+        self._db.executemany(QUERIES["append_telemetry"], lines)
+
     def _put_aside(
         self,
         quarantined: Sequence[tuple[Observation, str]],
@@ -163,7 +245,7 @@ class Journal:
             words = error.encode("utf-8", "backslashreplace").decode()
             self._db.execute(QUERIES["quarantine"], (observation.seen_ms, body, words))
         for sink, ranges in progress.items():
-            self._put_progress(sink, ranges)
+            self.put_progress(sink, ranges)
         self._db.executemany(QUERIES["reject"], rejected)
 
     def _context(self, context: Context) -> int:
@@ -197,40 +279,17 @@ def _encode_observation(observation: Observation) -> bytes:
         return json.encode(f"{observation.signal}: a value that cannot be written")
 
 
-def _refuse_old_sqlite(path: Path) -> None:
-    version = tuple(int(part) for part in apsw.sqlite_lib_version().split("."))
-    if version < OLDEST_SQLITE:
-        found, wanted = apsw.sqlite_lib_version(), ".".join(map(str, OLDEST_SQLITE))
-        raise JournalError(str(path), f"SQLite {found} is older than {wanted}; upgrade apsw")
-
-
-def _lock(path: Path) -> int:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
-        lock = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise JournalError(str(path), "another agent is using it; stop that one first") from None
-    except OSError as error:
-        raise JournalError(str(path), f"{error.strerror}; choose a folder that can be written") from error
-    return lock
+def _damaged(path: Path, error: apsw.Error) -> JournalDamaged | None:
+    if isinstance(error, apsw.CorruptError | apsw.NotADBError):
+        return JournalDamaged(str(path), f"{error}; {_HELP}")
+    return None
 
 
 def _open(path: Path) -> apsw.Connection:
     db = apsw.Connection(str(path))
-    db.set_busy_timeout(5_000)
+    db.set_busy_timeout(BUSY_MS)
     db.pragma("journal_mode", "wal")
     db.pragma("synchronous", "full")
-    _migrate(db, path)
+    migrate(db, path)
     views.prepare(db)
     return db
-
-
-def _migrate(db: apsw.Connection, path: Path) -> None:
-    version, steps = db.pragma("user_version"), migrations()
-    if version > len(steps):
-        raise JournalError(str(path), f"is of schema {version}, this Lineside knows {len(steps)}; upgrade it")
-    for number, step in enumerate(steps[version:], version + 1):
-        with db:
-            db.execute(step)
-            db.pragma("user_version", number)

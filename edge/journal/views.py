@@ -24,11 +24,8 @@ _decode_cycle = json.Decoder(Cycle).decode
 def prepare(db: apsw.Connection) -> None:
     """Tables of this connection alone, in memory."""
     db.pragma("temp_store", "memory")
-    db.execute("CREATE TEMP TABLE chosen (seq INTEGER PRIMARY KEY, context INTEGER NOT NULL)")
-    columns = "source INTEGER PRIMARY KEY, target INTEGER, version INTEGER, batch TEXT"
-    db.execute(f"CREATE TEMP TABLE move ({columns})")
-    db.execute("CREATE TEMP TABLE moved (type TEXT PRIMARY KEY)")
-    db.executemany("INSERT INTO temp.moved VALUES (?)", [(name,) for name in MOVED])
+    db.execute(QUERIES["prepare_views"])
+    db.executemany(QUERIES["add_moved_type"], [(name,) for name in MOVED])
 
 
 class _Verdict(Struct):

@@ -150,11 +150,12 @@ def _believe(draft: Draft, place: CounterAt, before: Counter, raw: int, reading:
 def _is_late(before: Counter, now: Observation) -> bool:
     """By the device's own clock it was read before the context changed."""
     earlier = before.earlier
-    return (
-        earlier is not None
-        and now.stamp is Stamp.SOURCE
-        and now.at_ms <= earlier.changed_ms - CLOCKS_AGREE_MS
-    )
+    if earlier is None or now.stamp is not Stamp.SOURCE:
+        return False
+    if earlier.boot != now.boot:
+        return now.at_ms <= earlier.changed_ms - CLOCKS_AGREE_MS
+    # By the monotonic clock: the wall clock may have been set between the two.
+    return now.mono_ms - (now.seen_ms - now.at_ms) <= earlier.mono_ms - CLOCKS_AGREE_MS
 
 
 def _owners(before: Counter, reading: Reading, is_late: bool) -> tuple[Context, ...]:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 
 from edge.observation import (
     AGENT,
+    CLOCK,
     COMMAND,
     ORDER,
     TICK,
@@ -13,6 +14,7 @@ from edge.observation import (
     Verdict,
     WorkOrder,
 )
+from edge.production.clocks import clock, clock_needs
 from edge.production.corrections import back_needs, undo_needs
 from edge.production.counts import count, readable_again, shown, unreadable
 from edge.production.cycles import is_readable, machine_state, silence
@@ -51,6 +53,8 @@ def needs(line: Line, observation: Observation, rows: Rows) -> tuple[str, ...]:
         return _order_needs(observation, rows)
     if signal == COMMAND:
         return command_needs(line, observation, rows)
+    if signal == CLOCK:
+        return clock_needs(line, observation, rows)
     if signal == AGENT or signal.startswith(SOURCE):
         return (LINE, *(one.counter.key for one in line.counters.values()))
     return ()
@@ -159,6 +163,7 @@ _OF_THE_LINE: dict[str, Callable[[Draft], None]] = {
     AGENT: agent,
     ORDER: receive,
     COMMAND: command,
+    CLOCK: clock,
 }
 """What belongs to no station, by its signal."""
 

@@ -26,6 +26,24 @@ class Move(Struct, frozen=True):
     version: int
 
 
+class Hold(Struct, frozen=True):
+    """From here on events have estimated times: no sink gets them until they are corrected."""
+
+
+class Restamp(Struct, frozen=True):
+    """Events whose times were estimated get the right ones, and may go out. All in milliseconds."""
+
+    boot: str
+    mono_ms: int
+    """Of this boot's monotonic clock, when its doubt began."""
+    since_ms: int
+    """The first time that was estimated."""
+    offset_ms: int
+    """Of the estimate to the monotonic clock."""
+    shift_ms: int
+    """To be added; 0: the estimate was right."""
+
+
 class Decision(Struct, frozen=True):
     """What an observation means."""
 
@@ -39,6 +57,8 @@ class Decision(Struct, frozen=True):
     reread: tuple[str, ...] = ()
     """Counters to be read again soon, for the last reading was not believed."""
     moves: tuple[Move, ...] = ()
+    timing: Hold | Restamp | None = None
+    """What becomes of the times of events."""
 
 
 class Draft:
@@ -46,6 +66,7 @@ class Draft:
 
     __slots__ = (
         "_rows", "boundary", "changed", "events", "line", "moves", "observation", "outcome", "reread",
+        "timing",
     )  # fmt: skip
 
     def __init__(self, line: Line, rows: Mapping[str, Row | None], observation: Observation) -> None:
@@ -57,6 +78,7 @@ class Draft:
         self.boundary: tuple[str, ...] = ()
         self.reread: tuple[str, ...] = ()
         self.moves: list[Move] = []
+        self.timing: Hold | Restamp | None = None
         self._rows = rows
 
     def get(self, key: str, kind: type[RowT]) -> RowT | None:
@@ -121,9 +143,11 @@ class Draft:
         self.events.clear()
         self.changed.clear()
         self.moves.clear()
+        self.timing = None
         self.boundary = ()
 
     def decision(self) -> Decision:
         return Decision(
-            tuple(self.events), self.changed, self.outcome, self.boundary, self.reread, tuple(self.moves)
-        )
+            tuple(self.events), self.changed, self.outcome, self.boundary, self.reread, tuple(self.moves),
+            self.timing,
+        )  # fmt: skip

@@ -326,6 +326,35 @@ class Gap(Struct, frozen=True, omit_defaults=True):
     """True where one run spans the whole interval."""
 
 
+class Loss(Struct, frozen=True, omit_defaults=True):
+    """An interval in which something could have been missed, or was. See `observation.Missed`."""
+
+    type: ClassVar[str] = "loss"
+
+    cause: str
+    subject: str
+    since_ms: int
+    until_ms: int
+    records: int = 0
+    """Known to be lost; 0 where nobody can tell."""
+    detail: str = ""
+
+
+class Clock(Struct, frozen=True, omit_defaults=True):
+    """The wall clock was set, is in doubt, or is right again. See `observation.ClockWord`."""
+
+    type: ClassVar[str] = "clock"
+
+    state: str
+    reason: str = ""
+    step_ms: int = 0
+    since_ms: int = 0
+    """When the doubt began."""
+    shift_ms: int = 0
+    """What was added to the times since then."""
+    certain: bool = True
+
+
 class Health(Struct, frozen=True, omit_defaults=True):
     """Something can, or can no longer, be relied on."""
 
@@ -339,7 +368,7 @@ class Health(Struct, frozen=True, omit_defaults=True):
 
 EventData = (
     Count | Cycle | MachineState | Scan | OrderReceived | Order | Test | Disposition | Attribution
-    | Adjustment | Flag | Changeover | Result | UnitSeen | MaterialUsed | Lot | Gap | Health
+    | Adjustment | Flag | Changeover | Result | UnitSeen | MaterialUsed | Lot | Gap | Health | Loss | Clock
 )  # fmt: skip
 
 MOVED = ("count", "cycle", "test", "disposition", "gap", "unit", "material", "adjustment")
@@ -350,9 +379,20 @@ _OFTEN = frozenset({Count, Cycle, MachineState})
 """What is neither of a lot nor of a serial number, and nearly all there is."""
 
 
+LOSS = "loss"
+"""Subject of everything that the loss ledger is made of."""
+
+TOLD = ("baseline", "reset", "uncertain", "implausible")
+"""Qualities of a count that the ledger tells of; see `counting.Kind`."""
+
+
 def subjects(event: "Event") -> tuple[str, ...]:
-    """Lots and serial numbers whose history the event is part of."""
+    """What the event is part of the history of: lots, serial numbers, the loss ledger."""
     data = event.data
+    if isinstance(data, Count):
+        return (LOSS,) if data.quality in TOLD else ()
+    if isinstance(data, Gap | Health | Loss | Clock):
+        return (LOSS,)
     if type(data) in _OFTEN:
         return ()
     if isinstance(data, UnitSeen | MaterialUsed | Lot | Test | Disposition):

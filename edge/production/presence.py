@@ -4,9 +4,9 @@ from collections.abc import Iterable
 
 from msgspec.structs import replace
 
-from edge.observation import AGENT
+from edge.observation import AGENT, Missed
 from edge.production.draft import Draft
-from edge.production.events import Health
+from edge.production.events import Health, Loss
 from edge.production.line import CounterSpec
 from edge.production.state import LINE, Counter
 
@@ -14,13 +14,28 @@ SOURCE = "source/"
 """Prefix of the signal under which a source is `lost` or `back`."""
 LOST = "lost"
 BACK = "back"
+ROOM = ("filling", "roomy")
+"""What the agent says of the journal's room: nothing was out of sight for it."""
+NOT_RECORDED = "not-recorded"
+"""Cause of what the journal could not take."""
 
 
 def agent(draft: Draft) -> None:
-    """The agent started or stops: between the two, nothing was seen."""
+    """The agent started or stops: between them nothing was seen. Or it tells what it missed, or of room."""
     now = draft.observation
-    _turn_stale(draft, [one.counter for one in draft.line.counters.values()])
+    if isinstance(now.value, Missed):
+        missed(draft, now.value)
+        return
+    if now.value not in ROOM:
+        _turn_stale(draft, [one.counter for one in draft.line.counters.values()])
     draft.say(Health(AGENT, str(now.value), now.detail))
+
+
+def missed(draft: Draft, told: Missed) -> None:
+    """What was read and not recorded, the counters have: their next readings recover it as a gap."""
+    if told.cause == NOT_RECORDED:
+        _turn_stale(draft, [one.counter for one in draft.line.counters.values()])
+    draft.say(Loss(told.cause, told.subject, told.since_ms, told.until_ms, told.records, told.detail))
 
 
 def source(draft: Draft, name: str) -> None:

@@ -75,7 +75,8 @@ def _change_counter(draft: Draft, spec: CounterSpec, after: Contexts) -> None:
     clean = spec.signal in (now.fresh or ()) and not before.stale and before.suspect is None
     mine = (before.context, *before.others)
     first, *rest = after if clean else _certain(mine, after)
-    earlier = None if clean else before.earlier or Earlier(before.context, before.others, now.at_ms)
+    since = Earlier(before.context, before.others, now.at_ms, now.mono_ms, now.boot)
+    earlier = None if clean else before.earlier or since
     draft.put(spec.key, replace(before, context=first, others=tuple(rest), former=former, earlier=earlier))
     draft.boundary = (*draft.boundary, spec.signal)
 

@@ -85,6 +85,9 @@ class Earlier(Struct, frozen=True):
     context: Context
     others: tuple[Context, ...]
     changed_ms: int
+    mono_ms: int = 0
+    boot: str = ""
+    """When it changed, on the clock that no one sets."""
 
 
 class Counter(Struct, frozen=True, omit_defaults=True, tag="counter"):
@@ -405,10 +408,25 @@ class LineRow(Struct, frozen=True, omit_defaults=True, tag="line"):
     """Sources that are out of reach, since when."""
 
 
-Row = Counter | Station | Job | Run | Unit | Rig | Asked | LineRow | WorkOrder | View
+class Doubt(Struct, frozen=True, omit_defaults=True, tag="doubt"):
+    """Since when the wall clock is in doubt; times since then are estimated."""
+
+    since_ms: int = 0
+    """By the estimate; 0: it is not in doubt."""
+    mono_ms: int = 0
+    boot: str = ""
+    runs: int = 0
+    """How many runs had ever begun before."""
+    on: tuple[str, ...] = ()
+    """The runs that were on then."""
+
+
+Row = Counter | Station | Job | Run | Unit | Rig | Asked | LineRow | WorkOrder | View | Doubt
 
 LINE = "line"
 """Key of the LineRow."""
+DOUBT = "doubt"
+"""Key of the Doubt."""
 
 _encoder = json.Encoder()
 _decoder: json.Decoder[Row] = json.Decoder(Row)

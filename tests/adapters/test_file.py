@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from adapters import file
-from edge.contract import Outlet, Sink, SinkLost, SinkRefused, parse_size
+from edge.contract import TELEMETRY, Outlet, Record, Sink, SinkLost, SinkRefused, parse_size
 from tests.support.records import count
 
 
@@ -53,6 +53,18 @@ async def test_line_protocol_goes_to_a_file_of_its_own(tmp_path: Path) -> None:
     made, totals = (tmp_path / "events.lp").read_text().splitlines()
     assert made.startswith("count,line=line-1,station=press,kind=good ")
     assert totals.startswith("order_total,")
+
+
+@pytest.mark.parametrize("frames", [b"[]", b'[{"at":5,"values":{"zone":1.5}},{"at":6,"values":{"zone":2}}]'])
+async def test_telemetry_is_a_line_of_json_or_a_line_a_frame(tmp_path: Path, frames: bytes) -> None:
+    body = b'{"name":"oven","frames":%b}' % frames
+    one = Record(7, "k-7", TELEMETRY, 5, "receipt", 5, "line-1", "", body, b"{}", 1, "oven")
+    for form in ("json", "line-protocol"):
+        async with open_sink(tmp_path, format=form) as sink:
+            assert list((await sink.write([one])).acknowledged) == [7]
+    assert body in (tmp_path / "events.jsonl").read_bytes()
+    stamps = [line.split(b" ")[-1] for line in (tmp_path / "events.lp").read_bytes().splitlines()]
+    assert stamps == ([] if frames == b"[]" else [b"5000007", b"6000007"])
 
 
 async def test_a_folder_of_the_users_choice_is_made(tmp_path: Path) -> None:

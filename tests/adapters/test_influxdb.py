@@ -16,6 +16,8 @@ from pydantic import ValidationError
 from urllib3 import HTTPConnectionPool
 
 from adapters import influxdb
+from adapters._influx_server import Server
+from adapters._influx_wire import Hand, Wire
 from edge.contract import Outlet, Receipt, Sink, SinkError, SinkLost, SinkRefused
 from tests.support.records import AT_MS, count, record
 from tests.support.servers import (
@@ -188,17 +190,18 @@ async def test_each_status_has_its_meaning(front: Front, status: int, kind: type
 
 
 async def test_a_server_that_fails_in_the_middle_leaves_a_partial_receipt(front: Front) -> None:
-    class Failing(influxdb.Server):
-        def write(self, points: str) -> None:
+    class Failing(Server):
+        def write(self, points: bytes) -> None:
             if len(front.requests) == 3:
                 front.forced = 503
             super().write(points)
 
-    server = Failing("plant-influx", parsed(front.url, token=TOKEN))
-    server.write(r"half n=1i 1")
+    wire, hand = Wire(), Hand("test")
+    server = Failing("plant-influx", parsed(front.url, token=TOKEN), wire)
+    server.write(b"half n=1i 1")
     events = [record(seq, "half", {"n": "text" if seq == 3 else seq}) for seq in range(4)]
-    receipt = await influxdb.InfluxSink(server).write(events)
-    server.close()
+    receipt = await influxdb.InfluxSink(server, wire, hand, replay_s=15.0).write(events)
+    hand.let_go(server.close)
     assert list(receipt.acknowledged) == [0, 1]
     assert not receipt.rejected
 
@@ -265,7 +268,7 @@ async def _outcome(sink: Sink) -> SinkError | Receipt:
     ],
 )  # fmt: skip
 def test_each_error_of_the_connection_is_a_loss(error: Exception) -> None:
-    server = influxdb.Server("plant-influx", parsed("http://127.0.0.1:1"))
+    server = Server("plant-influx", parsed("http://127.0.0.1:1"), Wire())
     assert isinstance(server.failure(error), SinkLost)
     server.close()
 
@@ -280,7 +283,7 @@ def test_every_error_of_the_library_is_known() -> None:
     assert len(own) > 20
     strangers = [one for one in own if not issubclass(one, urllib3.exceptions.HTTPError)]
     assert {one.__name__ for one in strangers} <= {"ProxySchemeUnsupported"}
-    server = influxdb.Server("plant-influx", parsed("http://127.0.0.1:1"))
+    server = Server("plant-influx", parsed("http://127.0.0.1:1"), Wire())
     untrusted = ApiException(status=0, reason="SSLError")  # type: ignore[no-untyped-call]
     assert isinstance(server.failure(untrusted), SinkRefused)
     server.close()
@@ -314,7 +317,11 @@ async def test_victoria_metrics_holds_every_count(tmp_path: Path) -> None:
     [
         {"url": "influx.local:8086"}, {"url": "mqtt://h"}, {"url": "http://"}, {"url": "http://h:99999"},
         {"url": "http://u:p@h"}, {"url": "http://h?x=1"}, {"bucket": ""}, {"token": "literal"},
-        {"timeout": "0s"}, {"retries": 3},
+        {"timeout": "0s"}, {"retries": 3}, {"api": "v3"}, {"api": 1},
+        {"user": "edge", "password": {"env": "P"}}, {"api": "v1", "token": {"env": "T"}},
+        {"api": "v1", "user": "edge"}, {"api": "v1", "password": {"env": "P"}},
+        {"api": "v1", "user": "a:b", "password": {"env": "P"}},
+        {"api": "v1", "user": "", "password": {"env": "P"}},
     ],
 )  # fmt: skip
 def test_settings_that_cannot_work_are_faults(fault: dict[str, Any]) -> None:

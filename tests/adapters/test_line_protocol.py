@@ -1,5 +1,6 @@
 """Line protocol: what each event becomes, and that nothing an event holds can break out of its line."""
 
+import json as stdlib
 import math
 import re
 from collections.abc import AsyncIterator, Mapping
@@ -11,6 +12,7 @@ import pytest
 import pytest_asyncio
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from msgspec import json
 
 from adapters._line_protocol import lines
 from edge.contract import Record
@@ -199,6 +201,8 @@ def test_events_of_one_millisecond_do_not_share_a_timestamp() -> None:
 AWKWARD = ["\\", "a\\", '"', "a,b=c d", "#x", "\n", "\r\n", "%", "\x1d\x1e"]
 TEXT = st.text(max_size=20) | st.sampled_from(AWKWARD)
 SCALAR = st.none() | st.booleans() | st.integers() | st.floats() | TEXT
+STORED = st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats() | st.text(max_size=9)
+"""Of a context, which is JSON."""
 NESTED = st.recursive(
     SCALAR, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3), max_leaves=8
 )
@@ -211,10 +215,14 @@ def records(draw: st.DrawFn) -> Record:
     data = draw(DATA)
     if name == "count":
         data |= draw(st.fixed_dictionaries({}, optional={"role": TEXT, "order_good": st.integers()}))
-    context = draw(st.dictionaries(st.sampled_from(list(CONTEXT)), SCALAR))
+    context = draw(st.dictionaries(st.sampled_from(list(CONTEXT)), STORED))
     line, station = draw(TEXT.filter(bool)), draw(TEXT)
     seq, at_ms = draw(st.integers(0, 2**60)), draw(st.integers(0, 2**42))
-    return Record(seq, "id", name, at_ms, line, station, data, context, 1, b"")
+    owner = json.encode(context)
+    body = stdlib.dumps(data, default=str).encode()
+    one = Record(seq, "id", name, at_ms, "receipt", at_ms, line, station, body, owner)
+    vars(one).update(data=data)  # also what no JSON can hold
+    return one
 
 
 @given(records())

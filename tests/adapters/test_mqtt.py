@@ -23,7 +23,7 @@ from pydantic import ValidationError
 from adapters import mqtt
 from adapters._mqtt_broker import Address, parse_address, topic_level, topic_of
 from adapters._mqtt_errors import FAILURE, Party, refusal, unreachable
-from adapters._mqtt_link import Flight, Message
+from adapters._mqtt_messages import Flight, Message, reason
 from edge.contract import Outlet, Receipt, Sink, SinkError, SinkLost, SinkRefused
 from tests.support.records import count, record
 from tests.support.servers import (
@@ -563,12 +563,13 @@ async def test_each_reason_code_to_a_message_has_its_meaning() -> None:
     codes = [code for code in ReasonCode.names if code >= FAILURE]
     assert len(codes) > 20
     for code in codes:
-        reason = ReasonCode(PacketTypes.PUBACK, identifier=code)
         flight = Flight(1, asyncio.get_running_loop().create_future())
-        flight.answered(Message(7, "t", b""), code, str(reason))
+        flight.answered(Message(7, "t", b""), code)
         assert flight.landed.done()
         assert not flight.acknowledged
         assert bool(flight.rejected) != bool(flight.refusal)
+        assert reason(code) in (*ReasonCode.names[code],)
+        assert reason(code) in (flight.refusal or flight.rejected[7])
 
 
 @pytest.mark.parametrize(

@@ -17,13 +17,13 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from pydantic import ValidationError
 
 from adapters import mqtt_orders
-from adapters._mqtt_delivery import CHUNK, MOST_PROPERTIES, Delivery, Listener, decode
+from adapters._mqtt_client import CHUNK, Listener
+from adapters._mqtt_delivery import MOST_PROPERTIES, Delivery, decode
 from edge.clock import ManualClock
 from edge.config import load
 from edge.contract import SourceLost, SourceRefused
@@ -404,7 +404,7 @@ async def test_a_large_message_is_taken_and_one_too_large_is_refused(
 
 async def test_of_a_message_too_large_only_the_beginning_is_kept(intake: MemoryIntake) -> None:
     kept: list[int] = []
-    client = Listener(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv5, manual_ack=True)
+    client = Listener()
     client.longest = 200_000
     client.on_delivery = lambda delivery: kept.append(len(delivery.payload))
     near, far = socket.socketpair()

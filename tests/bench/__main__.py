@@ -12,15 +12,19 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from tests.bench.core import rates
 from tests.bench.corrections import corrections
+from tests.bench.delivery import delivery
 from tests.bench.grown import BYTES_A_UNIT, EVENTS_A_UNIT, on_terminal
 from tests.bench.growth import growth
+from tests.bench.lines import lines
 from tests.bench.price import prices
 from tests.bench.process import Figures
 from tests.bench.start import start
+from tests.bench.telemetry import telemetry
 
 MARGIN = 2
 """So many times the room that is taken must be free: the disk is not for this alone."""
@@ -61,6 +65,11 @@ def parts_of(scale: Scale) -> dict[str, Part]:
             folder, scale.sizes[-1], scale.parts, scale.rounds, on_terminal
         ),
         "price": lambda folder: prices(folder, 100_000, 2_000, 2, on_terminal),
+        "telemetry": lambda folder: telemetry(folder, scale.seconds, min(scale.rounds, 3), on_terminal),
+        "delivery": lambda folder: chain(
+            delivery(folder, scale.observations, scale.rounds),
+            lines(folder / "lines", scale.observations // 4, min(scale.rounds, 3)),
+        ),
         "start": lambda folder: start(folder, scale.history, scale.rounds, on_terminal),
     }
 

@@ -21,7 +21,7 @@ from edge.production.state import View
 from edge.production.views import Window
 from edge.readmodel import order_totals
 from edge.recorder import Recorder
-from tests.line.test_delivery import Bench, HandSink, all_of_it
+from tests.support.delivering import Bench, HandSink, all_of_it
 from tests.support.line import Core, HandAsker, line, no_room, recording, scan, see
 
 BOTH = ("press.total", "press.reject")

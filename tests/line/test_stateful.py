@@ -19,9 +19,11 @@ from edge.journal import Journal
 from edge.journal.reader import JournalReader
 from edge.observation import (
     AGENT,
+    CLOCK,
     COMMAND,
     ORDER,
     Adjust,
+    ClockWord,
     JobCommand,
     Observation,
     Reassign,
@@ -95,6 +97,7 @@ class Play(RuleBasedStateMachine):
         self.states: dict[JobName, tuple[str, str]] = {}
         self.correcting = False
         self.runs: set[str] = set()
+        self.doubt: tuple[ClockWord, int, int] | None = None
         for name, quantity, operations, batch in ORDERS:
             self.order(name, quantity, operations, batch)
         for signal in PARTS:
@@ -367,14 +370,37 @@ class Play(RuleBasedStateMachine):
         if trouble == "restart":
             self.tell(see(self.clock, AGENT, "stop"))
         self.clock.pass_ms(5_000)
-        if trouble == "reboot":  # the monotonic clock begins again; the wall clock is right
+        if trouble == "reboot" and self.doubt is None:
+            # The monotonic clock begins again; the wall clock is right.
             wall_ms = max(self.latest_ms, self.clock.wall_ms()) + 30_000
             self.clock = ManualClock(wall_ms, 20_000, f"b{int(self.clock.boot[1:]) + 1}")
             self.unread = set(PARTS)
         self.now()
         self.tell(see(self.clock, AGENT, "start"))
 
-    @precondition(lambda self: not self.unread)
+    @precondition(lambda self: self.doubt is None)
+    @rule()
+    def clock_is_doubted(self) -> None:
+        self.now()
+        now_ms = self.clock.wall_ms()
+        word = ClockWord("doubtful", since_ms=now_ms, offset_ms=now_ms - self.clock.mono_ms())
+        self.doubt = word, len(self.core.events), len(self.model.runs)
+        self.tell(see(self.clock, CLOCK, word))
+
+    @precondition(lambda self: self.doubt is not None)
+    @rule(shift_s=st.sampled_from([0, 777, -345]))
+    def clock_is_right(self, shift_s: int) -> None:
+        """What was stamped since the doubt is moved, in rows and events, and nothing else changes."""
+        assert self.doubt is not None
+        word, place, runs = self.doubt
+        self.doubt = None
+        self.clock.step_ms(shift_s * 1000)
+        self.now()
+        self.tell(see(self.clock, CLOCK, replace(word, state="right", shift_ms=shift_s * 1000)))
+        mono_ms = word.since_ms - word.offset_ms
+        self.model.clock_is_right(word.since_ms, mono_ms, shift_s * 1000, place, runs)
+
+    @precondition(lambda self: not self.unread and self.doubt is None)
     @rule(step_s=st.sampled_from([-3600, -600, -60, -2, 2, 60, 600, 3600]))
     def clock_is_set(self, step_s: int) -> None:
         """Not before everything was read in this boot: without any clock no reading is believed at once."""
@@ -587,6 +613,7 @@ class PlayOnDisk(Play):
         for place, record in enumerate(records):
             context, version = self.core.owner(place)
             assert (convert(dict(record.context), Context), record.attribution) == (context, version)
+            assert record.at_ms == self.core.events[place].at_ms
 
 
 def whole(row: Row | None) -> Row | None:

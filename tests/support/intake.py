@@ -6,10 +6,11 @@ from collections.abc import Callable, Sequence
 from msgspec import json
 
 from edge.clock import SystemClock
-from edge.contract import Ask, Observation, Outcome, Quality, Stamp, Value, Verdict
+from edge.contract import Ask, Lane, Number, Observation, Outcome, Quality, Stamp, Value, Verdict
 from edge.errors import NotRecorded
 from edge.observation import WorkOrder
 from edge.orders import parse, take_in
+from edge.sifting import Sampled
 
 
 class MemoryIntake:
@@ -23,12 +24,15 @@ class MemoryIntake:
         """Of orders, in the order in which they came."""
         self.known: dict[str, WorkOrder] = {}
         self.seen: list[Observation] = []
+        self.samples: list[dict[str, Number]] = []
+        """Every reading of a lane, by the signals' names."""
         self.connections = 0
         self.failing = False
         self._outcome = outcome or (lambda observation: Outcome(Verdict.ACCEPTED))
         self._clock = SystemClock()
         self._asks: asyncio.Queue[Ask] = asyncio.Queue()
         self._changed = asyncio.Condition()
+        self._sampled = asyncio.Event()
         self._number = 0
 
     def observe(
@@ -37,16 +41,16 @@ class MemoryIntake:
         value: Value,
         *,
         quality: Quality = Quality.GOOD,
-        source_ms: int | None = None,
+        aged_ms: int | None = None,
         answers: int = 0,
         detail: str = "",
     ) -> Observation:
         seen_ms = self._clock.wall_ms()
         return Observation(
             signal, value,
-            at_ms=seen_ms if source_ms is None else source_ms,
+            at_ms=seen_ms - (aged_ms or 0),
             seen_ms=seen_ms, mono_ms=self._clock.mono_ms(), boot=self._clock.boot,
-            quality=quality, stamp=Stamp.RECEIPT if source_ms is None else Stamp.SOURCE,
+            quality=quality, stamp=Stamp.RECEIPT if aged_ms is None else Stamp.SOURCE,
             detail=detail, answers=answers,
         )  # fmt: skip
 
@@ -57,6 +61,13 @@ class MemoryIntake:
         async with self._changed:
             self._changed.notify_all()
         return [self._outcome(observation) for observation in observations]
+
+    def lane(self, signals: Sequence[str]) -> Lane:
+        return Lane(signals[0].rpartition("/")[0], {}, [Sampled(name) for name in signals])
+
+    def sample(self, lane: Lane, values: Sequence[Number], *, why: str = "no number") -> None:
+        self.samples.append(dict(zip(lane.names, values, strict=True)))
+        self._sampled.set()
 
     async def orders(self, message: bytes, longest: int) -> bytes:
         self.messages.append(message)
@@ -90,6 +101,13 @@ class MemoryIntake:
 
     def values(self, signal: str) -> list[Value]:
         return [one.value for one in self.seen if one.signal == signal and one.quality is Quality.GOOD]
+
+    async def until_sampled(self, holds: Callable[[], bool], timeout_s: float = 10.0) -> None:
+        """Wait until `holds()`; it is asked again after every reading of a lane. Raises TimeoutError."""
+        async with asyncio.timeout(timeout_s):
+            while not holds():
+                self._sampled.clear()
+                await self._sampled.wait()
 
     async def until(self, holds: Callable[[], bool], timeout_s: float = 10.0) -> None:
         """Wait until `holds()`; it is asked again after every emit. Raises TimeoutError."""

@@ -15,7 +15,7 @@ from edge.contract import Ask
 from edge.journal import Journal, JournalReader
 from edge.observation import Observation, Outcome, Quality, Stamp, TestResult, Value, WorkOrder
 from edge.production import Decision, Line, decide, needs
-from edge.production.draft import Move
+from edge.production.draft import Move, Restamp
 from edge.production.events import MOVED, Adjustment, Count, Cycle, Disposition, Event, MaterialUsed, Test
 from edge.production.line import CounterSpec, Role, StationSpec
 from edge.production.runs import merged
@@ -136,6 +136,8 @@ class Core:
         for move in decision.moves:
             self._move(move)
         self.events += decision.events
+        if isinstance(decision.timing, Restamp) and decision.timing.shift_ms:
+            self.events = [_restamped(event, decision.timing) for event in self.events]
         return decision
 
     def owner(self, place: int) -> tuple[Context, int]:
@@ -198,6 +200,14 @@ class Core:
                 name = job_key(run.order or "", run.operation).removeprefix("job/")
                 by_job[name] = run.order_totals
         return found
+
+
+def _restamped(event: Event, timing: Restamp) -> Event:
+    estimated = event.boot == timing.boot and event.mono_ms >= timing.mono_ms
+    if not estimated or abs(event.seen_ms - event.mono_ms - timing.offset_ms) > 50:
+        return event
+    at_ms = event.at_ms + timing.shift_ms if event.at_ms >= timing.since_ms else event.at_ms
+    return replace(event, at_ms=at_ms, seen_ms=event.seen_ms + timing.shift_ms)
 
 
 def _is_of_a_run(data: object) -> bool:

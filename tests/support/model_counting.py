@@ -69,6 +69,30 @@ class Counting:
     def job(self, name: JobName) -> Job:
         return self.jobs.setdefault(name, Job(name))
 
+    # --- the clock --------------------------------------------------------------------------
+
+    def clock_is_right(self, since_ms: int, mono_ms: int, shift_ms: int, place: int, runs: int) -> None:
+        """Times since then were estimated; `place` is that of the first event since then, `runs` how many
+        there were before."""
+
+        def later(at_ms: int) -> int:
+            return at_ms + shift_ms if at_ms >= since_ms else at_ms
+
+        for fact in self.facts:
+            fact.at_ms = later(fact.at_ms) if fact.place >= place else fact.at_ms
+        for run in self.runs[runs:]:
+            run.started_ms = later(run.started_ms)
+        for read in self.reads.values():
+            if read.changed_ms is not None and read.changed_mono_ms >= mono_ms:
+                read.changed_ms = later(read.changed_ms)
+        for station in self.stations.values():
+            station.changed_ms, undo = later(station.changed_ms), station.undo
+            if undo is not None:
+                estimated = undo.boot == self.boot and undo.mono_ms >= mono_ms
+                undo.at_ms = later(undo.at_ms) if estimated else undo.at_ms
+                undo.since_ms = later(undo.since_ms) if estimated else undo.since_ms
+                undo.before.changed_ms = later(undo.before.changed_ms)
+
     # --- counting ---------------------------------------------------------------------------
 
     def read(self, name: str, role: str, parts: int, at_ms: int | None = None, clocked: bool = False) -> None:
@@ -78,7 +102,7 @@ class Counting:
         if read is None:
             self.reads[name, role] = Read([station.slots], station.changes)
             return
-        late = clocked and read.changed_ms is not None and at <= read.changed_ms - CLOCKS_AGREE_MS
+        late = clocked and self._is_before(at, read)
         owners = read.before if late else read.owners()
         if not late:
             self.reads[name, role] = Read([station.slots], station.changes)
@@ -114,6 +138,14 @@ class Counting:
         made = sums(fact for fact in self.facts if fact.owner is run)
         return made.get("made", 0)
 
+    def _is_before(self, at_ms: int, read: Read) -> bool:
+        """A part of this time was made before the jobs changed; who sets a wall clock changes no part's owner."""
+        if read.changed_ms is None:
+            return False
+        if read.changed_boot != self.boot:
+            return at_ms <= read.changed_ms - CLOCKS_AGREE_MS
+        return self.mono_ms - (self.wall_ms - at_ms) <= read.changed_mono_ms - CLOCKS_AGREE_MS
+
     def _count(self, station: Station, role: str, owner: Run | None, parts: int, at_ms: int) -> Fact:
         if owner is not None and owner.kind == "rework" and owner in station.slots:
             self._come_from_rework(station, role, owner, parts, at_ms)
@@ -148,6 +180,7 @@ class Counting:
                 continue
             if read.changed_ms is None:
                 read.before, read.changed_ms = read.jobs[0], self.wall_ms
+                read.changed_mono_ms, read.changed_boot = self.mono_ms, self.boot
             read.jobs.append(station.slots)
 
     def _begin(self, station: Station, job: JobName, kind: str) -> Run:

@@ -71,6 +71,8 @@ class Read:
     before: tuple[Run, ...] = ()
     changed_ms: int | None = None
     """Since the first change after the last reading; `before` was on before it."""
+    changed_mono_ms: int = 0
+    changed_boot: str = ""
 
     def owners(self) -> tuple[Run, ...] | None:
         """None: nobody knows."""

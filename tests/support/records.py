@@ -23,12 +23,10 @@ def record(
     station: str = "press",
     at_ms: int = AT_MS,
 ) -> Record:
-    event = {
-        "v": 1, "id": f"k3f9-{seq}", "seq": seq, "type": type, "at": "2026-05-04T06:12:09.412Z",
-        "line": "line-1", "station": station, "data": data, "context": context, "attribution": 1,
-    }  # fmt: skip
-    encoded = json.dumps(event, separators=(",", ":"), default=str).encode()
-    return Record(seq, f"k3f9-{seq}", type, at_ms, "line-1", station, data, context, 1, encoded)
+    body, owner = (json.dumps(one, separators=(",", ":"), default=str).encode() for one in (data, context))
+    one = Record(seq, f"k3f9-{seq}", type, at_ms, "receipt", at_ms, "line-1", station, body, owner)
+    vars(one).update(data=data, context=context)  # also what no JSON can hold
+    return one
 
 
 def count(seq: int, *, role: str = "good", context: Mapping[str, Any] = CONTEXT, **data: Any) -> Record:

@@ -1,0 +1,1 @@
+"""`lineside drill`: a line's own configuration on simulators, with everything that can fail made to fail."""

@@ -1,0 +1,199 @@
+"""A copy of the journal while the agent goes on, and a journal put back from one."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import apsw
+from msgspec import Struct
+
+from edge.errors import BackupRefused, JournalError
+from edge.journal.begin import REPLACED, leave_news
+from edge.journal.files import beside, remove_journal, replace, sync, take_lock
+from edge.journal.integrity import DAMAGE, examine, forget_note
+from edge.journal.migrate import refuse_old_sqlite
+from edge.journal.reader import iso
+from edge.journal.sql import QUERIES, migrations
+
+PAGES = 2_000
+"""Copied at a time."""
+
+
+class Copied(Struct, frozen=True):
+    """What is in a copy of a journal."""
+
+    file: Path
+    bytes: int
+    records: int
+    head: int
+    """seq of its newest record, 0 where it has none."""
+    newest_ms: int
+    """UTC of its newest event."""
+
+    def __str__(self) -> str:
+        newest = f", the newest of {iso(self.newest_ms)}" if self.newest_ms else ""
+        size = f"{self.bytes / 10**6:.1f} MB"
+        return f"{self.file}: {self.records} records up to {self.head}{newest}; {size}, every page checked"
+
+
+class Restored(Struct, frozen=True):
+    """A journal that was put back."""
+
+    copied: Copied
+    aside: Path | None
+    """Where the journal is that was there before."""
+    next_seq: int
+
+
+def back_up(journal: Path, out: Path) -> Copied:
+    """Copy the journal as it is at this moment to a file that is not there yet, and check the copy.
+
+    The agent may run: it is not held up, but its log cannot begin anew meanwhile. Raises BackupRefused,
+    and leaves nothing behind then.
+    """
+    if out.exists():
+        raise BackupRefused(out, "is there already; nothing is overwritten")
+    if not journal.exists():
+        raise BackupRefused(journal, "is not there: has the agent run here yet?")
+    part = beside(out, ".part")
+    with _words(out), _cleared(part):
+        _copy(journal, part)
+        copied = _checked(part, journal)
+        sync(part)
+        part.rename(out)
+        sync(out.parent)
+        return Copied(out, out.stat().st_size, copied.records, copied.head, copied.newest_ms)
+
+
+def restore(backup: Path, journal: Path) -> Restored:
+    """Put a checked copy of a backup in the journal's place. What was there is kept under another name.
+
+    The next start begins a new epoch, and goes on above the highest number that either of the two has
+    given. Raises JournalError where an agent has the journal in use, BackupRefused.
+    """
+    refuse_old_sqlite(journal)
+    if not backup.is_file():
+        raise BackupRefused(backup, "is no file")
+    lock = take_lock(journal)
+    try:
+        if journal.exists() and journal.samefile(backup):
+            raise BackupRefused(backup, "is the journal itself")
+        with _words(backup), _cleared(beside(journal, ".part")) as part:
+            return _restored(backup, journal, part)
+    finally:
+        os.close(lock)
+
+
+def _restored(backup: Path, journal: Path, part: Path) -> Restored:
+    _copy(backup, part)
+    copied = _checked(part, backup)
+    head = max(copied.head, _head(journal))
+    with closing(apsw.Connection(str(part))) as db:
+        db.execute(QUERIES["begin_epoch"], (head + 1, "restored"))
+    sync(part)
+    _give_to_owner(part, journal.parent)
+    _give_to_owner(journal.with_suffix(".lock"), journal.parent)
+    new = beside(journal, ".restored")
+    part.rename(new)
+    was_there = journal.exists()
+    aside = replace(journal, new, REPLACED)
+    forget_note(journal)
+    result = Restored(copied, aside if was_there else None, head + 1)
+    leave_news(journal, told(result))
+    _give_to_owner(beside(journal, ".news"), journal.parent)
+    return result
+
+
+def told(restored: Restored) -> str:
+    """In sentences, for the terminal and for an event."""
+    copied = restored.copied
+    words = [f"The journal was restored from {copied}."]
+    if restored.aside is not None:
+        words.append(f"What was there before is kept as {restored.aside.name}.")
+    words.append(
+        f"The next record is {restored.next_seq}, of a new epoch. What was made since the backup comes from "
+        "the counters, once more where a far end has it already."
+    )
+    return " ".join(words)
+
+
+def _copy(source: Path, part: Path) -> None:
+    """One snapshot of the source. Only its owner can read the copy."""
+    remove_journal(part)
+    os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    with (
+        closing(apsw.Connection(str(source), flags=apsw.SQLITE_OPEN_READONLY)) as old,
+        closing(apsw.Connection(str(part))) as new,
+    ):
+        old.set_busy_timeout(5_000)
+        new.pragma("journal_mode", "off")  # it is thrown away where it is not completed
+        new.pragma("synchronous", "off")
+        old.execute(QUERIES["begin_reading"])
+        old.execute(QUERIES["tables"]).fetchall()  # the snapshot is taken by the first read
+        with new.backup("main", old, "main") as copying:
+            while not copying.done:
+                copying.step(PAGES)
+        new.pragma("journal_mode", "delete")  # one file, until it is used
+
+
+def _checked(part: Path, source: Path) -> Copied:
+    """Raises BackupRefused where it is no journal, or not a whole one."""
+    with closing(apsw.Connection(str(part), flags=apsw.SQLITE_OPEN_READONLY)) as db:
+        version = db.pragma("user_version")
+        if not 0 < version <= len(migrations()):
+            known = len(migrations())
+            raise BackupRefused(source, f"is of schema {version}, and this Lineside knows 1 to {known}")
+        if fault := examine(part, "integrity_check", lambda: True):
+            raise BackupRefused(source, f"is damaged: {fault}; take an older backup")
+        try:
+            rows: list[tuple[Any, ...]] = db.execute(QUERIES["count_records"]).fetchall()
+            head: Any = db.execute(QUERIES["head" if version > 1 else "last_event"]).get
+        except apsw.SQLError as error:
+            raise BackupRefused(source, f"is no journal: {error}") from error
+        return Copied(source, part.stat().st_size, rows[0][0], int(head or 0), rows[0][1] or 0)
+
+
+def _head(journal: Path) -> int:
+    """Of what is in place; 0 where it cannot be read, for then nobody knows."""
+    if not journal.exists():
+        return 0
+    with (
+        suppress(*DAMAGE, apsw.SQLError),
+        closing(apsw.Connection(str(journal), flags=apsw.SQLITE_OPEN_READONLY)) as db,
+    ):
+        found: Any = db.execute(QUERIES["head"]).get
+        return int(found or 0)
+    return 0
+
+
+def _give_to_owner(file: Path, folder: Path) -> None:
+    """Restored as root, it must be the agent's all the same."""
+    if os.geteuid() == 0:
+        owner = folder.stat()
+        shutil.chown(file, owner.st_uid, owner.st_gid)
+
+
+@contextmanager
+def _cleared(part: Path) -> Iterator[Path]:
+    try:
+        yield part
+    except BaseException:
+        remove_journal(part)
+        raise
+
+
+@contextmanager
+def _words(file: Path) -> Iterator[None]:
+    try:
+        yield
+    except DAMAGE as error:
+        raise BackupRefused(file, f"cannot be read or written: {error}") from error
+    except apsw.Error as error:
+        raise BackupRefused(file, str(error)) from error
+    except JournalError:
+        raise
+    except OSError as error:
+        raise BackupRefused(file, error.strerror or str(error)) from error

@@ -1,0 +1,346 @@
+"""What a far end acknowledged and then forgot is sent again, with the same ids; and not for ever."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge.clock import ManualClock
+from edge.contract import Mark, Receipt, Record
+from edge.delivery import Delivery
+from edge.errors import SinkLost
+from edge.journal import Ranges
+from edge.journal.sinks import SinkReader
+from edge.lately import PIECES, SPANS, Lately
+from tests.support.delivering import Bench, HandSink, all_of_it, caught_up
+from tests.support.line import line, recording, run_quickly
+
+QUICK = 40
+"""A second of waiting takes a 40th of one."""
+WINDOW = timedelta(seconds=15)
+
+
+class Plug:
+    """Cuts a far end off at its next write, once: what comes after that is another connection."""
+
+    def __init__(self, sink: HandSink, error: SinkLost | None = None) -> None:
+        self._sink = sink
+        self._error = error or SinkLost("hand", "it was killed")
+
+    async def pull(self, bench: Bench, delivery: Delivery) -> list[int]:
+        """What is written from then on until all is acknowledged again; the first is one event of now."""
+        sink, before = self._sink, len(self._sink.writes)
+        connections = sink.connections
+
+        def once(records: Sequence[Record]) -> Receipt:
+            sink.answer = all_of_it
+            raise self._error
+
+        sink.answer = once
+        await bench.happen(1)
+        async with asyncio.timeout(60):
+            while sink.connections == connections or delivery.pending:
+                await asyncio.sleep(0.05)
+        return [seq for write in sink.writes[before + 1 :] for seq in write]
+
+
+def run_line(path: Path, runs: Callable[[Bench], Coroutine[Any, Any, None]]) -> None:
+    async def live() -> None:
+        async with recording(line(), path) as recorder:
+            await runs(Bench(recorder, path))
+
+    run_quickly(live(), QUICK)
+
+
+def test_without_a_mark_what_came_lately_is_sent_again(tmp_path: Path) -> None:
+    async def runs(bench: Bench) -> None:
+        sink = HandSink()
+        async with bench.delivering(sink, replay=WINDOW) as delivery:
+            await bench.happen(3)
+            await caught_up(delivery, sink)
+            await asyncio.sleep(18)
+            await bench.happen(2)
+            await caught_up(delivery, sink)
+            assert await Plug(sink).pull(bench, delivery) == [4, 5, 6]
+
+    run_line(tmp_path / "journal.db", runs)
+
+
+def test_a_far_end_that_forgets_nothing_gets_nothing_twice(tmp_path: Path) -> None:
+    async def runs(bench: Bench) -> None:
+        sink = HandSink()
+        async with bench.delivering(sink) as delivery:
+            await bench.happen(3)
+            await caught_up(delivery, sink)
+            assert await Plug(sink).pull(bench, delivery) == [4]
+
+    run_line(tmp_path / "journal.db", runs)
+
+
+def test_one_that_asks_for_patience_has_forgotten_nothing_and_gets_it(tmp_path: Path) -> None:
+    async def runs(bench: Bench) -> None:
+        sink = HandSink()
+        async with bench.delivering(sink, replay=WINDOW) as delivery:
+            await bench.happen(3)
+            await caught_up(delivery, sink)
+            began = asyncio.get_running_loop().time()
+            busy = SinkLost("hand", "429: too many requests", after_s=7.0)
+            assert await Plug(sink, busy).pull(bench, delivery) == [4]
+            assert 7.0 <= asyncio.get_running_loop().time() - began < 12.0
+
+    run_line(tmp_path / "journal.db", runs)
+
+
+def test_after_its_mark_all_is_sent_again_and_nothing_before_it(tmp_path: Path) -> None:
+    async def runs(bench: Bench) -> None:
+        sink = HandSink()
+        async with bench.delivering(sink, replay=WINDOW) as delivery:
+            await bench.happen(12)
+            await caught_up(delivery, sink)
+            await sink.until(lambda: bool(sink.marks))
+            sink.keeps = sink.marks[-1]
+            assert sink.keeps.seq == 12
+            await asyncio.sleep(60)
+            await bench.happen(5)
+            await caught_up(delivery, sink)
+            await asyncio.sleep(60)
+            assert await Plug(sink).pull(bench, delivery) == list(range(13, 19)), "15 s do not count here"
+
+    run_line(tmp_path / "journal.db", runs)
+
+
+def test_a_mark_of_another_journal_says_nothing(tmp_path: Path) -> None:
+    async def runs(bench: Bench) -> None:
+        sink = HandSink(keeps=Mark(2, "ffffffff-2"))
+        async with bench.delivering(sink, replay=WINDOW) as delivery:
+            await bench.happen(6)
+            await caught_up(delivery, sink)
+            await asyncio.sleep(18)
+            await bench.happen(1)
+            await caught_up(delivery, sink)
+            assert await Plug(sink).pull(bench, delivery) == [7, 8]
+
+    run_line(tmp_path / "journal.db", runs)
+
+
+def test_what_was_sent_once_more_is_after_any_mark_that_was_left_before(tmp_path: Path) -> None:
+    """A correction takes an old number: a broker that falls back to an old mark has lost it all the same."""
+
+    async def runs(bench: Bench) -> None:
+        sink = HandSink()
+        async with bench.delivering(sink, replay=WINDOW) as delivery:
+            await bench.happen(12)
+            await caught_up(delivery, sink)
+            await sink.until(lambda: bool(sink.marks))
+            sink.keeps = old = sink.marks[-1]
+            delivery.reopen([(3, 4)])
+            await bench.happen(1)
+            await caught_up(delivery, sink)
+            assert sorted(sink.seqs()[-3:]) == [3, 4, 13]
+            await sink.until(lambda: sink.marks[-1].seq == 13)
+            assert await Plug(sink).pull(bench, delivery) == [3, 4, 13, 14], f"it fell back to {old}"
+            await asyncio.sleep(15)
+            await bench.happen(1)
+            await sink.until(lambda: sink.marks[-1].seq == 15)
+            sink.keeps = sink.marks[-1]
+            assert await Plug(sink).pull(bench, delivery) == [16], "the new mark was left after that"
+
+    run_line(tmp_path / "journal.db", runs)
+
+
+def test_what_it_rejected_is_not_sent_again(tmp_path: Path) -> None:
+    async def runs(bench: Bench) -> None:
+        sink = HandSink(answer=lambda records: Receipt([], {one.seq: "no" for one in records}))
+        async with bench.delivering(sink, replay=WINDOW) as delivery:
+            await bench.happen(2)
+            await caught_up(delivery, sink)
+            assert await Plug(sink).pull(bench, delivery) == [3]
+            status = delivery.status()
+            assert (status.delivered, status.rejected, status.pending) == (1, 2, 0)
+
+    run_line(tmp_path / "journal.db", runs)
+
+
+def test_one_that_comes_and_goes_does_not_get_the_same_for_ever(tmp_path: Path) -> None:
+    """Each loss within the window would make the last one's repeats young again."""
+
+    async def runs(bench: Bench) -> None:
+        sink = HandSink()
+        async with bench.delivering(sink, replay=WINDOW) as delivery:
+            await bench.happen(1)
+            await caught_up(delivery, sink)
+            again = []
+            for _ in range(8):
+                await asyncio.sleep(6)
+                again.append(1 in await Plug(sink).pull(bench, delivery))
+            assert again[0], "it may have been killed"
+            assert again[-4:] == [False] * 4, again
+
+    run_line(tmp_path / "journal.db", runs)
+
+
+# --- over a restart of the agent --------------------------------------------------------------------
+
+
+async def agent(path: Path, sink: HandSink, clock: ManualClock, *pauses_and_counts: tuple[float, int]) -> int:
+    """Starts, waits and has events, delivers them all and is killed; how many writes had been before."""
+    before = len(sink.writes)
+    async with recording(line(), path) as recorder:
+        bench = Bench(recorder, path, clock=clock)
+        async with bench.delivering(sink, replay=WINDOW) as delivery:
+            for pause_s, count in pauses_and_counts:
+                await asyncio.sleep(pause_s)
+                await bench.happen(count)
+                await caught_up(delivery, sink)
+            async with asyncio.timeout(60):
+                while delivery.pending or not sink.connections:
+                    await asyncio.sleep(0.05)
+    return before
+
+
+def test_a_restart_of_the_agent_forgets_no_replay(tmp_path: Path) -> None:
+    async def runs() -> None:
+        sink, clock, path = HandSink(), ManualClock(), tmp_path / "journal.db"
+        await agent(path, sink, clock, (0, 3), (18, 2))
+        before = await agent(path, sink, clock, (0, 1))
+        assert sorted(seq for write in sink.writes[before:] for seq in write) == [4, 5, 6]
+
+    run_quickly(runs(), QUICK)
+
+
+def test_of_another_boot_nobody_knows_how_long_ago_it_was(tmp_path: Path) -> None:
+    async def runs() -> None:
+        sink, path = HandSink(), tmp_path / "journal.db"
+        await agent(path, sink, ManualClock(boot="b1"), (0, 3))
+        for boot in ("b2", "b3"):
+            before = await agent(path, sink, ManualClock(boot=boot), (0, 1))
+            assert {1, 2, 3} <= {seq for write in sink.writes[before:] for seq in write}
+
+    run_quickly(runs(), QUICK)
+
+
+def test_an_agent_that_falls_over_and_over_does_not_send_the_same_for_ever(tmp_path: Path) -> None:
+    async def runs() -> None:
+        sink, clock, path = HandSink(), ManualClock(), tmp_path / "journal.db"
+        await agent(path, sink, clock, (0, 1))
+        sent = []
+        for _ in range(8):
+            before = await agent(path, sink, clock, (4, 1))
+            sent.append(len([seq for write in sink.writes[before:] for seq in write]))
+        assert sent[0] == 2
+        assert max(sent[4:]) <= 7, f"what came in 15 s, at one event in 4 s: {sent}"
+
+    run_quickly(runs(), QUICK)
+
+
+def test_an_acknowledgement_is_on_disk_with_its_time(tmp_path: Path) -> None:
+    async def runs() -> None:
+        path = tmp_path / "journal.db"
+        await agent(path, HandSink(), ManualClock(), (0, 3), (18, 2))
+        reader = SinkReader(path, "line-1")
+        assert [(one.first, one.last, one.boot) for one in reader.recent("hand")] == [(4, 5, "b0")]
+        assert reader.progress("hand") == [(1, 5)]
+        reader.close()
+
+    run_quickly(runs(), QUICK)
+
+
+# --- marks ------------------------------------------------------------------------------------------
+
+
+def test_marks_are_left_now_and_then_and_when_nothing_is_left_to_send(tmp_path: Path) -> None:
+    async def runs(bench: Bench) -> None:
+        sink = HandSink()
+        async with bench.delivering(sink, replay=WINDOW) as delivery:
+            for _ in range(60):
+                await bench.happen(1)
+                await asyncio.sleep(0.5)
+            assert 2 <= len(sink.marks) <= 5, "about every ten seconds"
+            await caught_up(delivery, sink)
+            await sink.until(lambda: sink.marks[-1].seq == 60)
+            assert [one.seq for one in sink.marks] == sorted(one.seq for one in sink.marks)
+            reader = SinkReader(bench.path, "line-1")
+            for mark in sink.marks:
+                assert [one.id for one in reader.records(mark.seq, mark.seq)] == [mark.id]
+            reader.close()
+            left = len(sink.marks)
+            await asyncio.sleep(120)
+            assert left <= len(sink.marks) <= left + 4, "an idle line asks a few times, then leaves it alone"
+            assert {one.seq for one in sink.marks[left:]} <= {60}
+
+    run_line(tmp_path / "journal.db", runs)
+
+
+def test_a_mark_never_passes_what_is_missing(tmp_path: Path) -> None:
+    async def runs(bench: Bench) -> None:
+        sink = HandSink(answer=lambda records: Receipt([one.seq for one in records if one.seq != 5]))
+        async with bench.delivering(sink) as delivery:
+            for _ in range(30):
+                await bench.happen(1)
+                await asyncio.sleep(0.5)
+            assert delivery.pending >= 1
+        assert {one.seq for one in sink.marks} <= {1, 2, 3, 4}
+
+    run_line(tmp_path / "journal.db", runs)
+
+
+# --- the pure part ----------------------------------------------------------------------------------
+
+times = st.floats(0, 100, allow_nan=False)
+
+
+@given(st.lists(st.tuples(times, st.sets(st.integers(1, 400), max_size=30))))
+def test_what_is_younger_than_the_window_is_always_held(acks: Sequence[tuple[float, set[int]]]) -> None:
+    lately, window_s = Lately(15.0), 15.0
+    acks = sorted(acks, key=lambda one: one[0])
+    for at_s, numbers in acks:
+        lately.add(at_s, numbers)
+        lately.alive(at_s)
+    held, end_s = lately.since(), acks[-1][0] if acks else 0.0
+    young = {seq for at_s, numbers in acks if at_s >= end_s - window_s for seq in numbers}
+    assert young <= set(_numbers(held))
+    assert len(list(lately)) <= (SPANS + 2) * PIECES
+    back = Lately(window_s)
+    for at_s, first, last in lately:
+        back.put_back(at_s + 1e-6, first, last)
+    assert list(back.since()) == list(held), "as it lies on disk"
+
+
+def test_what_was_acknowledged_long_ago_goes() -> None:
+    lately = Lately(15.0)
+    lately.add(0.0, [1, 2])
+    lately.add(9.0, [7])
+    lately.alive(20.0)
+    assert list(lately.since()) == [(7, 7)]
+    assert list(lately.since(12.0)) == []
+
+
+def test_a_span_in_pieces_is_bounded() -> None:
+    lately = Lately(15.0)
+    lately.add(0.0, range(1, 10_000, 2))
+    assert [(first, last) for _, first, last in lately] == [(1, 9_999)]
+
+
+def _numbers(ranges: Ranges) -> list[int]:
+    return [seq for first, last in ranges for seq in range(first, last + 1)]
+
+
+@pytest.mark.parametrize("window", [timedelta(milliseconds=1), WINDOW])
+def test_a_far_end_that_never_was_there_is_asked_for_nothing(tmp_path: Path, window: timedelta) -> None:
+    async def runs(bench: Bench) -> None:
+        sink = HandSink(refuses=SinkLost("hand", "no route"))
+        async with bench.delivering(sink, replay=window) as delivery:
+            await bench.happen(4)
+            while sink.connections < 3:
+                await asyncio.sleep(0.1)
+            sink.refuses = None
+            await sink.until(lambda: bool(sink.writes))
+            await caught_up(delivery, sink)
+        assert sink.seqs() == [1, 2, 3, 4]
+
+    run_line(tmp_path / "journal.db", runs)

@@ -1,0 +1,307 @@
+"""The loss ledger: no interval in which something could have been missed is left out, no part told twice."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec import json
+from typer.testing import CliRunner
+
+from edge.cli import app
+from edge.clock import ManualClock
+from edge.errors import NotRecorded
+from edge.journal import JournalReader
+from edge.ledger import Interval, Ledger, read_ledger
+from edge.observation import AGENT, CLOCK, ClockWord, Missed, Observation, Quality
+from edge.production import Line
+from edge.production.line import Role
+from edge.recorder import Recorder
+from tests.support.line import bulky, counter, line, no_room, recording, run_quickly, see, station
+
+TOTAL, REJECT = "press.total", "press.reject"
+SOURCE = "source/plc"
+
+
+def two_stations() -> Line:
+    packer = station("packer", counter("packer", Role.GOOD, source="plc-2"), gun="gun-2")
+    return line(station(), packer)
+
+
+def ledger(path: Path, of: Line | None = None, **span: int) -> Ledger:
+    reader = JournalReader(path, "line-1")
+    try:
+        return read_ledger(reader, of or line(), span.get("from_ms"), span.get("to_ms"))
+    finally:
+        reader.close()
+
+
+async def told(path: Path, clock: ManualClock, *seen: tuple[str, Any], of: Line | None = None) -> Ledger:
+    """Signal and value, a second apart; the ledger of it."""
+    async with recording(of or line(), path) as recorder:
+        for signal, value in seen:
+            clock.pass_ms(1_000)
+            await recorder.emit([see(clock, signal, value)])
+    return ledger(path, of)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "journal.db"
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+async def test_a_shift_without_trouble_has_an_empty_ledger(path: Path, clock: ManualClock) -> None:
+    found = await told(path, clock, (AGENT, "start"), (TOTAL, 100), (REJECT, 5), (TOTAL, 103))
+    assert found == Ledger("line-1", None, None, (), 0, 0)
+
+
+async def test_an_agent_that_was_killed_is_an_interval_from_its_last_record(
+    path: Path, clock: ManualClock
+) -> None:
+    await told(path, clock, (AGENT, "start"), (TOTAL, 100), (REJECT, 5), (TOTAL, 103))
+    last_ms = clock.wall_ms()
+    clock.pass_ms(60_000)
+    found = await told(path, clock, (AGENT, "start"), (TOTAL, 120), (REJECT, 6))
+    [one] = found.intervals
+    assert (one.cause, one.since_ms, one.until_ms) == ("agent-off", last_ms, last_ms + 61_000)
+    assert {each.signal: each.parts for each in one.recovered} == {TOTAL: 17, REJECT: 1}
+    assert (found.parts, found.uncertain, one.waiting) == (18, 0, ())
+    assert "killed" in one.detail
+    assert one.unseen == (
+        "labels scanned with gun-1", "results of rig-press", "states that came and went at press",
+    )  # fmt: skip
+
+
+async def test_an_agent_that_was_stopped_is_an_interval_from_its_stop(path: Path, clock: ManualClock) -> None:
+    await told(path, clock, (AGENT, "start"), (TOTAL, 100), (REJECT, 5), (AGENT, "stop"))
+    stopped_ms = clock.wall_ms()
+    [still] = ledger(path).intervals
+    assert (still.since_ms, still.until_ms) == (stopped_ms, None)
+    clock.pass_ms(60_000)
+    [one] = (await told(path, clock, (AGENT, "start"), (TOTAL, 100))).intervals
+    assert (one.since_ms, one.waiting, one.parts) == (stopped_ms, (REJECT,), 0)
+    assert one.uncertain == ("not read since: press.reject",)
+
+
+async def test_a_source_that_was_lost_is_an_interval_of_its_counters(path: Path, clock: ManualClock) -> None:
+    of = two_stations()
+    found = await told(
+        path, clock, (TOTAL, 100), (REJECT, 0), ("packer.good", 7), (SOURCE, "lost"), ("packer.good", 9),
+        (SOURCE, "back"), (TOTAL, 104), (REJECT, 0), of=of,
+    )  # fmt: skip
+    [one] = found.intervals
+    assert (one.cause, one.subject, one.parts, found.uncertain) == ("source-down", "plc", 4, 0)
+    assert one.until_ms is not None
+    assert one.until_ms - one.since_ms == 2_000
+
+
+async def test_parts_of_a_kill_while_the_source_was_away_are_told_once(
+    path: Path, clock: ManualClock
+) -> None:
+    await told(path, clock, (TOTAL, 100), (REJECT, 0), (SOURCE, "lost"))
+    clock.pass_ms(30_000)
+    found = await told(path, clock, (AGENT, "start"), (SOURCE, "back"), (TOTAL, 120), (REJECT, 0))
+    assert sorted(one.cause for one in found.intervals) == ["agent-off", "source-down"]
+    assert found.parts == 20
+
+
+async def test_a_signal_that_cannot_be_read_is_an_interval(path: Path, clock: ManualClock) -> None:
+    async with recording(line(), path) as recorder:
+        for value, quality in ((100, Quality.GOOD), (None, Quality.BAD), (105, Quality.GOOD)):
+            clock.pass_ms(1_000)
+            await recorder.emit([see(clock, TOTAL, value, quality=quality)])
+    [one] = ledger(path).intervals
+    assert (one.cause, one.subject, one.parts, one.uncertain) == ("signal-unreadable", TOTAL, 5, ())
+
+
+async def test_a_disk_that_was_full_is_an_interval_and_the_counters_recover_it(
+    path: Path, clock: ManualClock
+) -> None:
+    async with recording(line(), path) as recorder:
+        await recorder.emit([see(clock, TOTAL, 100), see(clock, REJECT, 0)])
+        with no_room(recorder._journal):
+            clock.pass_ms(1_000)
+            failed_ms = clock.wall_ms()
+            for raw in (101, 102):
+                with pytest.raises(NotRecorded):
+                    await recorder.emit([bulky(see(clock, REJECT, raw)), see(clock, TOTAL, raw)])
+                clock.pass_ms(1_000)
+        await recorder.emit([see(clock, TOTAL, 104), see(clock, REJECT, 1)])
+        await recorder.emit([see(clock, TOTAL, 105)])
+    [one] = ledger(path).intervals
+    assert (one.cause, one.since_ms, one.until_ms) == ("not-recorded", failed_ms, clock.wall_ms())
+    assert {each.signal: each.parts for each in one.recovered} == {TOTAL: 4, REJECT: 1}
+    assert "full" in one.detail
+
+
+async def test_what_was_dropped_is_told_with_how_much(path: Path, clock: ManualClock) -> None:
+    now = clock.wall_ms()
+    found = await told(path, clock, (AGENT, Missed("telemetry-dropped", "oven", now, now + 5_000, 1_200)))
+    [one] = found.intervals
+    assert (one.cause, one.subject, one.records, one.recovered) == ("telemetry-dropped", "oven", 1_200, ())
+    assert (one.since_ms, one.until_ms) == (now, now + 5_000)
+
+
+async def test_a_doubt_of_the_clock_is_an_interval(path: Path, clock: ManualClock) -> None:
+    since_ms = clock.wall_ms() + 1_000
+    word = ClockWord(
+        "doubtful", "it is before the last event", 0, since_ms, since_ms - clock.mono_ms() - 1_000
+    )
+    sure = ClockWord("right", "a time server has set it", 0, since_ms, word.offset_ms)
+    await told(path, clock, (CLOCK, word))
+    assert ledger(path).intervals[0].until_ms is None
+    [one] = (await told(path, clock, (CLOCK, sure))).intervals
+    assert (one.cause, one.since_ms, one.uncertain) == ("clock-unknown", since_ms, ())
+    await told(path, clock, (CLOCK, word))
+    unsure = ClockWord("right", "nobody has set it for 15 minutes", 0, since_ms, word.offset_ms, 0, False)
+    found = await told(path, clock, (CLOCK, unsure))
+    assert found.uncertain == 1
+
+
+async def test_readings_that_leave_a_question_open_are_told(path: Path, clock: ManualClock) -> None:
+    found = await told(path, clock, (TOTAL, 1_000), *[(TOTAL, 3)] * 4, *[(TOTAL, 4_000_000)] * 4)
+    reset, held = found.intervals
+    assert "began again at zero" in reset.uncertain[0]
+    assert "wait for a person" in held.uncertain[0]
+    assert found.uncertain == 2
+
+
+async def test_only_what_overlaps_the_span_is_told(path: Path, clock: ManualClock) -> None:
+    for raw in (100, 110):
+        await told(path, clock, (AGENT, "start"), (TOTAL, raw), (REJECT, 0), (SOURCE, "lost"))
+        clock.pass_ms(60_000)
+        await told(path, clock, (SOURCE, "back"), (TOTAL, raw + 5), (REJECT, 0), (AGENT, "stop"))
+        clock.pass_ms(600_000)
+    whole = ledger(path).intervals
+    assert [one.cause for one in whole] == ["source-down", "agent-off", "source-down", "agent-off"]
+    off = whole[1]
+    assert off.until_ms is not None
+    assert ledger(path, from_ms=off.until_ms + 1).intervals == whole[2:]
+    assert ledger(path, to_ms=off.since_ms).intervals == whole[:1]
+    assert ledger(path, from_ms=off.since_ms + 1, to_ms=off.until_ms).intervals == (off,)
+
+
+PRESS = line(station("press", counter("press", Role.TOTAL)))
+
+troubles = st.lists(
+    st.sampled_from(["kill", "stop", "lost", "back", "read", "read", "no room"]), min_size=1, max_size=10
+)
+
+
+@settings(max_examples=20, deadline=None)
+@given(troubles=troubles)
+def test_every_part_made_out_of_sight_is_in_the_ledger_once(
+    troubles: list[str], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = tmp_path_factory.mktemp("ledger") / "journal.db"
+    unseen = run_quickly(_with_trouble(path, [*troubles, "back", "read"]))
+    found = ledger(path, PRESS)
+    assert found.parts == unseen
+    assert found.uncertain == 0
+    assert all(one.until_ms is not None and one.until_ms >= one.since_ms for one in found.intervals)
+
+
+async def _with_trouble(path: Path, troubles: Iterable[str]) -> int:
+    """Two parts a second are made, whatever happens. Returns how many nobody saw."""
+    clock, raw, unseen, known = ManualClock(), 100, 0, 100
+    is_seen, is_lost, pending = True, False, [*troubles]
+    while pending:
+        async with recording(PRESS, path) as recorder:
+            clock.pass_ms(1_000)
+            await recorder.emit([see(clock, AGENT, "start")])
+            if recorder.head == 1:
+                await recorder.emit([see(clock, TOTAL, raw)])
+            while pending:
+                trouble = pending.pop(0)
+                raw += 2
+                clock.pass_ms(1_000)
+                if trouble == "read" and not is_lost:
+                    await recorder.emit([see(clock, TOTAL, raw)])
+                    unseen += 0 if is_seen else raw - known
+                    known, is_seen = raw, True
+                elif trouble not in ("read", "kill"):
+                    await _trouble(recorder, clock, trouble, raw)
+                    is_lost = trouble == "lost" or (is_lost and trouble != "back")
+                    is_seen = is_seen and trouble == "back"
+                if trouble in ("kill", "stop"):
+                    is_seen = False
+                    break
+    return unseen
+
+
+async def _trouble(recorder: Recorder, clock: ManualClock, trouble: str, raw: int) -> None:
+    if trouble == "no room":
+        with no_room(recorder._journal), pytest.raises(NotRecorded):
+            await recorder.emit([bulky(see(clock, TOTAL, raw))])
+        await recorder.emit([_tick(clock)])
+    elif trouble == "stop":
+        await recorder.emit([see(clock, AGENT, "stop")])
+    else:
+        await recorder.emit([see(clock, SOURCE, trouble)])
+
+
+def _tick(clock: ManualClock) -> Observation:
+    clock.pass_ms(1_000)
+    return see(clock, "tick", None)
+
+
+# --- the command ----------------------------------------------------------------------------
+
+TOML = """
+[line]
+name = "line-1"
+timezone = "Europe/London"
+
+[source.plc]
+type = "modbus"
+host = "tcp://127.0.0.1:1"
+
+[[station]]
+name = "press"
+ideal_cycle = "1s"
+total = { source = "plc", unit = 1, holding = 0, as = "u32", words = "little" }
+"""
+
+
+def run(*arguments: str) -> tuple[int, str]:
+    done = CliRunner().invoke(app, ["ledger", *arguments])
+    return done.exit_code, done.output
+
+
+async def test_the_command_says_it_in_words_and_as_json(tmp_path: Path, clock: ManualClock) -> None:
+    file, path = tmp_path / "line.toml", tmp_path / "data/journal.db"
+    file.write_text(TOML)
+    path.parent.mkdir()
+    where = (str(file), "--data", str(path.parent))
+    await told(path, clock, (AGENT, "start"), (TOTAL, 100), (AGENT, "stop"), of=PRESS)
+    clock.pass_ms(60_000)
+    await told(path, clock, (AGENT, "start"), (TOTAL, 120), of=PRESS)
+    status, words = run(*where)
+    assert status == 0, words
+    assert words.splitlines() == [
+        "2026-05-04 14:06:43+01:00 for 61.0 s  the agent was off (stopped)",
+        "    recovered 20 parts (press.total 20); 20 of them are of no order",
+        "line-1: 1 interval, 20 parts recovered, nothing uncertain",
+    ]
+    status, words = run(*where, "--json")
+    found = json.decode(words.encode(), type=Ledger)
+    assert [type(one) for one in found.intervals] == [Interval]
+    assert run(*where, "--from", "2026-05-04T15:00")[1] == (
+        "line-1: 0 intervals, 0 parts recovered, nothing uncertain\n"
+    )
+    await told(path, clock, *[(TOTAL, 3)] * 4, of=PRESS)
+    assert run(*where)[0] == 1, "a reset leaves a question open"
+
+
+def test_a_time_that_is_none_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "line.toml").write_text(TOML)
+    status, words = run(str(tmp_path / "line.toml"), "--data", str(tmp_path), "--from", "yesterday")
+    assert status == 1
+    assert "is no time; write 14:05" in words

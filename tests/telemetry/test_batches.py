@@ -1,0 +1,268 @@
+"""Samples in, batches out: frames, bounds, and what is counted where the journal takes nothing."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from edge.observation import AGENT, Missed, Observation, Quality, Stamp, Value
+from edge.sifting import Sampled
+from edge.telemetry import (
+    CAPACITY,
+    DROPPED,
+    LONGEST_TEXT,
+    MOST_AT_ONCE,
+    MOST_IN_BATCH,
+    Batch,
+    Moment,
+    Telemetry,
+    TelemetryTable,
+    pack,
+    signal_of,
+    unpack,
+)
+
+BOOT = "b0"
+
+
+def telemetry(*names: str, table: str = "oven", station: str = "press") -> Telemetry:
+    return Telemetry([TelemetryTable(table, station, {name: Sampled(name) for name in names})], BOOT)
+
+
+def moment(ms: int, stamp: Stamp = Stamp.RECEIPT) -> Moment:
+    return Moment(1_000_000 + ms, 1_000_000 + ms, ms, stamp)
+
+
+def seen(name: str, value: Value, ms: int, quality: Quality = Quality.GOOD, detail: str = "") -> Observation:
+    at = moment(ms)
+    return Observation(
+        signal_of("oven", name), value, at.at_ms, at.seen_ms, at.mono_ms, BOOT, quality, detail=detail
+    )
+
+
+def opened(batch: Batch) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(unpack(batch.name, batch.body()))
+    return found
+
+
+def frames(of: Telemetry) -> list[tuple[int, dict[str, Any]]]:
+    """Time since the beginning and values, of everything that waits."""
+    return [
+        (frame["at"] - 1_000_000, frame.get("values", {}))
+        for batch in of.take()
+        for frame in opened(batch)["frames"]
+    ]
+
+
+# --- frames -------------------------------------------------------------------------------------
+
+
+def test_a_batch_has_a_frame_for_each_moment() -> None:
+    oven = telemetry("a", "b")
+    lane = oven.lane([signal_of("oven", "a"), signal_of("oven", "b")])
+    oven.sample(lane, [1, 2.0], moment(0))
+    oven.sample(lane, [1, 2.5], moment(100))
+    [batch] = oven.take()
+    assert (batch.name, batch.station, batch.boot, batch.values) == ("oven", "press", BOOT, 3)
+    assert (batch.at_ms, batch.seen_ms, batch.mono_ms) == (1_000_000, 1_000_100, 100)
+    assert opened(batch) == {
+        "name": "oven",
+        "frames": [{"at": 1_000_000, "values": {"a": 1, "b": 2.0}}, {"at": 1_000_100, "values": {"b": 2.5}}],
+    }
+
+
+def test_what_is_no_news_makes_no_batch() -> None:
+    oven, woken = telemetry("a"), list[int]()
+    lane = oven.lane([signal_of("oven", "a")])
+    oven.sample(lane, [1], moment(0))
+    oven.take()
+    oven.on_waiting = lambda: woken.append(1)
+    oven.sample(lane, [1], moment(1))
+    assert oven.observe(seen("a", 1, 2))  # the first that comes by itself
+    assert woken == [1]
+    oven.take()
+    assert oven.observe(seen("a", 1, 3))
+    assert (woken, oven.take()) == ([1], [])
+
+
+def test_lanes_of_one_moment_share_its_frame() -> None:
+    oven = telemetry("a", "b")
+    for name, value in (("a", 1), ("b", 2)):
+        oven.sample(oven.lane([signal_of("oven", name)]), [value], moment(5))
+    assert frames(oven) == [(5, {"a": 1, "b": 2})]
+
+
+def test_a_signal_that_speaks_twice_in_a_millisecond_begins_a_batch() -> None:
+    """The points of one record must differ in time."""
+    oven = telemetry("a")
+    for value in (1, 2):
+        oven.observe(seen("a", value, 5))
+    oven.observe(seen("a", 3, 4))
+    oven.observe(seen("a", 4, 5))
+    batches = oven.take()
+    times = [[frame["at"] - 1_000_000 for frame in opened(one)["frames"]] for one in batches]
+    assert times == [[5], [4, 5], [5]]
+
+
+def test_frames_ascend_whatever_the_devices_clock_says() -> None:
+    oven = telemetry("a", "b", "c")
+    for name, ms in (("a", 9), ("b", 3), ("c", 6)):
+        oven.observe(seen(name, 1, ms))
+    [batch] = oven.take()
+    assert [frame["at"] - 1_000_000 for frame in opened(batch)["frames"]] == [3, 6, 9]
+    assert batch.at_ms == 1_000_003
+
+
+def test_times_of_two_clocks_are_in_no_batch_together() -> None:
+    oven = telemetry("a", "b")
+    lane = oven.lane([signal_of("oven", "a")])
+    oven.sample(lane, [1], moment(0))
+    oven.sample(lane, [2], moment(1, Stamp.SOURCE))
+    assert [one.stamp for one in oven.take()] == [Stamp.RECEIPT, Stamp.SOURCE]
+
+
+def test_a_batch_is_no_larger_than_a_broker_takes() -> None:
+    names = [f"s{number}" for number in range(100)]
+    oven = telemetry(*names)
+    lane = oven.lane([signal_of("oven", name) for name in names])
+    for ms in range(100):
+        oven.sample(lane, [ms] * 100, moment(ms))
+    batches = oven.take()
+    assert sum(one.values for one in batches) == 10_000
+    assert max(one.values for one in batches) <= MOST_IN_BATCH
+    assert max(len(unpack(one.name, one.body())) for one in batches) < 65_536
+
+
+# --- values -------------------------------------------------------------------------------------
+
+
+def test_why_there_is_no_value_is_said_once() -> None:
+    oven = telemetry("a", "b")
+    lane = oven.lane([signal_of("oven", "a"), signal_of("oven", "b")])
+    for ms in range(3):
+        oven.sample(lane, [None, 7], moment(ms), "the registers hold no number")
+    oven.observe(seen("a", None, 3, Quality.BAD, "unit 4 is lost"))
+    oven.observe(seen("a", None, 4, Quality.BAD, "unit 4 is lost"))
+    oven.sample(lane, [1, 7], moment(5))
+    [batch] = oven.take()
+    assert opened(batch)["frames"] == [
+        {"at": 1_000_000, "values": {"b": 7}, "bad": {"a": "the registers hold no number"}},
+        {"at": 1_000_003, "bad": {"a": "unit 4 is lost"}},
+        {"at": 1_000_005, "values": {"a": 1}},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("value", "why"),
+    [
+        (None, "no value"),
+        (float("nan"), "no number"),
+        (float("-inf"), "no number"),
+        (1 << 70, "64 bits"),
+        ("x" * (LONGEST_TEXT + 1), "a text of more"),
+        ("\ud800", "no Unicode"),
+        (Missed("cause", "subject", 1, 2), "neither a number nor a text"),
+    ],
+)
+def test_what_cannot_be_written_is_no_value(value: Value, why: str) -> None:
+    oven = telemetry("a")
+    assert oven.observe(seen("a", value, 1))
+    [batch] = oven.take()
+    [frame] = opened(batch)["frames"]
+    assert "values" not in frame
+    assert why in frame["bad"]["a"]
+
+
+@given(st.lists(st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats() | st.text() | st.none()))
+@example(["\x00", '"},{"at":', 1e300])
+def test_every_value_comes_out_as_it_was_or_not_at_all(values: list[Value]) -> None:
+    oven = telemetry("a")
+    for ms, value in enumerate(values):
+        oven.observe(seen("a", value, ms))
+    known: dict[int, Any] = {ms: found["a"] for ms, found in frames(oven) if "a" in found}
+    last: Value = None
+    for ms, value in enumerate(values):
+        last = known.get(ms, last)
+        if isinstance(value, float) and value != value:
+            assert ms not in known
+        elif ms in known:
+            assert (known[ms], type(known[ms])) == (value, type(value))
+
+
+def test_a_signal_that_is_none_of_telemetrys_is_left_to_others() -> None:
+    oven = telemetry("a")
+    for name in ("press.total", "telemetry/oven/b", "telemetry/other/a", "telemetry/", ""):
+        assert not oven.observe(Observation(name, 1, 1, 1, 1, BOOT))
+    assert oven.take() == []
+
+
+# --- bounds -------------------------------------------------------------------------------------
+
+
+def fill(oven: Telemetry, values: int, after_ms: int = 0) -> None:
+    names = [signal_of("oven", f"s{number}") for number in range(100)]
+    lane = oven.lane(names)
+    for ms in range(values // 100):
+        oven.sample(lane, [after_ms + ms] * 100, moment(after_ms + ms))
+
+
+def test_one_commit_holds_a_part_and_the_oldest_first() -> None:
+    oven = telemetry(*(f"s{number}" for number in range(100)))
+    fill(oven, 2 * MOST_AT_ONCE)
+    first, rest = oven.take(), oven.take()
+    assert sum(one.values for one in first) < MOST_AT_ONCE + MOST_IN_BATCH
+    assert first[-1].at_ms < rest[0].at_ms
+    assert oven.take() == []
+
+
+def test_what_was_not_written_is_given_again_in_its_order() -> None:
+    oven = telemetry("a")
+    oven.observe(seen("a", 1, 1))
+    taken = oven.take()
+    oven.observe(seen("a", 2, 2))
+    oven.put_back(taken)
+    assert frames(oven) == [(1, {"a": 1}), (2, {"a": 2})]
+
+
+def test_the_oldest_are_dropped_counted_and_told() -> None:
+    oven = telemetry(*(f"s{number}" for number in range(100)))
+    sent = CAPACITY + 20_000
+    fill(oven, sent // 2)
+    oven.put_back(oven.take())
+    fill(oven, sent // 2, after_ms=sent // 200)
+    batches: list[Batch] = []
+    while taken := oven.take():
+        batches += taken
+    kept = sum(one.values for one in batches)
+    assert CAPACITY - MOST_IN_BATCH <= kept <= CAPACITY + MOST_IN_BATCH
+    assert [opened(one).get("lost", 0) for one in batches] == [sent - kept, *[0] * (len(batches) - 1)]
+    [loss] = oven.losses(batches[-1])
+    assert (loss.signal, loss.boot, loss.mono_ms) == (AGENT, BOOT, batches[-1].mono_ms)
+    assert isinstance(loss.value, Missed)
+    assert (loss.value.cause, loss.value.subject, loss.value.records) == (
+        DROPPED,
+        "telemetry/oven",
+        sent - kept,
+    )
+    assert 1_000_000 <= loss.value.since_ms <= loss.value.until_ms < batches[0].at_ms
+    assert oven.losses(batches[-1]) == []
+
+
+# --- as the journal keeps it ----------------------------------------------------------------------
+
+
+@given(st.lists(st.dictionaries(st.text(), st.integers())), st.integers(0, 2**40))
+def test_what_is_packed_comes_back(given: list[dict[str, int]], lost: int) -> None:
+    encoded = [json.dumps({"at": 1, "values": values}).encode() for values in given]
+    found = json.loads(unpack("oven", pack("oven", encoded, lost)))
+    expected = {"name": "oven", "frames": [json.loads(one) for one in encoded]}
+    assert found == expected | ({"lost": lost} if lost else {})
+
+
+@given(st.binary())
+def test_a_damaged_batch_says_so(body: bytes) -> None:
+    found = json.loads(unpack("oven", body))
+    assert found["frames"] == []
+    assert "cannot be read" in found["fault"]
