@@ -26,8 +26,7 @@ CONNECT_S = 3.0
 LONGEST_WAIT_S = 300.0
 """However long a server wants to be left alone."""
 
-_TOO_LARGE = 413
-_BAD = frozenset({400, 422})
+_BAD = frozenset({400, 413, 422})
 _LATER = frozenset({408, 425, 429})
 _LEVEL = 1
 """Of gzip: a tenth of the bytes; the highest takes three times as long for a fifteenth."""
@@ -101,11 +100,10 @@ class Settings(SinkSettings):
 class Faulty(Exception):
     """The server finds fault with points: 400, 413 and 422."""
 
-    def __init__(self, reason: str, dropped: int = 0, too_large: bool = False) -> None:
+    def __init__(self, reason: str, dropped: int) -> None:
         self.reason = reason
         self.dropped = dropped
         """How many of the points it dropped, where it says so; the others are stored (`partial write`)."""
-        self.too_large = too_large
         super().__init__(reason)
 
 
@@ -156,8 +154,8 @@ class Server:
         try:
             self._call(self._path, "POST", headers, self._query, points)
         except ApiException as error:
-            if error.status in _BAD or error.status == _TOO_LARGE:
-                raise Faulty(reason_of(error), _dropped(error), error.status == _TOO_LARGE) from error
+            if error.status in _BAD:
+                raise Faulty(reason_of(error), _dropped(error)) from error
             raise self.failure(error) from error
         except (HTTPError, UnicodeDecodeError, OSError) as error:
             raise self.failure(error) from error

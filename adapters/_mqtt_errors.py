@@ -62,14 +62,14 @@ def lost(url: str, greeted: bool) -> str:
         return f"the connection to {url} broke; if it does so again and again, two clients share a client_id"
     return (
         f"{url} closed the connection before it accepted it; look into the broker's log: it may want "
-        'a client certificate (cert, key), TLS (mqtts://), or an older MQTT (protocol = "3.1.1")'
+        'a client certificate (cert, key), TLS (mqtts://), or MQTT 3.1.1 (a sink has protocol = "3.1.1")'
     )
 
 
 def refusal(party: Party, url: str, reason: ReasonCode) -> LinkError:
     """What a reason code of CONNACK or DISCONNECT means."""
     advice = {
-        UNSPOKEN: "it does not speak the `protocol` that is asked for",
+        UNSPOKEN: "it does not speak the version of MQTT that is asked for",
         0x85: "choose another client_id",
         0x86: "check user and password",
         0x87: "check user, password and the broker's access list",

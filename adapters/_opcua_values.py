@@ -10,11 +10,11 @@ from itertools import count
 from asyncua import ua
 
 from edge.contract import Observation, Quality, Value
+from edge.observation import OVERFLOWED
 
 _DATA_VALUE = 0x400  # InfoType of a status code, OPC 10000-4, 7.38: bits 10 and 11
 _INFO_TYPE = 0xC00
 _OVERFLOW = 0x80
-_OVERFLOWED = "the server's queue overflowed before this value"
 _LONGEST_TEXT = 4096
 _PLAUSIBLE_MS = 10_000
 _MEASUREMENTS = 5
@@ -70,7 +70,7 @@ def reading(data: ua.DataValue) -> Reading:
     if fault:
         return Reading(None, Quality.BAD, fault, stamp)
     if overflowed(status):
-        return Reading(_plain(raw), Quality.UNCERTAIN, _OVERFLOWED, stamp)
+        return Reading(_plain(raw), Quality.UNCERTAIN, OVERFLOWED, stamp)
     if status >> 30:
         return Reading(_plain(raw), Quality.UNCERTAIN, status_name(status), stamp)
     return Reading(_plain(raw), Quality.GOOD, "", stamp)

@@ -231,6 +231,7 @@ class Agent:
             {name: one.status() for name, one in self._deliveries.items()},
             room=self._housekeeper.status,
             journal=self._health.status(),
+            clock=self._keeper.reason,
         )
 
     def _source_status(self, name: str, supervisor: Supervisor) -> SourceStatus:

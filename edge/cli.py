@@ -169,10 +169,10 @@ def drill(
     json: Annotated[bool, typer.Option("--json", help="The last line of output is one JSON object.")] = False,
     keep: Annotated[bool, typer.Option("--keep", help="Keep the drill's files.")] = False,
 ) -> None:
-    """Make all that can fail, fail: a line's own file, on simulators.
+    """What a line's own file loses when all that can fail, fails.
 
-    Touches no device, far end, journal or port of the line. Exits with 1 where something was lost or came
-    twice, with 2 where the drill could not be played.
+    It is played on simulators, and touches no device, far end, journal or port of the line. Exits with 1
+    where something was lost or came twice, with 2 where the drill could not be played.
     """
     from edge.drill.options import DrillOptions, parse_length
     from edge.drill.run import play

@@ -289,7 +289,7 @@ def _unseen(one: Interval, line: Line) -> Iterator[str]:
     """What no counter can bring back."""
     everything = one.cause in (Cause.AGENT_OFF, Cause.NOT_RECORDED)
     sources = None if everything else {one.subject}
-    if not everything and one.cause not in (Cause.SOURCE_DOWN, Cause.UNREADABLE):
+    if not everything and one.cause not in (Cause.SOURCE_DOWN, Cause.UNREADABLE, "queue-overflow"):
         return
     guns, rigs = _named(line.guns, sources), _named(line.rigs, sources)
     if guns:

@@ -22,6 +22,7 @@ CAUSES = {
     "clock-stepped": "the clock was set",
     "not-recorded": "nothing could be recorded",
     "telemetry-dropped": "telemetry was dropped",
+    "telemetry-thinned": "telemetry was thinned",
     "records-dropped": "records were dropped",
     "queue-overflow": "more came than could wait",
     "counter": "a reading left a question open",
@@ -42,7 +43,8 @@ def ledger(
 ) -> None:
     """What could have been missed, when, and what was recovered.
 
-    Every interval in which nobody could see or keep what happened. Needs no running agent. Exits with 1 where a count or a time is uncertain.
+    Every interval in which nobody could see or keep what happened. Needs no running agent.
+    Exits with 1 where a count or a time is uncertain.
     """
     config = load_line(file, data)
     zone = ZoneInfo(config.timezone)

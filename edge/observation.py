@@ -21,6 +21,10 @@ CLOCK = "clock"
 """The signal of the wall clock: see `ClockWord`."""
 
 
+OVERFLOWED = "the device's queue overflowed before this value"
+"""Detail of an uncertain value: others before it were lost on the way."""
+
+
 class Quality(StrEnum):
     """How far a value may be believed (OPC UA Part 8: Good, Uncertain, Bad)."""
 

@@ -250,7 +250,7 @@ class Recorder:
             self._alone.release()
 
     async def _undisturbed(self) -> None:
-        """Wait for maintenance to end: it uses the same connection. What was taken must not be lost to a cancel."""
+        """Wait for maintenance to end: it uses the same connection. A cancel must not lose what was taken."""
         while True:
             try:
                 await self._alone.acquire()

@@ -104,8 +104,8 @@ class Last:
     value: Value
     mono_ms: int
 
-    def is_news(self, value: Value, now_ms: int, signal: Sampled) -> bool:
-        if now_ms - self.mono_ms >= signal.silence_ms or type(value) is not type(self.value):
+    def has_moved(self, value: Value, signal: Sampled) -> bool:
+        if type(value) is not type(self.value):
             return True
         if isinstance(value, int | float) and isinstance(self.value, int | float):
             return abs(value - self.value) > signal.width(self.value)

@@ -58,6 +58,8 @@ class AgentStatus(Struct, frozen=True):
     sinks: Mapping[str, SinkStatus]
     room: RoomStatus | None = None
     journal: JournalStatus | None = None
+    clock: str = ""
+    """Why the wall clock is in doubt, and nothing goes out; empty while it is believed."""
 
 
 async def serve_status(folder: Path, recorder: Recorder, status: Callable[[], AgentStatus]) -> None:

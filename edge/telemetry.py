@@ -28,6 +28,8 @@ MOST_IN_BATCH = 4_000
 """Values, some 64 KB: what any broker takes in one message."""
 MOST_AT_ONCE = 40_000
 """Values in one commit."""
+STEP_MS = 50
+"""The wall clock was set when it has moved by more than this against the monotonic one."""
 LONGEST_TEXT = 1_000
 """Characters of a value that is a text."""
 DROPPED = "telemetry-dropped"
@@ -90,6 +92,11 @@ class Moment(NamedTuple):
     mono_ms: int
     stamp: Stamp
 
+    def is_of_clock(self, other: "Moment") -> bool:
+        """Stamped by the same clock, and it was not set between: what is wrong with one time is with both."""
+        stepped_ms = self.seen_ms - self.mono_ms - other.seen_ms + other.mono_ms
+        return self.stamp == other.stamp and abs(stepped_ms) <= STEP_MS
+
 
 # --- batches ------------------------------------------------------------------------------------
 
@@ -134,7 +141,7 @@ class _Table:
 
     def add(self, values: dict[str, Value], bad: dict[str, str], moment: Moment) -> None:
         """Put into the frame of their moment; a name speaks once in it, or InfluxDB would forget one."""
-        if self._values >= MOST_IN_BATCH or (self._moment and self._moment.stamp != moment.stamp):
+        if self._values >= MOST_IN_BATCH or (self._moment and not moment.is_of_clock(self._moment)):
             self.close()
         frame = self._frames.get(moment.at_ms)
         if frame is not None and not _are_apart(frame, values, bad):
@@ -237,9 +244,13 @@ class Telemetry:
             return
         table.bad.pop(signal, None)
         last = table.last.get(signal)
-        if last is None or last.is_news(seen.value, seen.mono_ms, spec):
-            table.last[signal] = Last(seen.value, seen.mono_ms)
-            self._add(table, {signal: seen.value}, {}, moment)
+        if last is not None and not last.has_moved(seen.value, spec):
+            if seen.mono_ms - last.mono_ms < spec.silence_ms:
+                return
+            # The device's time is still that of its last move.
+            moment = Moment(seen.seen_ms, seen.seen_ms, seen.mono_ms, Stamp.RECEIPT)
+        table.last[signal] = Last(seen.value, seen.mono_ms)
+        self._add(table, {signal: seen.value}, {}, moment)
 
     def _add(self, table: _Table, values: dict[str, Value], bad: dict[str, str], moment: Moment) -> None:
         table.add(values, bad, moment)

@@ -4,7 +4,7 @@ import os
 import tomllib
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +61,7 @@ class LineConfig:
     """Watched for files of orders."""
     record: int | None = None
     """Bytes that the recording of what was decided may take; None: nothing is recorded."""
-    keep: Keep = Keep()
+    keep: Keep = field(default_factory=Keep)
     require_ntp: bool = False
     """The clock is believed only where a time server has set it."""
     telemetry: Sequence[TelemetryTable] = ()

@@ -74,9 +74,9 @@ class LineTable(Settings):
     keep: Duration = KEEP.events
     """How long production records are kept at the least, whatever sinks have acknowledged: `"2y"`."""
     telemetry_keep: Duration = KEEP.telemetry
-    """How long telemetry is kept, and then until every sink has it; where room is short it goes earlier."""
+    """How long telemetry is kept, and then until every sink has it; where room is short, it goes earlier."""
     journal: Annotated[Size, AfterValidator(_room_enough)] = KEEP.cap
-    """Bytes that the journal may take on the disk. Beyond it nothing is recorded: an alarm comes long before."""
+    """Bytes that it may take on the disk. Beyond it nothing is recorded; an alarm comes long before."""
 
 
 def _printable(text: str) -> str:

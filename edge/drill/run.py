@@ -8,75 +8,38 @@ import tempfile
 import time
 import tomllib
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from msgspec import json
 from rich.console import Console
 
-from edge.config import LineConfig, load
+from edge.config import load
 from edge.demo.child import Child, child
 from edge.drill.books import Books
 from edge.drill.clock import ClockFile
 from edge.drill.far import Arrivals, open_far_end
-from edge.drill.floor import Floor, open_floor
+from edge.drill.faults import KILLS, Happen, begin_jobs, cutting, end_jobs, filling, killing, stepping
+from edge.drill.floor import open_floor
 from edge.drill.judge import Moment, Outlet, Scene, judge
 from edge.drill.options import DrillOptions
-from edge.drill.people import start_cards
 from edge.drill.report import DrillReport, Fault, final_view, summary, total
-from edge.drill.room import Ballast, NoRoom, leave_own_disk, mount_own_disk
+from edge.drill.room import NoRoom, leave_own_disk, mount_own_disk
+from edge.drill.stage import LOOK_S, UP_S, Stage, behind, is_connected, is_settled
 from edge.drill.substitute import SINKS, Places, substitute
 from edge.drill.toml import to_toml
 from edge.errors import ConfigError, DrillFailed, LinesideError
-from edge.production.scanning import make_label
-from edge.status import follow_status
 
-UP_S = 60.0
-"""The agent must be up by then; on a Pi its imports alone take several seconds."""
 QUIET_S = 60.0
 """After a fault everything must be counted and delivered by then."""
 AFTER_S = 1.0
 """Parts are made for so long after a fault."""
-LOOK_S = 0.05
-KILLS = 2
-STEP_MS = 3_600_000
 _OF_SERVICE = (
     "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "STATE_DIRECTORY", "CREDENTIALS_DIRECTORY",
     "JOURNAL_STREAM",
 )  # fmt: skip
 """What systemd gives a service: the drill's agent must not speak in its name."""
-
-Happen = Callable[[float], Awaitable[None]]
-
-
-@dataclass(slots=True)
-class _Stage:
-    """What the pieces of a running drill share."""
-
-    options: DrillOptions
-    folder: Path
-    console: Console
-    config: LineConfig
-    """The user's own."""
-    books: Books
-    clock: ClockFile
-    no_room: str
-    """Why the drill has no disk of its own; empty where it has one."""
-    floor: Floor = field(default_factory=Floor)
-    outlets: list[Outlet] = field(default_factory=list)
-    changed: Sequence[str] = ()
-    untried: list[str] = field(default_factory=list)
-    ended: Moment | None = None
-    """When the last scene was quiet: the next begins there, so that nothing falls between two."""
-
-    @property
-    def data(self) -> Path:
-        return self.folder / "disk" / "data"
-
-    def say(self, words: str) -> None:
-        self.console.print(words, markup=False, highlight=False)
 
 
 def play(options: DrillOptions) -> int:
@@ -121,7 +84,7 @@ def _whole(options: DrillOptions, folder: Path, no_room: str) -> DrillReport:
     console = Console(stderr=options.json, soft_wrap=True)
     config = load(options.file, folder / "disk" / "data")
     books = Books(config.journal, config.line, time.monotonic)
-    stage = _Stage(options, folder, console, config, books, ClockFile(folder / "clock"), no_room)
+    stage = Stage(options, folder, console, config, books, ClockFile(folder / "clock"), no_room)
     failure: list[str] = []
     report: DrillReport | None = None
     try:
@@ -145,7 +108,7 @@ def _leaves(error: BaseException) -> list[str]:
     return [str(error)]
 
 
-async def _drill(stage: _Stage) -> DrillReport:
+async def _drill(stage: Stage) -> DrillReport:
     async with asyncio.TaskGroup() as group, AsyncExitStack() as stack:
         stage.say(f"line {stage.config.line.name}: starting stand-ins for its devices and far ends")
         file = await _set_up(stage, stack, group)
@@ -161,7 +124,7 @@ async def _drill(stage: _Stage) -> DrillReport:
     raise AssertionError("a task group that ends without a result raises")
 
 
-async def _set_up(stage: _Stage, stack: AsyncExitStack, group: asyncio.TaskGroup) -> Path:
+async def _set_up(stage: Stage, stack: AsyncExitStack, group: asyncio.TaskGroup) -> Path:
     """Every stand-in, and the file that names them."""
     config = stage.config
     stage.floor = await open_floor(stack, config, stage.folder / "ports")
@@ -187,7 +150,7 @@ async def _set_up(stage: _Stage, stack: AsyncExitStack, group: asyncio.TaskGroup
     return file
 
 
-def _agent(stage: _Stage, file: Path) -> contextlib.AbstractAsyncContextManager[Child]:
+def _agent(stage: Stage, file: Path) -> contextlib.AbstractAsyncContextManager[Child]:
     told = ("drill-agent", str(file), "--data", str(stage.data), "--clock", str(stage.folder / "clock"))
     return child(stage.folder / "agent.log", *told)
 
@@ -198,7 +161,7 @@ async def _watch(books: Books) -> None:
         await asyncio.sleep(LOOK_S)
 
 
-async def _wait_until_up(stage: _Stage, agent: Child) -> None:
+async def _wait_until_up(stage: Stage, agent: Child) -> None:
     """Every source connected, every counter read once, every sink served."""
     counters = {spec.signal for one in stage.floor.stations for spec, _ in one.counters}
     try:
@@ -213,65 +176,42 @@ async def _wait_until_up(stage: _Stage, agent: Child) -> None:
     stage.say("the line is up; now one thing after the other is made to fail")
 
 
-async def _is_up(stage: _Stage, counters: set[str]) -> bool:
-    return await _is_connected(stage) and counters <= stage.books.baselines and _is_settled(stage)
+async def _is_up(stage: Stage, counters: set[str]) -> bool:
+    return await is_connected(stage) and counters <= stage.books.baselines and is_settled(stage)
 
 
-async def _is_connected(stage: _Stage) -> bool:
-    async with contextlib.aclosing(follow_status(stage.data)) as told:
-        async for status in told:
-            states = [one.state for one in status.sources.values()]
-            return len(states) == len(stage.floor.places) and all(one == "connected" for one in states)
-    return False
-
-
-def _waits_for(stage: _Stage, counters: set[str]) -> str:
+def _waits_for(stage: Stage, counters: set[str]) -> str:
     unread = sorted(counters - stage.books.baselines)
     if unread:
         return f"{', '.join(unread)} were not read"
-    return f"nothing came to {', '.join(_behind(stage))}" if _behind(stage) else "a source is not connected"
+    return f"nothing came to {', '.join(behind(stage))}" if behind(stage) else "a source is not connected"
 
 
-def _behind(stage: _Stage) -> list[str]:
-    """Sinks whose far end has not got all that is in the journal."""
-    return [
-        one.name
-        for one in stage.outlets
-        if not one.end.expected(stage.books.facts).keys() <= one.end.arrivals.first_s.keys()
-    ]
+# --- the scenes -----------------------------------------------------------------------------
 
 
-def _is_settled(stage: _Stage) -> bool:
-    """What was made is counted, what was said is answered, what is on disk has arrived."""
-    counted = all(stage.books.counted[signal] == made for signal, made in stage.floor.made.items())
-    return counted and stage.floor.is_quiet() and bool(stage.books.facts) and not _behind(stage)
-
-
-# --- the faults -----------------------------------------------------------------------------
-
-
-async def _play_all(stage: _Stage, agent: Child) -> DrillReport:
-    await _begin_jobs(stage)
+async def _play_all(stage: Stage, agent: Child) -> DrillReport:
+    await begin_jobs(stage)
     scenes = [await _play(stage, agent, "nothing", "all is well, for comparison", asyncio.sleep)]
     for outlet in stage.outlets:
         words = f"cut off for {stage.options.for_s:g} s"
-        scenes.append(await _play(stage, agent, f"sink {outlet.name}", words, _cutting(outlet)))
-    scenes.append(await _play(stage, agent, "agent", f"kill -9, {KILLS} times", _killing(stage, agent)))
+        scenes.append(await _play(stage, agent, f"sink {outlet.name}", words, cutting(outlet)))
+    scenes.append(await _play(stage, agent, "agent", f"kill -9, {KILLS} times", killing(stage, agent)))
     words = "its clock is set forward an hour, then back two hours, then right again"
-    scenes.append(await _play(stage, agent, "clock", words, _stepping(stage.clock)))
+    scenes.append(await _play(stage, agent, "clock", words, stepping(stage.clock)))
     if stage.no_room:
         stage.untried.append(f"a full disk: this user cannot mount a small one ({stage.no_room}); root can")
     else:
         words = f"full for {stage.options.for_s:g} s"
-        scenes.append(await _play(stage, agent, "disk", words, _filling(stage, agent)))
-    scenes.append(await _play(stage, agent, "end", "the jobs are ended", lambda _: _end_jobs(stage)))
+        scenes.append(await _play(stage, agent, "disk", words, filling(stage, agent)))
+    scenes.append(await _play(stage, agent, "end", "the jobs are ended", lambda _: end_jobs(stage)))
     if dropped := stage.books.strike_dropped():
         scenes[-1].remarks.append(f"{dropped} batches of telemetry were dropped to make room, as they may be")
     faults = [_judged(stage, one) for one in scenes]
     return total(stage.config.line.name, faults, stage.untried, stage.changed)
 
 
-async def _play(stage: _Stage, agent: Child, name: str, words: str, happen: Happen) -> Scene:
+async def _play(stage: Stage, agent: Child, name: str, words: str, happen: Happen) -> Scene:
     """Make parts, let it happen, make some more, and wait until all is quiet."""
     stage.say(f"{name}: {words}")
     starts, held = agent.starts, stage.books.held.copy()
@@ -290,7 +230,7 @@ async def _play(stage: _Stage, agent: Child, name: str, words: str, happen: Happ
     return scene
 
 
-def _remarks(stage: _Stage, scene: Scene, agent: Child, starts: int, held: Counter[str]) -> Iterator[str]:
+def _remarks(stage: Stage, scene: Scene, agent: Child, starts: int, held: Counter[str]) -> Iterator[str]:
     """What a person should know beside the numbers."""
     wanted = {"agent": KILLS, "disk": 1}.get(scene.name, 0)
     if agent.starts - starts > wanted:
@@ -302,23 +242,23 @@ def _remarks(stage: _Stage, scene: Scene, agent: Child, starts: int, held: Count
         yield f"recording stood still for {still_s:.1f} s at the most"
 
 
-def _judged(stage: _Stage, scene: Scene) -> Fault:
+def _judged(stage: Stage, scene: Scene) -> Fault:
     return judge(scene, stage.books, stage.floor.devices, stage.outlets)
 
 
-async def _settle(stage: _Stage) -> list[str]:
+async def _settle(stage: Stage) -> list[str]:
     """Wait until all is quiet, or until it is clear that it will not be; then say what is missing."""
     try:
         async with asyncio.timeout(QUIET_S):
-            while not _is_settled(stage):  # noqa: ASYNC110 (files to look at)
+            while not is_settled(stage):  # noqa: ASYNC110 (files to look at)
                 await asyncio.sleep(0.05)
     except TimeoutError:
-        behind = _behind(stage)
-        return [f"not all had come to {', '.join(behind)} after {QUIET_S:g} s"] if behind else []
+        late = behind(stage)
+        return [f"not all had come to {', '.join(late)} after {QUIET_S:g} s"] if late else []
     return []
 
 
-def _moment(stage: _Stage) -> Moment:
+def _moment(stage: Stage) -> Moment:
     """As of the last look at the journal: what is written later belongs to the next scene."""
     said = {device.name: len(device.said) for device in stage.floor.devices}
     books = stage.books
@@ -330,91 +270,3 @@ def _moment(stage: _Stage) -> Moment:
         books.recovered.copy(),
         said,
     )
-
-
-async def _begin_jobs(stage: _Stage) -> None:
-    """A badge and a job card at every gun, as far as there are cards, so that parts belong to an order."""
-    orders = stage.config.line.orders.values()
-    cards = [
-        f"{one.id}-{step}" if step is not None else one.id
-        for one in orders
-        for step in one.operations or (None,)
-    ]
-    for gun, card in start_cards(stage.floor.guns, cards):
-        await gun.show(make_label("E", "90000"))
-        await gun.show(card)
-    stage.books.read()
-
-
-async def _end_jobs(stage: _Stage) -> None:
-    for gun in stage.floor.guns:
-        await gun.show(make_label("C", "DONE"))
-
-
-def _cutting(outlet: Outlet) -> Happen:
-    async def happen(for_s: float) -> None:
-        await outlet.end.cut()
-        try:
-            await asyncio.sleep(for_s)
-        finally:
-            await outlet.end.heal()
-
-    return happen
-
-
-def _killing(stage: _Stage, agent: Child) -> Happen:
-    async def happen(for_s: float) -> None:
-        for _ in range(KILLS):
-            await asyncio.sleep(for_s / KILLS)
-            agent.kill()
-            await _heard_of_agent(stage)
-
-    return happen
-
-
-async def _heard_of_agent(stage: _Stage) -> None:
-    """Wait until the agent that took the dead one's place has written something."""
-    stage.books.read()
-    head = stage.books.head
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(UP_S):
-            while stage.books.head == head:  # noqa: ASYNC110 (a file to look at)
-                await asyncio.sleep(LOOK_S)
-
-
-def _stepping(clock: ClockFile) -> Happen:
-    async def happen(for_s: float) -> None:
-        for ahead_ms, synced in ((STEP_MS, True), (-STEP_MS, False), (0, True)):
-            clock.set(ahead_ms, synced=synced)
-            await asyncio.sleep(for_s / 3)
-
-    return happen
-
-
-def _filling(stage: _Stage, agent: Child) -> Happen:
-    async def happen(for_s: float) -> None:
-        await _shorten_log(stage, agent)
-        ballast, until_s = Ballast(stage.folder / "disk" / "ballast"), time.monotonic() + for_s
-        try:
-            while time.monotonic() < until_s:
-                ballast.fill()
-                await asyncio.sleep(0.1)
-        finally:
-            ballast.drop()
-
-    return happen
-
-
-async def _shorten_log(stage: _Stage, agent: Child) -> None:
-    """An orderly end leaves a journal without a write-ahead log, which would hold some seconds of events
-    without growing: then every record needs room of its own."""
-    stage.books.shut = True
-    stage.books.close()
-    starts = agent.starts
-    agent.restart()
-    async with asyncio.timeout(UP_S):
-        while agent.starts == starts:  # noqa: ASYNC110 (a process to look at)
-            await asyncio.sleep(LOOK_S)
-        stage.books.shut = False
-        while not await _is_connected(stage):  # noqa: ASYNC110 (a socket that may not be there yet)
-            await asyncio.sleep(LOOK_S)

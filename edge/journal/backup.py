@@ -18,8 +18,8 @@ from edge.journal.migrate import refuse_old_sqlite
 from edge.journal.reader import iso
 from edge.journal.sql import QUERIES, migrations
 
-PAGES = 2_000
-"""Copied at a time."""
+PAGES = 100
+"""Copied at a time, so that Ctrl-C is heard."""
 
 
 class Copied(Struct, frozen=True):

@@ -293,7 +293,7 @@ class History(JournalReader):
 def _bounds(run: Run) -> tuple[int, int]:
     """From when to before when its events are looked for, by event time."""
     end_ms = FOREVER_MS if run.ended_ms is None else max(run.ended_ms, run.last_ms)
-    return run.started_ms - LATE_MS, end_ms + LATE_MS
+    return (run.first_ms or run.started_ms) - LATE_MS, end_ms + LATE_MS
 
 
 def _members(rows: list[Any]) -> list[Member]:

@@ -387,7 +387,8 @@ DELETE FROM quarantine WHERE id > ?1 AND observation = (SELECT observation FROM 
 SELECT sink FROM progress UNION SELECT sink FROM rejected UNION SELECT sink FROM skipped;
 
 -- name: unthinned
-SELECT seq, seen_ms, name, at_ms, body FROM telemetry WHERE thinned = 0 AND seq BETWEEN ? AND ?
+-- Its time as its frames have it: see shift_ms.
+SELECT seq, seen_ms, name, at_ms - shift_ms, body FROM telemetry WHERE thinned = 0 AND seq BETWEEN ? AND ?
 ORDER BY seq LIMIT ?;
 
 -- name: thin

@@ -25,7 +25,9 @@ from edge.production.state import Run, decode_row, run_key
 ROWS = 200
 """Rows that one transaction thins, drops or looks at, at the most: a few milliseconds' work."""
 BYTES = 1 << 20
-"""Of telemetry that one transaction thins or drops."""
+"""Of telemetry that one transaction drops."""
+THIN_BYTES = 1 << 17
+"""Of telemetry that one transaction thins: 20 ms of decoding and encoding."""
 SANE_MS = 1_735_689_600_000
 """2025-01-01. A time before it is of a clock that nobody had set: it says nothing of a record's age."""
 FURTHEST_MS = 30 * 86_400_000
@@ -120,7 +122,8 @@ def thin_telemetry(journal: Journal, sinks: Sequence[str], *, acknowledged: bool
     """Thin the oldest batches that are whole. `acknowledged`: only what every sink has."""
     with _transaction(journal) as db:
         found: list[tuple[int, int]] = []
-        for row in _oldest(db, "unthinned", _places(db, journal.head, sinks, acknowledged=acknowledged)):
+        places = _places(db, journal.head, sinks, acknowledged=acknowledged)
+        for row in _oldest(db, "unthinned", places, THIN_BYTES):
             seq, seen_ms, name, at_ms, body = row
             thinned = thin(name, body)
             kept = (at_ms, body) if thinned is None else (thinned.at_ms, thinned.body)
@@ -139,9 +142,8 @@ def drop_telemetry(
     """
     with _transaction(journal) as db:
         found: list[tuple[int, int]] = []
-        for seq, seen_ms, *_ in _oldest(
-            db, "oldest_telemetry", _places(db, journal.head, sinks, acknowledged=acknowledged)
-        ):
+        places = _places(db, journal.head, sinks, acknowledged=acknowledged)
+        for seq, seen_ms, _ in _oldest(db, "oldest_telemetry", places, BYTES):
             if before_ms is not None and seen_ms >= before_ms:
                 break
             found.append((seq, seen_ms))
@@ -156,7 +158,9 @@ def drop_telemetry(
     return _freed(found, {sink: len(missed) for sink, missed in unsent.items()})
 
 
-def _oldest(db: apsw.Connection, query: str, places: Sequence[tuple[int, int]]) -> list[tuple[Any, ...]]:
+def _oldest(
+    db: apsw.Connection, query: str, places: Sequence[tuple[int, int]], most: int
+) -> list[tuple[Any, ...]]:
     """As many rows of these ranges as one transaction should hold; last in a row is the body, or its size."""
     found: list[tuple[Any, ...]] = []
     size = 0
@@ -164,7 +168,7 @@ def _oldest(db: apsw.Connection, query: str, places: Sequence[tuple[int, int]]) 
         for row in db.execute(QUERIES[query], (first, last, ROWS - len(found))):
             found.append(row)
             size += row[-1] if isinstance(row[-1], int) else len(row[-1])
-            if size >= BYTES:
+            if size >= most:
                 return found
         if len(found) >= ROWS:
             break
@@ -191,7 +195,8 @@ def _freed(found: Sequence[tuple[int, int]], unsent: Mapping[str, int]) -> Freed
 def can_trim(journal: Journal, sinks: Iterable[str]) -> bool:
     """Whether there is telemetry that every sink has."""
     with _transaction(journal) as db:
-        return bool(_oldest(db, "oldest_telemetry", _places(db, journal.head, sinks, acknowledged=True)))
+        places = _places(db, journal.head, sinks, acknowledged=True)
+        return bool(_oldest(db, "oldest_telemetry", places, 1))
 
 
 # --- production records ---------------------------------------------------------------------------

@@ -21,9 +21,7 @@ MOST: Final = 16_000_000
 CHECKPOINT_BYTES = 4_000_000
 """From here on its pages are written to the database, beside the readers."""
 RESET_BYTES = 8_000_000
-"""From here on the writer waits a moment for the readers, so that the log can begin anew."""
-KEPT_BYTES = 8_000_000
-"""Of the file, when the log begins anew."""
+"""From here on the writer waits a moment for the readers, so that the log's file can be cut to nothing."""
 PATIENCE_MS = 50
 """So long the writer waits for the readers, and not again before the log has grown by a quarter of
 `CHECKPOINT_BYTES`."""
@@ -56,7 +54,6 @@ class Wal:
         """Bytes written to the disk since the journal was opened: to the log, and from it to the database.
         What the file system adds (its own journal, whole erase blocks of a flash card) is not in it."""
         db.wal_autocheckpoint(0)
-        db.pragma("journal_size_limit", KEPT_BYTES)
         db.set_wal_hook(self._committed)
 
     @property

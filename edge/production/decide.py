@@ -7,6 +7,7 @@ from edge.observation import (
     CLOCK,
     COMMAND,
     ORDER,
+    OVERFLOWED,
     TICK,
     Observation,
     Outcome,
@@ -19,6 +20,7 @@ from edge.production.corrections import back_needs, undo_needs
 from edge.production.counts import count, readable_again, shown, unreadable
 from edge.production.cycles import is_readable, machine_state, silence
 from edge.production.draft import Decision, Draft
+from edge.production.events import Loss
 from edge.production.line import CounterAt, Line, StationSpec
 from edge.production.orders import card_needs, names_of
 from edge.production.planning import receive
@@ -172,6 +174,10 @@ def _state(draft: Draft, station: StationSpec) -> None:
     now = draft.observation
     if is_readable(now):
         readable_again(draft, station, now.signal)
+        if now.detail == OVERFLOWED:  # a counter has it all, a state that came and went is gone
+            row = draft.station(station)
+            since_ms = row.state_at_ms or now.at_ms
+            draft.say(Loss("queue-overflow", now.signal, since_ms, now.at_ms), station.name, row.context)
         machine_state(draft, station)
     else:
         unreadable(draft, station, now.signal, now.detail or f"{shown(now.value)} is no state")

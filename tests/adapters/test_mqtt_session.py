@@ -202,7 +202,7 @@ async def test_a_broker_without_mqtt_5_is_spoken_to_in_3_1_1(
             async with opened(settings) as sink:
                 receipt = await sink.write([count(seq) for seq in range(50)])
                 assert sorted(receipt.acknowledged) == list(range(50))
-        with pytest.raises(SinkRefused, match="does not speak the `protocol`"):
+        with pytest.raises(SinkRefused, match="does not speak the version of MQTT"):
             async with opened(table(port, protocol="5")):
                 pass
         async with opened(table(port, protocol="3.1.1")) as sink:

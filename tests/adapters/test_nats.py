@@ -3,7 +3,9 @@
 import asyncio
 import contextlib
 import signal
+import struct
 import sys
+import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +13,6 @@ from pathlib import Path
 import pytest
 
 from edge.journal import JournalReader
-from simulators.launch import Running, simulator
 from tests.support.nats import Collector, Node, cluster, healthy
 
 pytestmark = pytest.mark.timeout(180)
@@ -35,10 +36,30 @@ STATION = """
 [[station]]
 name = "packer-{number}"
 ideal_cycle = "100ms"
-good = {{ source = "plc", unit = 3, holding = 100, as = "u32", words = "little", every = "50ms" }}
+good = {{ source = "plc", unit = 3, holding = {number}, as = "u16", every = "50ms" }}
 """
-STATIONS = 8
-"""They count the same parts: so many events that some are always under way."""
+STATIONS = 4
+PARTS_A_SECOND = 20
+"""Of each station: so many events that some are always under way."""
+_REQUEST = struct.Struct(">HHHBBHH")
+
+
+class Device(asyncio.Protocol):
+    """Modbus TCP: every holding register counts parts. For all lines, each with connections of its own."""
+
+    stopped_s: float | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        for at in range(0, len(data), _REQUEST.size):  # one that is cut in two times out, and is asked again
+            transaction, _, _, unit, function, start, count = _REQUEST.unpack_from(data, at)
+            now_s = Device.stopped_s or time.monotonic()
+            values = [int(now_s * PARTS_A_SECOND + start + number) & 0xFFFF for number in range(count)]
+            head = struct.pack(">HHHBBB", transaction, 0, 3 + 2 * count, unit, function, 2 * count)
+            self._transport.write(head + struct.pack(f">{count}H", *values))
 
 
 @dataclass(slots=True)
@@ -47,7 +68,6 @@ class Agent:
 
     name: str
     folder: Path
-    machine: Running
     process: asyncio.subprocess.Process
 
     @property
@@ -69,24 +89,34 @@ class Agent:
 
 
 @contextlib.asynccontextmanager
-async def agent(folder: Path, name: str, nodes: list[Node]) -> AsyncIterator[Agent]:
+async def agent(folder: Path, name: str, nodes: list[Node], plc: int) -> AsyncIterator[Agent]:
     folder.mkdir()
     brokers = ", ".join(f'"mqtt://127.0.0.1:{node.server.port}"' for node in nodes)
-    async with simulator("modbus_packer", "--tcp", "--cycle", "0.05", "--running") as machine:
-        file = folder / "line.toml"
-        head = LINE.format(name=name, plc=machine.where.port, brokers=brokers)
-        file.write_text(head + "".join(STATION.format(number=number) for number in range(STATIONS)))
-        with (folder / "agent.log").open("ab") as log:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "edge", "run", str(file), "--data", str(folder / "data"),
-                stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log,
-            )  # fmt: skip
-        try:
-            yield Agent(name, folder, machine, process)
-        finally:
-            if process.returncode is None:
-                process.send_signal(signal.SIGTERM)
-                await process.wait()
+    file = folder / "line.toml"
+    head = LINE.format(name=name, plc=plc, brokers=brokers)
+    file.write_text(head + "".join(STATION.format(number=number) for number in range(STATIONS)))
+    with (folder / "agent.log").open("ab") as log:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "edge", "run", str(file), "--data", str(folder / "data"),
+            stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log,
+        )  # fmt: skip
+    try:
+        yield Agent(name, folder, process)
+    finally:
+        if process.returncode is None:
+            process.send_signal(signal.SIGTERM)
+            await process.wait()
+
+
+@contextlib.asynccontextmanager
+async def device() -> AsyncIterator[int]:
+    """The port of the machines of all lines."""
+    server = await asyncio.get_running_loop().create_server(Device, "127.0.0.1", 0)
+    Device.stopped_s = None
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
 
 
 async def until(holds: Callable[[], bool], agents: list[Agent], within_s: float = 60) -> None:
@@ -99,13 +129,25 @@ async def until(holds: Callable[[], bool], agents: list[Agent], within_s: float 
         raise AssertionError(f"it never held; the agents said:\n{said}") from None
 
 
+async def kill(nodes: list[Node], agents: list[Agent]) -> None:
+    """With -9, while they owe an answer to whoever is connected to them: they stall before."""
+    for node in nodes:
+        node.server.stall()
+    heads = {one.name: one.head() for one in agents}
+    await until(lambda: all(one.head() > heads[one.name] + 20 for one in agents), agents)
+    for node in nodes:
+        node.server.kill()
+
+
 async def test_every_event_of_every_agent_arrives_whatever_dies(tmp_path: Path) -> None:
-    async with cluster(tmp_path / "nats") as nodes, contextlib.AsyncExitStack() as stack:
+    async with (
+        cluster(tmp_path / "nats") as nodes, device() as plc, contextlib.AsyncExitStack() as stack
+    ):  # fmt: skip
         collector = Collector([node.server.port for node in nodes], "acme/#")
         await stack.enter_async_context(collector.listening())
         # Each prefers another node.
         agents = [
-            await stack.enter_async_context(agent(tmp_path / name, name, nodes[turn:] + nodes[:turn]))
+            await stack.enter_async_context(agent(tmp_path / name, name, nodes[turn:] + nodes[:turn], plc))
             for turn, name in enumerate(("line-1", "line-2", "line-3"))
         ]
 
@@ -114,25 +156,23 @@ async def test_every_event_of_every_agent_arrives_whatever_dies(tmp_path: Path) 
             wanted = {one.name: len(collector.ids[one.name]) + more for one in agents}
             return lambda: all(len(collector.ids[name]) >= count for name, count in wanted.items())
 
-        await until(heard(500), agents)
-        nodes[0].server.kill()
-        await until(heard(500), agents)
+        await until(heard(300), agents)
+        await kill(nodes[:1], agents)
+        await until(heard(300), agents)
         await nodes[0].server.start()
         await healthy(nodes)
-        await until(heard(500), agents)
+        await until(heard(300), agents)
 
-        for node in nodes[1:]:
-            node.server.kill()
+        await kill(nodes[1:], agents)
         marooned = {one.name: one.head() for one in agents}
         await until(lambda: all("not delivering" in one.log for one in agents), agents)
-        await until(lambda: all(one.head() > marooned[one.name] + 500 for one in agents), agents)
+        await until(lambda: all(one.head() > marooned[one.name] + 300 for one in agents), agents)
         for node in nodes[1:]:
             await node.server.start()
         await healthy(nodes)
-        await until(heard(1_000), agents)
+        await until(heard(300), agents)
 
-        for one in agents:
-            await one.machine.do("stop")
+        Device.stopped_s = time.monotonic()
         await until(lambda: all(len(collector.ids[one.name]) >= one.head() for one in agents), agents)
         assert all(collector.ids[one.name] == set(one.ids()) for one in agents)
         assert all("MQTT 3.1.1 is spoken" in one.log for one in agents)

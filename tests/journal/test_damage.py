@@ -15,6 +15,7 @@ from edge.errors import JournalDamaged, JournalError
 from edge.journal import Journal, JournalReader, SetAside, begin
 from edge.journal.frames import commits_behind_damage
 from edge.journal.integrity import note_damage
+from edge.production.state import LineRow
 from tests.journal.floor import PAGE, details, fill, integrity, pages_of, running, said, spoil
 
 EVENTS = 3_000
@@ -184,6 +185,22 @@ def test_whoever_waits_for_the_start_hears_that_it_goes_on(path: Path) -> None:
     heard: list[int] = []
     begin(path, lambda: heard.append(1))[0].close()
     assert len(heard) > EVENTS // 1_000
+
+
+def test_of_names_both_ends_are_taken_over(path: Path) -> None:
+    """They cannot be sought by number: what lies between two damaged places is lost."""
+    jobs = {f"job/WO-{number:05}": LineRow(number) for number in range(5_000)}
+    journal = Journal(path)
+    journal.commit([said(1)], jobs)
+    journal.close()
+    leaves = pages_of(path, "state")[1:]
+    spoil(path, [leaves[len(leaves) // 2]])
+    journal, found = begin_noted(path)
+    assert found is not None
+    assert 4_500 < found.held.rows < 5_000
+    for number in (0, 4_999):
+        assert journal.row(f"job/WO-{number:05}") == LineRow(number)
+    journal.close()
 
 
 def test_where_the_disk_has_no_room_for_both_the_newest_are_taken(tmp_path: Path) -> None:

@@ -44,13 +44,17 @@ class Lost:
 
 
 def work(folder: Path, synchronous: str, checkpoints: str, seed: int) -> list[Op]:
-    """A journal in use: commits of several sizes, checkpoints, a reader, the agent started again."""
+    """A journal in use: commits of several sizes, checkpoints, a reader, the agent started again.
+
+    `synchronous` of its commits and of its checkpoints; empty: as the journal has it.
+    """
     chance = random.Random(seed)
     with recording() as ops:
         commits = 0
         for _ in range(3):
             journal = Journal(folder / "journal.db")
-            journal._db.pragma("synchronous", synchronous)
+            as_usual = synchronous or journal._db.pragma("synchronous")
+            journal._db.pragma("synchronous", as_usual)
             with closing(JournalReader(journal.path, "line-1")) as reader:
                 while commits < COMMITS and (commits % 80 or not commits or chance.random() < 0.5):
                     commits += 1
@@ -61,9 +65,9 @@ def work(folder: Path, synchronous: str, checkpoints: str, seed: int) -> list[Op
                     ops.append(Op("acknowledged", offset=head))
                     if not commits % 9:
                         assert reader.head() == head
-                        journal._db.pragma("synchronous", checkpoints)
+                        journal._db.pragma("synchronous", checkpoints or as_usual)
                         journal.wal.checkpoint(reset=not commits % 4)
-                        journal._db.pragma("synchronous", synchronous)
+                        journal._db.pragma("synchronous", as_usual)
             journal.close()
             commits += 1
     return ops
@@ -101,11 +105,11 @@ def look_at(image: Image, folder: Path, lost: Lost) -> None:
         lost.torn += (decode_row(row) if row else LineRow(0)) != LineRow(found)
 
 
-def cut(folder: Path, count: int, synchronous: str = "full", checkpoints: str = "", seed: int = 1) -> Lost:
+def cut(folder: Path, count: int, synchronous: str = "", checkpoints: str = "", seed: int = 1) -> Lost:
     """So many images of one run."""
     lost = Lost()
     (folder / "run").mkdir()
-    ops = work(folder / "run", synchronous, checkpoints or synchronous, seed)
+    ops = work(folder / "run", synchronous, checkpoints, seed)
     place = folder / "image"
     for image in images(ops, count, random.Random(seed)):
         place.mkdir()

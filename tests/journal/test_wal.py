@@ -15,7 +15,7 @@ import pytest
 from edge.journal import Journal, JournalReader
 from edge.journal.health import JournalHealth, JournalStatus, told
 from edge.journal.integrity import Integrity
-from edge.journal.wal import KEPT_BYTES, MOST, RESET_BYTES, readers
+from edge.journal.wal import MOST, RESET_BYTES, readers
 from tests.journal.floor import said
 
 READER = """
@@ -64,7 +64,7 @@ def test_it_stays_small_beside_readers_that_come_and_go(journal: Journal) -> Non
 
 def test_a_great_commit_makes_it_great_for_a_moment_only(journal: Journal) -> None:
     journal.commit([said(number, "x" * 10_000) for number in range(3_000)])
-    assert log_file(journal) <= KEPT_BYTES
+    assert log_file(journal) <= RESET_BYTES
 
 
 def test_a_reader_that_holds_it_up_is_named_and_the_line_goes_on(
@@ -86,7 +86,7 @@ def test_a_reader_that_holds_it_up_is_named_and_the_line_goes_on(
         assert str(pinning.pid) in journal.wal.pinned
         pinning.communicate()
     grow(journal, 3)
-    assert log_file(journal) <= KEPT_BYTES
+    assert log_file(journal) <= RESET_BYTES
     assert journal.wal.pinned == ""
 
 

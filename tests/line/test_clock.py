@@ -17,12 +17,15 @@ from hypothesis import strategies as st
 
 from adapters._line_protocol import lines
 from edge.clock import ManualClock
-from edge.contract import Record
+from edge.contract import TELEMETRY, Record
 from edge.errors import NotRecorded
 from edge.journal import Journal, JournalReader
-from edge.observation import CLOCK, ClockWord, Observation
-from edge.production.state import Job, Run, Station
+from edge.journal.retention import thin_telemetry
+from edge.journal.store import encode_data
+from edge.observation import CLOCK, ClockWord, Observation, Stamp
+from edge.production.state import NO_CONTEXT, Job, Run, Station
 from edge.recorder import Recorder
+from edge.telemetry import Batch
 from edge.timekeeping import BACK_MS, BUILT_MS, PATIENCE_MS, STEP_MS, Last, Timekeeper
 from simulators.labels import label
 from simulators.launch import simulator
@@ -282,6 +285,64 @@ async def test_what_is_held_back_is_held_over_a_restart(tmp_path: Path) -> None:
         assert recorder.sendable == 0
         await recorder.emit([right(clock, doubt, 0)])
         assert recorder.sendable == recorder.head == 3
+
+
+def test_telemetry_of_a_doubt_is_moved_too_and_stays_so_when_it_is_thinned(tmp_path: Path) -> None:
+    path, clock = tmp_path / "journal.db", ManualClock()
+    core = Core(line())
+    doubt = doubtful(clock)
+    began_ms, shift_ms = clock.wall_ms(), HOUR_MS
+    journal = Journal(path)
+
+    def commit(seen: Observation) -> None:
+        decision = core.see(seen)
+        events = [(event, encode_data(event.data)) for event in decision.events]
+        timings = [decision.timing] if decision.timing else []
+        journal.commit(events, decision.rows, timings=timings)
+
+    def batch(name: str) -> Batch:
+        now_ms = clock.wall_ms()
+        frames = [b'{"at":%d,"values":{"zone_1":%d}}' % (now_ms + n, n) for n in range(20)]
+        return Batch(
+            name, "", now_ms, now_ms, clock.mono_ms(), clock.boot, Stamp.RECEIPT, frames, 20
+        )  # fmt: skip
+
+    commit(doubt)
+    clock.pass_ms(5_000)
+    journal.commit(telemetry=[(batch("oven"), NO_CONTEXT)])
+    commit(right(clock, doubt, shift_ms))
+    journal.commit(telemetry=[(batch("mill"), NO_CONTEXT)])
+    reader = JournalReader(path, "line-1")
+    try:
+        for _ in range(2):
+            oven, mill = (one for one in reader.records(1, 100) if one.type == TELEMETRY)
+            assert oven.at_ms in range(began_ms + 5_000 + shift_ms, began_ms + 5_020 + shift_ms)
+            assert oven.data["frames"][0]["at"] == oven.at_ms
+            assert mill.data["frames"][0]["at"] == mill.at_ms
+            thin_telemetry(journal, ["file"], acknowledged=False)
+    finally:
+        reader.close()
+        journal.close()
+
+
+async def test_times_that_an_event_tells_of_are_right_too(tmp_path: Path) -> None:
+    path, clock = tmp_path / "journal.db", ManualClock()
+    async with recording(line(), path) as recorder:
+        await recorder.emit([scan(clock, "E 4711", fresh=())])
+        doubt = doubtful(clock)
+        await recorder.emit([doubt])
+        for text in ("J WO-1001", "C DONE"):
+            clock.pass_ms(2_000)
+            await recorder.emit([scan(clock, text, fresh=())])
+        [before] = of_type(on_disk(path), "result")
+        reader = JournalReader(path, "line-1")
+        committed = reader.facts(1, 100)
+        await recorder.emit([right(clock, doubt, DAY_MS)])
+        [after] = of_type(on_disk(path), "result")
+        for key in ("at", "started_ms", "ended_ms"):
+            assert after[key] == before[key] + DAY_MS
+        assert reader.facts(1, len(committed)) == committed
+        reader.close()
 
 
 async def test_a_scan_that_was_stamped_in_the_doubt_and_decided_after_it_has_the_right_time(

@@ -257,10 +257,22 @@ def occupy(port: int, name: str, at_ms: int) -> None:
 # --- mosquitto ---------------------------------------------------------------------------------------------
 
 
+QUEUES = (
+    "allow_anonymous true",
+    "autosave_on_changes false",
+    "autosave_interval 1800",
+    "max_queued_messages 0",
+)
+"""Saving a long queue at every change would be all that it does."""
+
+
 async def test_an_hour_of_backlog_goes_out_beside_live_events(tmp_path: Path) -> None:
     """Two events a second for an hour while the broker is away: none is missing, and new ones do not wait."""
     path, backlog = tmp_path / "journal.db", 7_200
-    async with recording(line(), path) as recorder, mosquitto(tmp_path / "mosquitto") as broker:
+    async with (
+        recording(line(), path) as recorder,
+        mosquitto(tmp_path / "mosquitto", options=QUEUES) as broker,
+    ):
         bench = Bench(recorder, path)
         await bench.happen(backlog)
         durable = await session(broker.port, "all-of-it", "line-1/press/_event/#")

@@ -24,14 +24,20 @@ SCANNED = {
     "choose_contexts": {"context"},
     "contexts_of_batch": {"context"},
     "want_given": {"attribution"},
+    "count_records": {"event"},
+    "count_rows": {"state"},
 }
 """What does read a table from one end, because:
 
 - choose_since goes back from the newest event, and stops at the first that is old enough;
 - all_progress has a row for each range of a sink, and wants them all, once a correction;
 - count_rejected is asked once, when a sink's delivery is made;
+- count_records and count_rows are asked of a backup, and of a journal that was taken over from a damaged one;
 - the others are asked by people who look into the past, in a process of their own.
 """
+
+NOT_OF_A_LINE = ("salvage_", "mend_", "prepare_")
+"""Statements that take a damaged file over before the line starts, or make temporary tables."""
 
 
 @pytest.fixture
@@ -62,7 +68,7 @@ def history(journal: Journal) -> Iterator[History]:
     history.close()
 
 
-@pytest.mark.parametrize("name", sorted(QUERIES))
+@pytest.mark.parametrize("name", [one for one in sorted(QUERIES) if not one.startswith(NOT_OF_A_LINE)])
 def test_no_statement_reads_all_of_a_table_that_grows(history: History, name: str) -> None:
     assert scanned(history._db, name) == SCANNED.get(name, set())
 

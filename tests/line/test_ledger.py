@@ -15,7 +15,7 @@ from edge.clock import ManualClock
 from edge.errors import NotRecorded
 from edge.journal import JournalReader
 from edge.ledger import Interval, Ledger, read_ledger
-from edge.observation import AGENT, CLOCK, ClockWord, Missed, Observation, Quality
+from edge.observation import AGENT, CLOCK, OVERFLOWED, ClockWord, Missed, Observation, Quality
 from edge.production import Line
 from edge.production.line import Role
 from edge.recorder import Recorder
@@ -147,6 +147,18 @@ async def test_what_was_dropped_is_told_with_how_much(path: Path, clock: ManualC
     [one] = found.intervals
     assert (one.cause, one.subject, one.records, one.recovered) == ("telemetry-dropped", "oven", 1_200, ())
     assert (one.since_ms, one.until_ms) == (now, now + 5_000)
+
+
+async def test_states_that_were_lost_on_the_way_are_told(path: Path, clock: ManualClock) -> None:
+    async with recording(line(), path) as recorder:
+        await recorder.emit([see(clock, "press.state", 1)])
+        since_ms = clock.wall_ms()
+        clock.pass_ms(5_000)
+        odd = see(clock, "press.state", 0, quality=Quality.UNCERTAIN, detail=OVERFLOWED)
+        await recorder.emit([odd])
+    [one] = ledger(path).intervals
+    assert (one.cause, one.subject, one.since_ms) == ("queue-overflow", "press.state", since_ms)
+    assert one.unseen == ("states that came and went at press",)
 
 
 async def test_a_doubt_of_the_clock_is_an_interval(path: Path, clock: ManualClock) -> None:

@@ -139,7 +139,7 @@ class Counting:
         return made.get("made", 0)
 
     def _is_before(self, at_ms: int, read: Read) -> bool:
-        """A part of this time was made before the jobs changed; who sets a wall clock changes no part's owner."""
+        """A part of this time was made before the jobs changed; no clock that is set changes its owner."""
         if read.changed_ms is None:
             return False
         if read.changed_boot != self.boot:

@@ -123,6 +123,17 @@ def test_times_of_two_clocks_are_in_no_batch_together() -> None:
     assert [one.stamp for one in oven.take()] == [Stamp.RECEIPT, Stamp.SOURCE]
 
 
+def test_a_batch_ends_where_the_wall_clock_is_set() -> None:
+    """Times that were estimated are corrected a batch at once."""
+    oven = telemetry("a")
+    lane = oven.lane([signal_of("oven", "a")])
+    for value, step_ms in enumerate((0, 20, 3_600_000, 3_600_000, 0)):
+        at = moment(value)
+        wall_ms = at.seen_ms + step_ms
+        oven.sample(lane, [value], Moment(wall_ms, wall_ms, at.mono_ms, Stamp.RECEIPT))
+    assert [one.values for one in oven.take()] == [2, 2, 1]
+
+
 def test_a_batch_is_no_larger_than_a_broker_takes() -> None:
     names = [f"s{number}" for number in range(100)]
     oven = telemetry(*names)
@@ -196,6 +207,23 @@ def test_a_signal_that_is_none_of_telemetrys_is_left_to_others() -> None:
     for name in ("press.total", "telemetry/oven/b", "telemetry/other/a", "telemetry/", ""):
         assert not oven.observe(Observation(name, 1, 1, 1, 1, BOOT))
     assert oven.take() == []
+
+
+def test_a_value_that_is_kept_for_its_silence_has_the_time_at_which_it_was_seen() -> None:
+    """A subscription gives it with the device's time of its last move, however long ago that is."""
+    oven = Telemetry([TelemetryTable("oven", "", {"a": Sampled("a", 0.5, silence_ms=1000)})], BOOT)
+    for ms, value in ((0, 1.0), (999, 1.4), (1000, 1.4), (1500, 1.4), (1600, 2.0)):
+        at = moment(ms)
+        signal = signal_of("oven", "a")
+        oven.observe(Observation(signal, value, 900_000, at.seen_ms, ms, BOOT, stamp=Stamp.SOURCE))
+    found = [
+        (one.stamp, frame["at"], frame["values"]["a"])
+        for one in oven.take()
+        for frame in opened(one)["frames"]
+    ]
+    assert found == [
+        (Stamp.SOURCE, 900_000, 1.0), (Stamp.RECEIPT, 1_001_000, 1.4), (Stamp.SOURCE, 900_000, 2.0),
+    ]  # fmt: skip
 
 
 # --- bounds -------------------------------------------------------------------------------------
