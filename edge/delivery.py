@@ -150,7 +150,7 @@ class Delivery:
         now = self._now()
         pause_s = min(self._mark_due(), max(self._backlog_s, now) if self._in_arrears() else inf) - now
         try:
-            async with asyncio.timeout(None if pause_s == inf else max(pause_s, 0)):
+            async with asyncio.timeout(max(pause_s, 0)):
                 await self._committed.wait()
         except TimeoutError:
             return
@@ -260,12 +260,12 @@ class Delivery:
         self._marked_s, self._unmarked = now, False
 
     def _mark_due(self) -> float:
-        """When the next one is left, also one that says nothing new: it shows whether anybody is there."""
+        """When the next one is left. One that says nothing new shows whether anybody is there: a far end that
+        is back on an idle line is greeted soon."""
         if self._unmarked:
             quiet = self._missing() is None
             return min(self._marked_s + MARK_S, self._acked_s + QUIET_S if quiet else inf)
-        watched_s = self._acked_s + self._settings.replay.total_seconds() + MARK_S
-        return self._marked_s + MARK_S if self._marked_s + MARK_S <= watched_s else inf
+        return self._marked_s + MARK_S
 
     # --- how it is ----------------------------------------------------------------------------
 

@@ -118,9 +118,12 @@ class Housekeeper:
 
     async def run(self) -> None:
         """Until cancelled. Raises JournalError where the journal cannot be trusted any more."""
-        await self._recorder.maintain(self._room.open)
+        is_open = False
         while True:
             try:
+                if not is_open:
+                    await self._recorder.maintain(self._room.open)
+                    is_open = True
                 await self.look()
             except NotRecorded as error:
                 log.debug("%s", error)

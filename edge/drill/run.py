@@ -243,6 +243,8 @@ def _remarks(stage: Stage, scene: Scene, agent: Child, starts: int, held: Counte
 
 
 def _judged(stage: Stage, scene: Scene) -> Fault:
+    """A far end may have got what the last look at the journal has not seen: look once more."""
+    stage.books.read()
     return judge(scene, stage.books, stage.floor.devices, stage.outlets)
 
 

@@ -8,6 +8,7 @@ file beside the journal, are kept back for that.
 import logging
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -65,9 +66,12 @@ class Room:
         self._data = cap - min(WAL_MOST, cap // 4) - 2 * self._reserve
 
     def open(self, journal: Journal) -> None:
-        """Set the cap, and lay the reserve by."""
-        with journal.transaction() as db:
-            self._limit(db, 0)
+        """Set the cap, and lay the reserve by. Raises NotRecorded where that is not possible now, JournalError."""
+        try:
+            with journal.transaction() as db:
+                self._limit(db, 0)
+        except (apsw.FullError, apsw.BusyError) as error:
+            raise NotRecorded(f"{self._path}: {error}") from error
         self._lay_by()
 
     def measure(self, journal: Journal) -> Filling:
@@ -121,15 +125,16 @@ class Room:
     def _lay_by(self) -> None:
         """Where the disk has no room for it, it is tried again when there is some."""
         file = _reserve_of(self._path)
-        descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
-        try:
-            if os.fstat(descriptor).st_size != self._reserve:
-                os.ftruncate(descriptor, 0)
-                os.posix_fallocate(descriptor, 0, self._reserve)
-        except OSError:
-            file.unlink(missing_ok=True)
-        finally:
-            os.close(descriptor)
+        with suppress(OSError):
+            descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+            try:
+                if os.fstat(descriptor).st_size != self._reserve:
+                    os.ftruncate(descriptor, 0)
+                    os.posix_fallocate(descriptor, 0, self._reserve)
+            except OSError:
+                file.unlink(missing_ok=True)
+            finally:
+                os.close(descriptor)
 
 
 def begin_with_reserve(path: Path, alive: Callable[[], None] = nobody) -> tuple[Journal, SetAside | None]:
@@ -153,10 +158,11 @@ def _is_full(path: Path) -> bool:
 
 def give_up_reserve(path: Path) -> bool:
     """Give its room on the disk to the journal. False where there is none."""
-    file = _reserve_of(path)
-    there = file.exists()
-    file.unlink(missing_ok=True)
-    return there
+    try:
+        _reserve_of(path).unlink()
+    except OSError:
+        return False
+    return True
 
 
 def _reserve_of(path: Path) -> Path:
