@@ -67,8 +67,8 @@ class LineTable(Settings):
     badge: Literal["required", "optional"] = "required"
     """Whether an operator must badge in before a job can be started."""
     clock: Literal["plausible", "require-ntp"] = "plausible"
-    """When the box's clock is believed: where it is neither before this Lineside was built nor before the last
-    event, or only once a time server has set it. Until then events are recorded and held back."""
+    """When the box's clock is believed: where it is neither before this Lineside was built nor before the
+    last event, or only once a time server has set it. Until then events are recorded and held back."""
     record: Annotated[Size, AfterValidator(_enough)] | None = None
     """Bytes for a recording of everything that is decided, for `lineside replay`; off unless written."""
     keep: Duration = KEEP.events

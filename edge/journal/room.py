@@ -66,7 +66,7 @@ class Room:
         self._data = cap - min(WAL_MOST, cap // 4) - 2 * self._reserve
 
     def open(self, journal: Journal) -> None:
-        """Set the cap, and lay the reserve by. Raises NotRecorded where that is not possible now, JournalError."""
+        """Set the cap, lay the reserve by. Raises NotRecorded where a later try may succeed, JournalError."""
         try:
             with journal.transaction() as db:
                 self._limit(db, 0)

@@ -107,9 +107,7 @@ def _next_baseline(
 
 def _baseline(now: Observation, raw: int, row: Station) -> Counter:
     others = tuple(slot.context for slot in row.others) if row.others else ()
-    return Counter(
-        raw, now.at_ms, now.seen_ms, now.mono_ms, now.boot, row.context, others, synced=now.synced
-    )
+    return Counter(raw, now.at_ms, now.seen_ms, now.mono_ms, now.boot, row.context, others, synced=now.synced)
 
 
 def _first(draft: Draft, place: CounterAt, raw: int) -> None:

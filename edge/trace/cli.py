@@ -109,7 +109,7 @@ def dossier(
         typer.Option(metavar="FILE", help="Check a dossier (JSON); with LINE against its journal."),
     ] = None,
 ) -> None:
-    """All events of a run with a hash chain, or the check of such a file."""
+    """All events of a run with a hash chain, or the check of one."""
     config = None if line is None else load_line(line, data)
     if verify is not None:
         if run is not None or out is not None or html:

@@ -293,7 +293,7 @@ def test_marks_are_left_now_and_then_and_when_nothing_is_left_to_send(tmp_path: 
             reader.close()
             left = len(sink.marks)
             await asyncio.sleep(120)
-            assert left + 8 <= len(sink.marks) <= left + 14, "on an idle line it shows whether anybody is there"
+            assert left + 8 <= len(sink.marks) <= left + 14, "it shows whether anybody is there"
             assert {one.seq for one in sink.marks[left:]} <= {60}
 
     run_line(tmp_path / "journal.db", runs)

@@ -26,12 +26,17 @@ SCANNED = {
     "want_given": {"attribution"},
     "count_records": {"event"},
     "count_rows": {"state"},
+    "last_seen": {"event"},
+    "rejected_of": {"rejected"},
+    "sinks_known": {"progress", "rejected"},
 }
 """What does read a table from one end, because:
 
 - choose_since goes back from the newest event, and stops at the first that is old enough;
 - all_progress has a row for each range of a sink, and wants them all, once a correction;
 - count_rejected is asked once, when a sink's delivery is made;
+- last_seen goes back from the newest and stops at once;
+- rejected_of and sinks_known are asked when a person sees to the sinks, retention the latter once a minute;
 - count_records and count_rows are asked of a backup, and of a journal that was taken over from a damaged one;
 - the others are asked by people who look into the past, in a process of their own.
 """
