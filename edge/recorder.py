@@ -4,12 +4,12 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import reduce
 from typing import TypeVar
 
 from msgspec.structs import replace
 
+from edge.committing import Committer, Lately, Span
 from edge.contract import Ask
 from edge.deciding import Decided, Decider, Tape, tell
 from edge.errors import JournalError, NotRecorded
@@ -23,12 +23,11 @@ from edge.production.slots import contexts
 from edge.production.state import Context, Row, Station
 from edge.telemetry import Batch as Sample
 from edge.telemetry import Telemetry
+from edge.waiting import Item, Waiting
 from edge.working import WorkingRows
 
 log = logging.getLogger("lineside.recorder")
 
-SAMPLES_WAIT_S = 0.25
-"""Samples are committed within this time, together; scans and test results at once."""
 BOUNDARY_WAIT_S = 1.0
 """So long a scan waits for the counters to be read; then what straddles it is UNASSIGNED."""
 REREAD_S = 0.15
@@ -36,10 +35,6 @@ BASELINES_S = 600.0
 """On an idle line the counters' baselines are written this often: a later gap begins no earlier."""
 PROGRESS_S = 30.0
 """An idle line's acknowledgements are written this often; else they go with the next events."""
-BATCH = 5_000
-"""Observations decided in one go, before anybody else has a turn."""
-CAPACITY = 20_000
-"""Observations that may wait; beyond it `emit` waits for room."""
 
 ResultT = TypeVar("ResultT")
 
@@ -56,28 +51,17 @@ class Recorder:
     ) -> None:  # fmt: skip
         """`first` gives what is to be decided before anything that comes in later: the words of the clock."""
         self.line = line
-        self.head = journal.head
         self.observations = 0
         self._journal = journal
+        self._committer = Committer(journal, tape)
         self._ask = ask
-        self._tape = tape
         self.telemetry = telemetry or Telemetry((), "")
         self._rows = WorkingRows(journal)
-        self._queue: deque[Entry | Held | Rest] = deque()
-        self._waiting = 0
-        self._arrived = asyncio.Event()
-        self.telemetry.on_waiting = self._arrived.set
-        self._urgent = asyncio.Event()
-        self._room = asyncio.Event()
-        self._room.set()
+        self._queue = Waiting()
+        self.telemetry.on_waiting = self._queue.wake
         self._door = asyncio.Lock()
-        self._alone = asyncio.Lock()
-        """Held while rows are read to decide by, and while maintenance has the journal."""
         self._behind: list[Rest] = []
         self._held: list[Held] = []
-        self._progress: dict[str, list[tuple[int, int]]] = {}
-        self._recent: dict[str, list[tuple[int, int, int, str]]] = {}
-        self._rejected: list[tuple[str, int, str]] = []
         self._progress_due = 0.0
         self._baselines_due = 0.0
         self._failing = False
@@ -87,18 +71,16 @@ class Recorder:
         self._stragglers = Stragglers()
         self._decider = Decider(line, self._rows, tape)
         self._listeners: set[asyncio.Event] = set()
-        self._movers: list[Callable[[Sequence[tuple[int, int]]], None]] = []
-        self._writer = ThreadPoolExecutor(1, "journal")
+        self._movers: list[Callable[[Sequence[Span]], None]] = []
         self._stopped = False
-        self._cancelled = False
 
     # --- from outside -----------------------------------------------------------------------
 
     async def emit(self, observations: Sequence[Observation]) -> list[Outcome]:
         """Answers when they are on disk. Raises NotRecorded. Cancelling does not withdraw them."""
         async with self._door:  # first come, first served: no reading overtakes one that waits
-            while not self._room.is_set() and not self._stopped:
-                await self._room.wait()
+            while not self._queue.has_room and not self._stopped:
+                await self._queue.room()
             if self._stopped:
                 raise NotRecorded("the agent is stopping")
             entry = self._enter(observations)
@@ -108,6 +90,11 @@ class Recorder:
         """Hand over without waiting for the answer."""
         if not self._stopped:
             self._enter(observations)
+
+    @property
+    def head(self) -> int:
+        """seq of the newest record on disk."""
+        return self._committer.head
 
     @property
     def sendable(self) -> int:
@@ -122,28 +109,20 @@ class Recorder:
 
     def _waits(self, observations: Sequence[Observation]) -> Entry:
         entry = Entry(observations, asyncio.get_running_loop().create_future(), [None] * len(observations))
-        self._put(entry, urgent=any(self._is_urgent(one) for one in observations))
-        self._waiting += len(observations)
-        if self._waiting >= CAPACITY:
-            self._room.clear()
+        self._queue.put(entry, urgent=any(self._is_urgent(one) for one in observations))
         return entry
 
     def note_progress(
-        self,
-        sink: str,
-        ranges: Iterable[tuple[int, int]],
-        recent: Iterable[tuple[int, int, int, str]] | None = None,
+        self, sink: str, ranges: Iterable[Span], recent: Iterable[Lately] | None = None
     ) -> None:
         """What a far end has acknowledged, and what of it lately; it is written with the next events."""
-        self._progress[sink] = list(ranges)
-        if recent is not None:
-            self._recent[sink] = list(recent)
+        self._committer.receipts.note(sink, ranges, recent)
 
     def note_rejected(self, sink: str, seq: int, reason: str) -> None:
         """What a far end will never take; it is written soon, for a person looks for it."""
-        self._rejected.append((sink, seq, reason))
+        self._committer.receipts.rejected.append((sink, seq, reason))
         self._progress_due = 0.0
-        self._arrived.set()
+        self._queue.wake()
 
     def listen(self) -> asyncio.Event:
         """An event that is set after every commit; the listener clears it."""
@@ -151,7 +130,7 @@ class Recorder:
         self._listeners.add(event)
         return event
 
-    def on_moved(self, listener: Callable[[Sequence[tuple[int, int]]], None]) -> None:
+    def on_moved(self, listener: Callable[[Sequence[Span]], None]) -> None:
         """Call this with the ranges of events that have got other owners, when that is on disk."""
         self._movers.append(listener)
 
@@ -163,12 +142,12 @@ class Recorder:
     async def run(self) -> None:
         """Until it is cancelled. Raises JournalError when the journal cannot be trusted."""
         try:
-            while not self._cancelled:
-                await self._record(await self._gather())
+            while not self._committer.cancelled:
+                await self._record(await self._queue.gather(PROGRESS_S))
                 await self._write_progress()
         finally:
             self._stopped = True
-            self._room.set()
+            self._queue.open()
             await self._drain()
         raise asyncio.CancelledError
 
@@ -176,22 +155,22 @@ class Recorder:
         """Write what waits, then refuse the rest: nobody may wait for ever."""
         try:
             while self._queue:
-                await self._record(self._take())
+                await self._record(self._queue.take())
             while self.telemetry.is_waiting and not self._failing:
                 await self._record([])
-            if self._progress or self._rejected:
+            if self._committer.receipts.wait:
                 await self._commit_alone()
         except (NotRecorded, JournalError) as error:
             log.error("%s", error)
         finally:
             for one in [*self._held, *self._behind, *self._queue]:
                 refuse(one if isinstance(one, Entry) else one.entry, NotRecorded("the agent is stopping"))
-            self._writer.shutdown(wait=True)
+            self._committer.close()
 
     async def _write_progress(self) -> None:
         """What far ends have acknowledged, where no event has taken it along for some time."""
         now = asyncio.get_running_loop().time()
-        if not (self._progress or self._rejected):
+        if not self._committer.receipts.wait:
             self._progress_due = now + PROGRESS_S
         if now < min(self._progress_due, self._baselines_due):
             return
@@ -206,59 +185,14 @@ class Recorder:
 
     async def _commit_alone(self, baselines: bool = False) -> None:
         """What maintenance has just changed must not be overwritten by what was noted before it."""
-        await self._undisturbed()
-        try:
+        async with self._committer.alone():
             await self._commit(Batch(), baselines)
-        finally:
-            self._alone.release()
 
-    async def _gather(self) -> list[Entry | Held | Rest]:
-        try:
-            async with asyncio.timeout(PROGRESS_S):
-                await self._arrived.wait()
-        except TimeoutError:
-            return []
-        if not self._urgent.is_set() and self._waiting < BATCH:
-            try:
-                async with asyncio.timeout(SAMPLES_WAIT_S):
-                    await self._urgent.wait()
-            except TimeoutError:
-                pass
-        return self._take()
-
-    def _take(self) -> list[Entry | Held | Rest]:
-        """What waits, as much as one commit should hold."""
-        taken: list[Entry | Held | Rest] = []
-        weight = 0
-        while self._queue and weight < BATCH:
-            one = self._queue.popleft()
-            taken.append(one)
-            weight += len(one.observations) if isinstance(one, Entry) else 0
-        self._waiting -= weight
-        if self._waiting < CAPACITY:
-            self._room.set()
-        if not self._queue:
-            self._arrived.clear()
-            self._urgent.clear()
-        return taken
-
-    async def _record(self, taken: list[Entry | Held | Rest]) -> None:
-        await self._undisturbed()
-        try:
+    async def _record(self, taken: list[Item]) -> None:
+        async with self._committer.alone():
             await self._record_alone(taken)
-        finally:
-            self._alone.release()
 
-    async def _undisturbed(self) -> None:
-        """Wait for maintenance to end: it uses the same connection. A cancel must not lose what was taken."""
-        while True:
-            try:
-                await self._alone.acquire()
-                return
-            except asyncio.CancelledError:
-                self._cancelled = True
-
-    async def _record_alone(self, taken: list[Entry | Held | Rest]) -> None:
+    async def _record_alone(self, taken: list[Item]) -> None:
         work = deque(taken)
         while True:
             batch = Batch(work)
@@ -280,12 +214,11 @@ class Recorder:
             self._accept(batch, told, self._decider.decide(batch, told))
             batch.outage = True
 
-    def _put_again(self, batch: Batch, work: Iterable[Entry | Held | Rest]) -> None:
+    def _put_again(self, batch: Batch, work: Iterable[Item]) -> None:
         """What was not decided yet waits on, but for what belongs to a refused entry."""
         for one in work:
             if (one if isinstance(one, Entry) else one.entry) not in batch.entries:
-                self._put(one, urgent=True)
-                self._waiting += len(one.observations) if isinstance(one, Entry) else 0
+                self._queue.put(one, urgent=True)
 
     def _decide_all(self, batch: Batch) -> None:
         while batch.work and not batch.again:
@@ -304,8 +237,8 @@ class Recorder:
             batch.telemetry = [(one, self._context_at(one.station)) for one in self.telemetry.take()]
             if batch.events or batch.quarantined or batch.telemetry:
                 await self._commit(batch)
-            elif self._tape is not None:
-                await self._whole(self._in_writer(self._tape.keep))
+            else:
+                await self._committer.keep_tape()
         except (NotRecorded, JournalError) as error:
             self._give_up(batch, error)
             return False
@@ -321,8 +254,7 @@ class Recorder:
         self._rows.discard()
         self._stragglers.forget()
         self.telemetry.put_back([one for one, _ in batch.telemetry])
-        if self._tape is not None:
-            self._tape.forget()
+        self._committer.forget_tape()
         self._forget(batch, error)
         if isinstance(error, JournalError):
             raise error
@@ -337,36 +269,19 @@ class Recorder:
             held.decided = True
             self._held.remove(held)
         for rest in [one for one in self._behind if one.entry not in batch.entries]:
-            self._put(rest, urgent=True)
+            self._queue.put(rest, urgent=True)
         self._behind.clear()
         for held, signal in batch.answers:
             held.fresh.remove(signal)  # it was read, but its baseline is the old one again
         for entry in reversed(batch.entries):
             if entry in self._words and not self._stopped:
-                self._queue.appendleft(entry)  # nothing may be decided before it, now or later
-                self._waiting += len(entry.observations)
-                self._arrived.set()
+                self._queue.put_first(entry)
             else:
                 refuse(entry, error)
 
     async def _commit(self, batch: Batch, baselines: bool = False) -> None:
-        progress, rejected = dict(self._progress), tuple(self._rejected)
-        recent = {sink: self._recent[sink] for sink in progress.keys() & self._recent.keys()}
         rows = self._rows.changed() if batch.events or baselines else {}
-
-        def write() -> int:
-            head = self._journal.commit(
-                batch.events, rows, batch.quarantined, progress, rejected, batch.moves, recent,
-                telemetry=batch.telemetry, timings=batch.timings,
-            )  # fmt: skip
-            if self._tape is not None:
-                self._tape.pass_over(len(batch.telemetry))
-                self._tape.keep()
-            return head
-
-        self.head = await self._whole(self._in_writer(write))
-        self._rejected = self._rejected[len(rejected) :]
-        self._progress_kept(progress)
+        await self._committer.commit(batch, rows)
         self._committed(batch, rows)
 
     def _committed(self, batch: Batch, rows: Mapping[str, Row]) -> None:
@@ -402,11 +317,6 @@ class Recorder:
             log.error("the journal took nothing for too long: telemetry was dropped, as its batches say")
             self._words[self._waits(losses)] = None
 
-    def _progress_kept(self, progress: Mapping[str, list[tuple[int, int]]]) -> None:
-        for sink, ranges in progress.items():
-            if self._progress[sink] is ranges:
-                del self._progress[sink]
-
     def _tell_moved(self) -> None:
         for listener in self._movers:
             listener(self._journal.moved)
@@ -416,39 +326,9 @@ class Recorder:
 
         Raises what the work raises, NotRecorded when the agent is stopping.
         """
-        cancelled = False
-        async with self._alone:
-            if self._stopped:
-                raise NotRecorded("the agent is stopping")
-            working = self._in_writer(lambda: work(self._journal))
-            while not working.done():
-                try:
-                    await asyncio.wait([working])
-                except asyncio.CancelledError:
-                    cancelled = True
-        if cancelled:
-            working.exception()  # nobody is left to hear of it
-            raise asyncio.CancelledError
-        return working.result()
-
-    def _in_writer(self, work: Callable[[], ResultT]) -> asyncio.Future[ResultT]:
-        return asyncio.get_running_loop().run_in_executor(self._writer, work)
-
-    async def _whole(self, commit: asyncio.Future[ResultT]) -> ResultT:
-        """Wait for a commit to its end: a cancel must not leave memory and disk apart."""
-        while True:
-            try:
-                return await asyncio.shield(commit)
-            except asyncio.CancelledError:
-                self._cancelled = True
+        return await self._committer.maintain(work, lambda: self._stopped)
 
     # --- deciding ---------------------------------------------------------------------------
-
-    def _put(self, one: Entry | Held | Rest, *, urgent: bool) -> None:
-        self._queue.append(one)
-        self._arrived.set()
-        if urgent:
-            self._urgent.set()
 
     def _is_urgent(self, observation: Observation) -> bool:
         signal, line = observation.signal, self.line
@@ -508,7 +388,7 @@ class Recorder:
 
     def _put_back(self, held: Held) -> None:
         if not held.decided:
-            self._put(held, urgent=True)
+            self._queue.put(held, urgent=True)
 
     def _follows_a_held(self, observation: Observation) -> bool:
         """A gun's scans are decided in their order: a job card needs the badge before it."""

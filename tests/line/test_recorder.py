@@ -13,7 +13,8 @@ from edge.errors import JournalError, NotRecorded
 from edge.journal import Journal, JournalReader
 from edge.observation import AGENT, TICK, Observation, Outcome, Quality, Verdict
 from edge.production.line import Role
-from edge.recorder import CAPACITY, Recorder
+from edge.recorder import Recorder
+from edge.waiting import CAPACITY
 from tests.support.line import (
     HandAsker,
     bulky,
