@@ -82,7 +82,10 @@ class Decider:
         if self._quarantined[kind] <= QUARANTINED and len(self._quarantined) <= KINDS:
             log.exception("%s: put into quarantine, nothing was changed", observation.signal)
             batch.quarantined.append((observation, f"{type(error).__name__}: {error}"))
-        return Decision(outcome=Outcome(Verdict.QUARANTINED, "this could not be decided; it is kept"))
+            words = "this could not be decided; it is kept"
+        else:
+            words = "this could not be decided, as others like it that are kept; it is not"
+        return Decision(outcome=Outcome(Verdict.QUARANTINED, words))
 
     def accept(self, batch: Batch, observation: Observation, decided: Decided) -> None:
         """It is so: for the rest of this batch at once, for everybody when it is on disk."""
