@@ -1,12 +1,13 @@
 """An InfluxDB server: where to write, what its answers mean. All of it blocks; errors are converted here."""
 
 import gzip
+import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from influxdb_client.client.influxdb_client import InfluxDBClient
@@ -14,11 +15,13 @@ from influxdb_client.rest import ApiException
 from msgspec import MsgspecError, Struct, json
 from pydantic import Field, field_validator, model_validator
 from urllib3 import PoolManager
-from urllib3.exceptions import HTTPError, NameResolutionError, NewConnectionError
+from urllib3.exceptions import HTTPError, NameResolutionError, NewConnectionError, ProtocolError
 from urllib3.exceptions import TimeoutError as HttpTimeout
 
 from adapters._influx_wire import Wire
-from edge.contract import Duration, Secret, SinkError, SinkLost, SinkRefused, SinkSettings
+from edge.contract import Duration, Secret, SinkError, SinkLost, SinkRefused, SinkSettings, refuse
+
+log = logging.getLogger("lineside.influxdb")
 
 CONNECT_S = 3.0
 """No longer to reach the server: it must be possible to end within 5 s, and connecting cannot be cut."""
@@ -26,11 +29,30 @@ CONNECT_S = 3.0
 LONGEST_WAIT_S = 300.0
 """However long a server wants to be left alone."""
 
-_BAD = frozenset({400, 413, 422})
+HABIT = 3
+"""A server that hangs up so many times in a row after its answer, and takes a new connection at once, was not
+killed: it is its habit."""
+
+SOON_S = 0.05
+"""After an answer; nobody waits for longer at a connect."""
+
+LATER_S = 0.5
+"""After an answer, once it has hung up. One that was killed and is back stays for longer."""
+
+WRITTEN = 204
+"""The one answer to a write that the API of InfluxDB 1, 2 and 3 documents as success."""
+
+_BAD = frozenset({201, 400, 413, 422})
+"""About the points; 201 is a partial write's (InfluxDB Cloud Dedicated, "Handle write responses")."""
 _LATER = frozenset({408, 425, 429})
 _LEVEL = 1
 """Of gzip: a tenth of the bytes; the highest takes three times as long for a fifteenth."""
 _DROPPED = re.compile(r"\bdropped=(\d+)")
+_FIELD = re.compile(
+    r"input field \\?\"(.+?)\\?\" on measurement \\?\"telemetry|column type for column '(.+?)'"
+)
+"""How 1.x and 2.x, and 3.x, name the field of a type conflict in telemetry."""
+_PORTAL = "is a login page (captive portal) or a proxy in the way?"
 _ADVICE = {
     "v2": {
         401: "check the token",
@@ -88,22 +110,28 @@ class Settings(SinkSettings):
 
     @model_validator(mode="after")
     def _of_one_api(self) -> "Settings":
-        if (self.user is None) != (self.password is None):
-            raise ValueError("`user` and `password` go together")
-        if self.api == "v2" and self.user is not None:
-            raise ValueError('`user` and `password` are of `api = "v1"`; the v2 write API wants a `token`')
-        if self.api == "v1" and self.token is not None:
-            raise ValueError('a `token` is of `api = "v2"`; InfluxDB 1.x wants `user` and `password`')
+        named = self.user is not None, self.password is not None
+        half, strange = any(named) and not all(named), any(named) and self.api == "v2"
+        token = self.api == "v1" and self.token is not None
+        refuse(
+            "`user` and `password` go together" if half else "",
+            '`user` and `password` are of `api = "v1"`; the v2 write API wants a `token`' if strange else "",
+            'a `token` is of `api = "v2"`; InfluxDB 1.x wants `user` and `password`' if token else "",
+        )
         return self
 
 
 class Faulty(Exception):
-    """The server finds fault with points: 400, 413 and 422."""
+    """The server finds fault with points: 400, 413 and 422, and 201 with some of them."""
 
-    def __init__(self, reason: str, dropped: int) -> None:
+    def __init__(self, reason: str, dropped: int, *, is_too_large: bool = False) -> None:
         self.reason = reason
         self.dropped = dropped
         """How many of the points it dropped, where it says so; the others are stored (`partial write`)."""
+        self.is_too_large = is_too_large
+        found = _FIELD.search(reason)
+        self.field = (found[1] or found[2]) if found else ""
+        """Of telemetry, the field with another type than it had, where it says so."""
         super().__init__(reason)
 
 
@@ -116,6 +144,9 @@ class Server:
         self._url = settings.url.rstrip("/")
         self._api = settings.api
         self._gzip = settings.gzip
+        self._wire = wire
+        self._timeout_s = settings.timeout.total_seconds()
+        self._last = b""
         timeout_ms = int(settings.timeout.total_seconds() * 1000)
         self._client = InfluxDBClient(
             settings.url,
@@ -147,6 +178,15 @@ class Server:
 
     def write(self, points: bytes) -> None:
         """One request. Raises Faulty for what is about the points, or SinkError."""
+        try:
+            self._post(points)
+        except SinkLost as lost:
+            if not isinstance(lost.__cause__, ProtocolError) or not self._takes_one_each():
+                raise
+            self._post(points)
+        self._last = points
+
+    def _post(self, points: bytes) -> None:
         headers = {"Content-Type": "text/plain; charset=utf-8"}
         if self._gzip:
             points = gzip.compress(points, _LEVEL, mtime=0)
@@ -155,10 +195,48 @@ class Server:
             self._call(self._path, "POST", headers, self._query, points)
         except ApiException as error:
             if error.status in _BAD:
-                raise Faulty(reason_of(error), _dropped(error)) from error
+                large = error.status == 413
+                raise Faulty(reason_of(error), _dropped(error), is_too_large=large) from error
             raise self.failure(error) from error
         except (HTTPError, UnicodeDecodeError, OSError) as error:
             raise self.failure(error) from error
+
+    def learn(self) -> None:
+        """See whether it hangs up after each answer, before it has anything that it could forget."""
+        self._has_habit(self.ping, SOON_S)
+
+    def was_killed(self) -> bool:
+        """Whether a hang-up was more than a habit.
+
+        What it took last is written again to see it: the same points, so nothing is lost if it was killed
+        before its habit was known.
+        """
+        try:
+            return not self._has_habit(lambda: self._post(self._last), LATER_S)
+        except (SinkError, Faulty):
+            return True
+
+    def _takes_one_each(self) -> bool:
+        """Whether a request had no answer only because the server had the habit of ending the connection."""
+        if self._wire.one_each:
+            return False
+        with suppress(SinkError):
+            self.ping()
+            return self._has_habit(self.ping, LATER_S)
+        return False
+
+    def _has_habit(self, ask: Callable[[], None], within_s: float) -> bool:
+        if self._wire.one_each:
+            return True
+        for _ in range(HABIT):
+            if not self._wire.hangs_up_within(within_s):
+                return False
+            ask()
+        self._wire.one_each = True
+        self._wire.hangs_up_within(within_s)  # else the next request would go over what is about to end
+        words = "%s: %s hangs up after every answer without saying so; taken for its habit from now on"
+        log.warning(words, self._name, self._url)
+        return True
 
     def close(self) -> None:
         self._client.close()  # type: ignore[no-untyped-call]
@@ -171,7 +249,11 @@ class Server:
         query: list[tuple[str, str]] | None = None,
         body: bytes | None = None,
     ) -> None:
-        self._client.api_client.call_api(path, method, {}, query, headers, body=body)  # type: ignore[no-untyped-call]
+        client: Any = self._client.api_client
+        self._wire.begin(self._timeout_s)
+        client.call_api(path, method, {}, query, headers, body=body)
+        if method == "POST" and client.last_response.status != WRITTEN:
+            raise ApiException(http_resp=client.last_response)  # type: ignore[no-untyped-call]
 
     def failure(self, error: Exception) -> SinkError:
         """What an error of the library means for the sink."""
@@ -181,7 +263,7 @@ class Server:
             words = "the name is not known; check url, and the name server"
         elif isinstance(error, NewConnectionError):
             words = "nobody listens there; is the server running?"
-        elif isinstance(error, HttpTimeout):
+        elif isinstance(error, HttpTimeout) or any(isinstance(one, TimeoutError) for one in error.args):
             words = "no answer in time"
         else:
             words = f"the connection broke: {error}"
@@ -203,7 +285,11 @@ class Server:
             words = f"{self._url}: no TLS: {said}"
             return SinkRefused(self._name, f"{words}; check `ca`, and that this port speaks TLS")
         if status >= 500 or status in _LATER:
-            return SinkLost(self._name, f"{self._url} answers {status}: {said}", wait_of(error))
+            words = f"{self._url} answers {status}: {said}"
+            return SinkLost(self._name, words, wait_of(error), alive=status == 429)
+        if status < 400:
+            words = f"{self._url} answers {status} to a write, and not {WRITTEN} as InfluxDB does: {said}"
+            return SinkRefused(self._name, f"{words}; check url; {_PORTAL}")
         advice = _ADVICE[self._api].get(status, f"check url; is this an InfluxDB with {self._path}?")
         return SinkRefused(self._name, f"{self._url} answers {status}: {said}; {advice}")
 

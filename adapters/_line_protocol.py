@@ -17,8 +17,17 @@ from edge.contract import TELEMETRY, Record
 UNASSIGNED = "UNASSIGNED"
 """The order of a count that belongs to none."""
 
-_NOT_OF_COUNT = frozenset({"role", "order_good", "order_scrap", "order_rework"})
-"""Of a count: its tag, and the figures that are in the series of its order."""
+_FIGURES = frozenset({"run_total", "order_good", "order_scrap", "order_rework"})
+"""What the owner had by then. The order's are in a series of their own; none is a field of the event, for
+InfluxDB joins the fields of points that overwrite each other: a part that was moved would keep them."""
+_NOT_OF_COUNT = _FIGURES | {"role"}
+"""Of a count also its tag."""
+
+_NOBODY: Mapping[str, Any] = {
+    "order": "", "operation": -1, "run": "", "item": "", "revision": "", "batch": "", "operator": "",
+    "kind": "",
+}  # fmt: skip
+"""What is written over the former owner where the new one has nothing; each in its own type."""
 
 
 def points(record: Record) -> bytes:
@@ -41,7 +50,7 @@ def lines(record: Record) -> list[str]:
         members = own.fill(data, _NOT_OF_COUNT)
     else:
         start = head(record.type, record.line, record.station)
-        members = own.fill(data)
+        members = own.fill(data, _FIGURES)
     written = [_event(start, own, record, stamp)]
     if data.get("order_good") is not None or data.get("order_scrap") is not None:
         written.append(_totals(record, stamp))
@@ -59,9 +68,15 @@ class _Context(NamedTuple):
     omitted: frozenset[str]
 
 
+def _owner(record: Record) -> _Context:
+    return _context(record.owner, is_moved=record.attribution > 1)
+
+
 @lru_cache(256)
-def _context(owner: bytes) -> _Context:
+def _context(owner: bytes, *, is_moved: bool = False) -> _Context:
     values: dict[str, Any] = json.decode(owner)
+    if is_moved:
+        values = {**_NOBODY, **values}
     fields = Fields()
     fields.fill(values)
     joined = ",".join(filter(None, fields.written.values()))
@@ -70,7 +85,7 @@ def _context(owner: bytes) -> _Context:
 
 def _event(start: str, own: Fields, record: Record, stamp: int) -> str:
     """Its own fields, then the context, then the version; what the event says itself comes first."""
-    context, body = _context(record.owner), list(own.written.values())
+    context, body = _owner(record), list(own.written.values())
     if own.written.keys().isdisjoint(context.written):
         body.append(context.joined)
     else:

@@ -6,13 +6,14 @@ A frame of a thousand numbers differs little between JSON and line protocol: whe
 names and numbers it is changed as bytes, without being decoded.
 """
 
+import re
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
 from msgspec import MsgspecError, Raw, Struct, json
 
-from adapters._line_syntax import RESERVED, Field, Fields, complete, field, head, text
+from adapters._line_syntax import RESERVED, Field, Fields, complete, field, head, tag, text
 from edge.contract import TELEMETRY, Record
 
 _OWN = frozenset({"name", "bad", "lost"})
@@ -23,6 +24,9 @@ _PLAIN = b'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_,:"'
 """What is left of plain names, numbers, `true` and `false` without the above."""
 
 _MS = 1_000_000
+_HEAD = re.compile(rb"(?:[^\\ ]|\\.)+ ")
+_PAIR = re.compile(rb'((?:[^\\,= ]|\\.)+)=("(?:[^"\\]|\\.)*"|[^, ]*)')
+_OMITTED = b"omitted"
 
 
 class _Frame(Struct):
@@ -120,3 +124,27 @@ def _decoded(values: Raw) -> Fields:
 
 def _reasons(bad: Mapping[str, str]) -> str:
     return "; ".join(f"{name}: {reason}" for name, reason in bad.items())[:1000]
+
+
+def without(points: bytes, name: str) -> bytes:
+    """The same points less one field, which `omitted` names; a point with no other field is left out."""
+    key = tag(name).encode("utf-8", "replace")
+    if key + b"=" not in points:
+        return points
+    return b"\n".join(filter(None, (_less(one, key, name) for one in points.split(b"\n"))))
+
+
+def _less(point: bytes, key: bytes, name: str) -> bytes:
+    start = _HEAD.match(point)
+    if start is None:
+        return point
+    body, _, stamp = point[start.end() :].rpartition(b" ")
+    pairs = {found[1]: found[2] for found in _PAIR.finditer(body)}
+    if pairs.pop(key, None) is None:
+        return point
+    if not pairs.keys() - {_OMITTED}:
+        return b""
+    told = pairs.get(_OMITTED, b'""')[1:-1]
+    written = (text(name) or '""').encode("utf-8", "replace")[1:-1]
+    pairs[_OMITTED] = b'"%b"' % b" ".join(filter(None, [told, written]))
+    return b"%b%b %b" % (start[0], b",".join(b"%b=%b" % pair for pair in pairs.items()), stamp)

@@ -21,7 +21,16 @@ from adapters._mqtt_client import Listener
 from adapters._mqtt_errors import UNSPOKEN, LinkError, Party, refusal, unreachable
 from adapters._mqtt_link import Link
 from adapters._mqtt_messages import Hello
-from edge.contract import Duration, Secret, Settings, SinkError, SinkRefused, SourceError, SourceRefused
+from edge.contract import (
+    Duration,
+    Secret,
+    Settings,
+    SinkError,
+    SinkRefused,
+    SourceError,
+    SourceRefused,
+    refuse,
+)
 
 PORTS = {"mqtt": 1883, "mqtts": 8883}
 
@@ -115,10 +124,10 @@ class BrokerSettings(Settings):
 
     @model_validator(mode="after")
     def _pairs(self) -> "BrokerSettings":
-        if self.password is not None and self.user is None:
-            raise ValueError("a password needs a user")
-        if self.key is not None and self.cert is None:
-            raise ValueError("a key needs a cert")
+        refuse(
+            "a password needs a user" if self.password is not None and self.user is None else "",
+            "a key needs a cert" if self.key is not None and self.cert is None else "",
+        )
         return self
 
     def addresses(self) -> list[Address]:
@@ -177,10 +186,12 @@ def _tls(party: Party, settings: BrokerSettings) -> ssl.SSLContext:
 
 
 def _password(party: Party, settings: BrokerSettings) -> str | None:
+    """Of the user, who is the same at each of the brokers. Raises LinkError."""
     try:
         return settings.password.reveal() if settings.password is not None else None
     except (OSError, LookupError, UnicodeDecodeError) as error:
-        raise party.refused(f"the password cannot be read: {error}") from error
+        whose = f"{settings.user} at {', '.join(settings.urls())}"
+        raise party.refused(f"the password cannot be read ({whose}): {error}") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +200,7 @@ class _Call:
 
     party: Party
     settings: BrokerSettings
+    password: str | None
     hello: Hello
     address: Address
     version: int
@@ -200,7 +212,7 @@ class _Call:
         client._last_mid = hello.session.last_mid
         client.longest = hello.largest
         client.connect_timeout = settings.timeout.total_seconds()
-        client.username_pw_set(settings.user, _password(self.party, settings))
+        client.username_pw_set(settings.user, self.password)
         if hello.will is not None:
             client.will_set(hello.will.topic, hello.will.payload, qos=1, retain=True)
         if address.tls:
@@ -253,9 +265,12 @@ class _Call:
             abandoned.set()
 
 
-async def _open(party: Party, settings: BrokerSettings, hello: Hello, address: Address) -> Link:
+async def _open(
+    party: Party, settings: BrokerSettings, password: str | None, hello: Hello, address: Address
+) -> Link:
     for version in hello.versions:
-        if (link := await _Call(party, settings, hello, address, version).greet()) is not None:
+        call = _Call(party, settings, password, hello, address, version)
+        if (link := await call.greet()) is not None:
             return link
     raise refusal(party, address.url, ReasonCode(PacketTypes.CONNACK, identifier=UNSPOKEN))
 
@@ -264,14 +279,15 @@ async def open_any(party: Party, settings: BrokerSettings, hello: Hello) -> Link
     """Connect to the first broker that accepts, beginning with the one whose turn it is. Raises LinkError."""
     errors: list[LinkError] = []
     addresses, session = settings.addresses(), hello.session
+    password = await asyncio.to_thread(_password, party, settings)
     for turn in range(session.turn, session.turn + len(addresses)):
         try:
-            link = await _open(party, settings, hello, addresses[turn % len(addresses)])
+            link = await _open(party, settings, password, hello, addresses[turn % len(addresses)])
         except (SinkError, SourceError) as error:
             errors.append(error)
         else:
             session.turn = turn % len(addresses)
             return link
     refused = all(isinstance(error, SinkRefused | SourceRefused) for error in errors)
-    reason = "; ".join(error.reason for error in errors)
+    reason = "; ".join(dict.fromkeys(error.reason for error in errors))  # a certificate is the same for all
     raise (party.refused if refused else party.lost)(reason) from errors[-1]

@@ -1,7 +1,6 @@
 """One connection to a broker: paho-mqtt's client, driven by the event loop and thrown away afterwards."""
 
 import asyncio
-import socket
 import ssl
 import time
 from collections import deque
@@ -18,15 +17,14 @@ from adapters._mqtt_client import PUBLISH, Listener
 from adapters._mqtt_delivery import Delivery
 from adapters._mqtt_errors import FAILURE, UNSPOKEN, LinkError, Party, again, lost, refusal
 from adapters._mqtt_inbox import Inbox
-from adapters._mqtt_messages import LONGEST_TOPIC, Flight, Hello, Message, Sent
+from adapters._mqtt_messages import LONGEST_TOPIC, TOO_LARGE, Flight, Hello, Message, Sent
+from adapters._mqtt_watch import Watch, confirm_receipt
 from edge.contract import SinkError, SourceError
 
 LARGEST_PACKET = 268_435_455
 """Bytes of one packet in MQTT at all (2.1.4)."""
 GOODBYE_S = 2.0
 """How long an orderly end may take."""
-
-_QUICKACK: int | None = getattr(socket, "TCP_QUICKACK", None)
 
 
 class Link:
@@ -66,10 +64,8 @@ class Link:
         self._subscribing: dict[int, asyncio.Future[str]] = {}
         self._hears = hello.hears
         self._inbox = Inbox(party.name, hello.largest)
-        self._wants_write = client.want_write()
-        self._writing = False
         self._leaving = False
-        self._fd = -1
+        self._watch = Watch(client, self._readable, self._write)
         self._timer: asyncio.TimerHandle | None = None
         self._attach()
 
@@ -126,30 +122,21 @@ class Link:
             self._timer.cancel()
         self._client.on_connect = self._client.on_disconnect = None
         self._client.on_subscribe = self._client.on_delivery = self._client.on_answer = None
-        self._client.on_socket_register_write = self._client.on_socket_unregister_write = None
-        self._client.on_socket_close = None
-        self._unwatch()
+        self._watch.end()
         self._keep_session()
         if (sock := self._client.socket()) is not None:
             sock.close()
 
     def _attach(self) -> None:
         client = self._client
-        client.on_socket_open = None
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
         client.on_subscribe = self._on_subscribe
         client.on_delivery = self._on_delivery  # a broker that remembers delivers before it is asked to
         client.on_answer = self._on_answer
-        client.on_socket_register_write = lambda *_: self._want(True)
-        client.on_socket_unregister_write = lambda *_: self._want(False)
-        client.on_socket_close = lambda *_: self._unwatch()
-        if (sock := client.socket()) is None:
+        if not self._watch.begin():
             self._fail(self._party.lost(lost(self._url, False)))
             return
-        self._fd = sock.fileno()
-        self._loop.add_reader(self._fd, self._readable, sock)
-        self._settle()
         self._tick()
 
     # --- the session
@@ -261,7 +248,7 @@ class Link:
                 sent.adopted(flight)
             elif message.size() > self._largest or len(message.topic.encode()) > LONGEST_TOPIC:
                 words = f"{message.size()} bytes; the broker takes {self._largest} at the most"
-                flight.answered(message, 0x95, words)
+                flight.answered(message, TOO_LARGE, words)
             else:
                 self._queue.append((flight, message))
         if flight.waiting == 0:
@@ -294,20 +281,7 @@ class Link:
     def _write(self) -> None:
         if self._client.want_write():
             self._client.loop_write()
-        self._settle()
-
-    def _want(self, wanted: bool) -> None:
-        self._wants_write = wanted
-
-    def _settle(self) -> None:
-        """Watch for room in the socket only while there is something to put into it."""
-        if self._fd < 0 or self._wants_write == self._writing:
-            return
-        self._writing = self._wants_write
-        if self._writing:
-            self._loop.add_writer(self._fd, self._write)
-        else:
-            self._loop.remove_writer(self._fd)
+        self._watch.settle()
 
     # --- what comes in
 
@@ -319,17 +293,8 @@ class Link:
         if coming["remaining_length"] > self._hello.largest and not self._may_be_long(coming["command"]):
             self._fail(self._party.lost(f"{self._url} sent a packet that no broker sends"))
         if self.error is None:
-            self._confirm_receipt(sock)
+            confirm_receipt(sock)
             self._pump()
-
-    def _confirm_receipt(self, sock: object) -> None:
-        """Of the bytes, by TCP, now: mosquitto leaves Nagle on, and holds back its second answer until then.
-
-        Linux forgets the option with each segment. Measured: 10,000 messages/s without, 120,000/s with it.
-        """
-        if _QUICKACK is not None and isinstance(sock, socket.socket):
-            with suppress(OSError):
-                sock.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
 
     def _may_be_long(self, first: int) -> bool:
         return first & 0xF0 == PUBLISH and self._hears
@@ -381,12 +346,6 @@ class Link:
             self._fail(self._party.lost(f"{self._url} has answered no ping for {self._timeout_s:g} s"))
 
     # --- the end
-
-    def _unwatch(self) -> None:
-        if self._fd >= 0:
-            self._loop.remove_reader(self._fd)
-            self._loop.remove_writer(self._fd)
-            self._fd = -1
 
     def _fail(self, error: LinkError) -> None:
         if self.error is not None:

@@ -9,8 +9,18 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from adapters._mqtt_errors import FAILURE
 
-NEVER = frozenset({0x90, 0x95, 0x99})
+TOO_LARGE = 0x95
+NEVER = frozenset({0x90, TOO_LARGE, 0x99})
 """PUBACK: topic name invalid, packet too large, payload format invalid. Another try ends the same."""
+USUAL = 1_000
+"""Bytes of a packet: that of a count, a cycle or a state has 300 to 700. A broker that takes none of so many
+is set up wrongly, and when it is put right it takes them all."""
+ADVICE = {
+    TOO_LARGE: "usual events are as large: raise its limit (mosquitto: max_packet_size, message_size_limit)",
+    0x87: "check the broker's access list",
+    0x97: "check the broker's limits",
+}
+"""By reason code: what a person can do, that the message be taken another time."""
 LONGEST_TOPIC = 65_535
 """Bytes of a topic in MQTT at all (1.5.4)."""
 
@@ -35,6 +45,8 @@ class Message:
     retain: bool = False
     correlation: bytes | None = None
     """Of an answer: what the question came with."""
+    proves: bool = True
+    """Whether the broker takes events at all, if it takes this."""
 
     def size(self) -> int:
         """Bytes of the PUBLISH packet at the most: header 5, topic length 2, id 2, properties 1 to 7."""
@@ -80,17 +92,29 @@ class Flight:
     landed: asyncio.Future[None]
     acknowledged: list[int] = field(default_factory=list)
     rejected: dict[int, str] = field(default_factory=dict)
-    refusal: str = ""
-    """Why messages were refused that may be taken another time."""
+    refused: dict[int, str] = field(default_factory=dict)
+    """Why, of messages that may be taken another time."""
+    proof: bool = False
+    """Whether one was taken that proves something."""
+    sure: int = 0
+    """So many of the rejected, the first ones, were rejected before that."""
+
+    @property
+    def refusal(self) -> str:
+        """Of the first that may be taken another time; empty where there is none."""
+        return next(iter(self.refused.values()), "")
 
     def answered(self, message: Message, code: int, words: str = "") -> None:
         """`words` tell of a failure; where there are none, the broker's reason does."""
+        words = f"{message.topic}: {words or f'the broker answers: {reason(code)}'}"
         if code < FAILURE:
             self.acknowledged.append(message.seq)
-        elif code in NEVER:
-            self.rejected[message.seq] = words or f"the broker answers: {reason(code)}"
+            if message.proves:
+                self.proof, self.sure = True, len(self.rejected)
+        elif code in NEVER and not (code == TOO_LARGE and message.size() <= USUAL):
+            self.rejected[message.seq] = words
         else:
-            self.refusal = f"{message.topic}: {words or f'the broker answers: {reason(code)}'}"
+            self.refused[message.seq] = f"{words}; {ADVICE.get(code, 'look into its log')}"
         self.waiting -= 1
         if self.waiting == 0:
             self.land()

@@ -22,7 +22,7 @@ from adapters._modbus_codec import (
 from adapters._modbus_plan import Limits, Point
 from adapters._modbus_sampler import Sampler
 from adapters._modbus_wire import Link, Parity, SerialLine, TcpLine
-from edge.contract import Duration, Intake, Signal, SignalAddress, SourceRefused, SourceSettings
+from edge.contract import Duration, Intake, Signal, SignalAddress, SourceRefused, SourceSettings, refuse
 
 
 class Settings(SourceSettings):
@@ -69,11 +69,13 @@ class Settings(SourceSettings):
 
     @model_validator(mode="after")
     def _one_way(self) -> "Settings":
-        if (self.host is None) == (self.port is None):
-            raise ValueError("give either host (Modbus TCP) or port (a serial port)")
-        serial_only = self.model_fields_set & {"baud", "parity", "stop_bits", "worst_answer"}
-        if self.host is not None and serial_only:
-            raise ValueError(f"{', '.join(sorted(serial_only))} belong to a serial port, not to host")
+        one = (self.host is None) != (self.port is None)
+        serial_only = sorted(self.model_fields_set & {"baud", "parity", "stop_bits", "worst_answer"})
+        serial_only = serial_only if self.host is not None else []
+        refuse(
+            "" if one else "give either host (Modbus TCP) or port (a serial port)",
+            f"{', '.join(serial_only)} belong to a serial port, not to host" if serial_only else "",
+        )
         return self
 
     def line(self) -> TcpLine | SerialLine:

@@ -7,7 +7,7 @@ import json
 import logging
 import math
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -17,6 +17,7 @@ import msgspec
 from pydantic import Field, PrivateAttr
 
 from adapters._mqtt_broker import BrokerSettings, Expiry, open_any, topic_of
+from adapters._mqtt_doubt import Doubts
 from adapters._mqtt_errors import Party
 from adapters._mqtt_link import Link
 from adapters._mqtt_messages import Flight, Hello, Message, Session
@@ -29,9 +30,9 @@ from edge.contract import (
     Record,
     Sink,
     SinkError,
-    SinkRefused,
     SinkSettings,
 )
+from edge.plural import counted
 
 log = logging.getLogger("lineside.mqtt")
 
@@ -56,6 +57,9 @@ class Memory:
     hang_ups: Counter[str] = field(default_factory=Counter)
     """In a row, over a mark that was left or asked for."""
     suspect: Suspect = field(default_factory=Suspect)
+    doubts: Doubts = field(default_factory=Doubts)
+    denied: set[str] = field(default_factory=set)
+    """Topics of states that the broker has not taken of late, which was said."""
     said: set[str] = field(default_factory=set)
     """What was said once and need not be said again."""
 
@@ -94,19 +98,24 @@ class MqttSink:
         """By station, type and name of a record, of which there are few."""
         self._left: Mark | None = None
         """By this connection."""
+        self._unseen: dict[str, bytes] = {}
+        """By topic, states that the broker has not taken; they are tried again with the mark."""
 
     async def write(self, records: Sequence[Record]) -> Receipt:
-        messages = [Message(one.seq, self._topic(one), one.json) for one in records]
+        messages = [
+            Message(one.seq, self._topic(one), one.json, proves=one.type != TELEMETRY) for one in records
+        ]
         suspect, useful = self._memory.suspect, self._link.useful
         alone = suspect.among(messages)
         flight = await self._link.fly(messages if alone is None else [alone])
         if alone is not None and not flight.waiting:
             suspect.clear()
+        self._memory.doubts.judge(flight)
         if self._link.hung_up and (useful or flight.acknowledged):
             self._blame(messages, flight, alone)
-        if records and not flight.acknowledged and not flight.rejected:
-            raise self._failure(flight)
-        return Receipt(flight.acknowledged, flight.rejected)
+        if not (flight.acknowledged or flight.rejected or flight.refused):
+            self._link.check()
+        return Receipt(flight.acknowledged, flight.rejected, flight.refused)
 
     def _blame(self, messages: Sequence[Message], flight: Flight, alone: Message | None) -> None:
         """The broker hung up: reject a message over which it always does, so that the others get through."""
@@ -123,17 +132,37 @@ class MqttSink:
             suspect.clear()
 
     async def show(self, states: Mapping[str, bytes]) -> None:
-        messages = []
-        for number, (key, payload) in enumerate(states.items()):
-            station, _, job = key.rpartition("/")
-            messages.append(Message(number, topic_of(self._outlet, station, "_state", job), payload, True))
+        """A state that is denied is said once, and stops nothing: the events go on."""
+        topics = {}
+        for key, payload in states.items():
+            station, _, leaf = key.rpartition("/")
+            topics[topic_of(self._outlet, station, "_state", leaf)] = payload
+        await self._present(topics)
+
+    async def _present(self, topics: Mapping[str, bytes]) -> None:
+        messages = [Message(n, topic, payload, True) for n, (topic, payload) in enumerate(topics.items())]
         flight = await self._link.fly(messages)
-        if len(flight.acknowledged) < len(messages):
-            raise self._failure(flight)
+        denied = flight.rejected | flight.refused
+        if len(flight.acknowledged) + len(denied) < len(messages):
+            self._link.check()
+        for one in messages:
+            self._unseen.pop(one.topic, None)
+        self._unseen |= {one.topic: one.payload for one in messages if one.seq in denied}
+        self._tell_denied({messages[seq].topic: words for seq, words in denied.items()}, topics)
+
+    def _tell_denied(self, denied: Mapping[str, str], tried: Iterable[str]) -> None:
+        told = self._memory.denied
+        if new := [words for topic, words in denied.items() if topic not in told]:
+            words = "%s: the broker does not take %s, so what it shows is old; the first: %s"
+            log.warning(words, self._outlet.name, counted(len(new), "state"), new[0])
+        told.difference_update(tried)
+        told.update(denied)
 
     async def mark(self, mark: Mark) -> None:
         """Leave it as a retained message. Where that is denied, it is not left, and no error either."""
         self._link.check()
+        if self._unseen:
+            await self._present(dict(self._unseen))
         if mark == self._left or self._gave_up():
             return
         topic = mark_topic(self._outlet)
@@ -180,12 +209,6 @@ class MqttSink:
             kind, leaf = ("_event", record.type) if record.type != TELEMETRY else ("_telemetry", record.name)
             topic = self._topics[key] = topic_of(self._outlet, record.station, kind, leaf)
         return topic
-
-    def _failure(self, flight: Flight) -> SinkError:
-        if isinstance(self._link.error, SinkError):
-            return type(self._link.error)(self._outlet.name, self._link.error.reason)
-        words = flight.refusal or next(iter(flight.rejected.values()))
-        return SinkRefused(self._outlet.name, f"{words}; check the broker's access list and limits")
 
 
 def mark_topic(outlet: Outlet) -> str:

@@ -13,7 +13,7 @@ from pydantic import AfterValidator, model_validator
 from adapters._opcua_link import connect
 from adapters._opcua_nodes import parse_node
 from adapters._opcua_session import Session
-from edge.contract import Duration, Intake, Secret, Signal, SignalAddress, SourceSettings
+from edge.contract import Duration, Intake, Secret, Signal, SignalAddress, SourceSettings, refuse
 
 _PORT = 4840  # registered for opc.tcp
 
@@ -67,12 +67,12 @@ class Settings(SourceSettings):
     @model_validator(mode="after")
     def _whole(self) -> "Settings":
         files = (self.certificate, self.key, self.server_certificate)
-        if self.security != "None" and None in files:
-            raise ValueError(f'security = "{self.security}" needs certificate, key and server_certificate')
-        if self.security == "None" and any(files):
-            raise ValueError('certificate, key and server_certificate do nothing with security = "None"')
-        if self.password is not None and self.user is None:
-            raise ValueError("a password needs a user")
+        bare, idle = self.security != "None" and None in files, self.security == "None" and any(files)
+        refuse(
+            f'security = "{self.security}" needs certificate, key and server_certificate' if bare else "",
+            'certificate, key and server_certificate do nothing with security = "None"' if idle else "",
+            "a password needs a user" if self.password is not None and self.user is None else "",
+        )
         return self
 
 

@@ -15,7 +15,7 @@ from edge.commands import OrderDesk, serve_commands
 from edge.config import LineConfig, SinkConfig, SourceConfig
 from edge.contract import Outlet
 from edge.delivery import Delivery
-from edge.errors import JournalError, NotRecorded
+from edge.errors import JournalError, JournalFull, NotRecorded
 from edge.house import House
 from edge.housekeeping import Housekeeper
 from edge.intake import Asks, SourceIntake
@@ -118,6 +118,8 @@ class Agent:
         await self._stop.wait()
         self._watchdog.stopping()
         await _end(sources)
+        for missed in self._recorder.telemetry.ended(self._clock.wall_ms(), self._clock.mono_ms()):
+            await self._say(AGENT, missed)
         await self._say(AGENT, "stop", __version__)
         await self._last_words()
         await _end(sinks)
@@ -149,7 +151,7 @@ class Agent:
         return tasks
 
     async def _upkeep(self, chore: Chore) -> str:
-        return await chore.carry_out(House(self._recorder, self._deliveries, self._clock))
+        return await chore.carry_out(House(self._recorder, self._config.sinks, self._deliveries, self._clock))
 
     async def _source(self, source: SourceConfig) -> None:
         def back() -> None:
@@ -182,27 +184,36 @@ class Agent:
         """Let the core know that time passes; what comes back proves that the pipeline works."""
         while True:
             self._keeper.look()
-            if await self._say(TICK, None):
+            try:
+                await self._recorder.emit([self._word(TICK)])
                 self._watchdog.progress()
+            except JournalFull:  # the answer of a pipeline that works; a restart makes no room
+                self._watchdog.progress()
+            except NotRecorded as error:
+                log.debug("%s: %s", TICK, error)
             await asyncio.sleep(TICK_S)
 
     async def _say(self, name: str, value: Value, detail: str = "") -> bool:
-        clock = self._clock
-        now_ms = clock.wall_ms()
-        said = Observation(
-            name, value, now_ms, now_ms, clock.mono_ms(), clock.boot, detail=detail, synced=clock.synced()
-        )
         try:
-            await self._recorder.emit([said])
+            await self._recorder.emit([self._word(name, value, detail)])
         except NotRecorded as error:
             log.debug("%s: %s", name, error)
             return False
         return True
 
+    def _word(self, name: str, value: Value = None, detail: str = "") -> Observation:
+        clock = self._clock
+        now_ms = clock.wall_ms()
+        return Observation(
+            name, value, now_ms, now_ms, clock.mono_ms(), clock.boot, detail=detail, synced=clock.synced()
+        )
+
     async def _tell_news(self) -> None:
         """What became of the journal while no agent could record it."""
-        path = self._config.journal
-        if all([await self._say(AGENT, "journal", words) for words in news(path)]):
+        path, told = self._config.journal, news(self._config.journal)
+        for words in told:
+            log.warning("%s", words)
+        if all([await self._say(AGENT, "journal", words) for words in told]):
             forget_news(path)
 
     async def _last_words(self) -> None:
@@ -228,7 +239,7 @@ class Agent:
         return AgentStatus(
             self._recorder.head,
             {name: self._source_status(name, one) for name, one in self._supervisors.items()},
-            {name: one.status() for name, one in self._deliveries.items()},
+            {name: one.status(self._keeper.reason) for name, one in self._deliveries.items()},
             room=self._housekeeper.status,
             journal=self._health.status(),
             clock=self._keeper.reason,

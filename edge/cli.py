@@ -17,7 +17,8 @@ from edge.errors import JournalError, LinesideError
 from edge.keeping import add_journal_commands
 from edge.ledger_cli import ledger
 from edge.observation import Verdict
-from edge.shell import DataFolder, LineFile, err, fail, load_line, open_journal, plain
+from edge.plural import counted
+from edge.shell import DataFolder, LineFile, err, fail, find_line, load_line, open_journal, plain
 from edge.trace.cli import add_commands
 
 app = typer.Typer(
@@ -114,9 +115,11 @@ def check(file: ConfigFile) -> None:
         heard = [one for one in (station.state_signal, station.gun, station.rig) if one]
         typer.echo(f"  station {station.name}: {', '.join(signals + heard) or 'nothing to read'}")
     for source in config.sources.values():
-        typer.echo(f"  source {source.name}: {source.settings.type}, {len(source.signals)} signals")
+        typer.echo(
+            f"  source {source.name}: {source.settings.type}, {counted(len(source.signals), 'signal')}"
+        )
     for table in config.telemetry:
-        typer.echo(f"  telemetry {table.name}: {len(table.signals)} signals")
+        typer.echo(f"  telemetry {table.name}: {counted(len(table.signals), 'signal')}")
     typer.echo(f"  sinks: {', '.join(f'{one.name} ({one.settings.type})' for one in config.sinks.values())}")
     typer.echo(f"  orders: {', '.join(line.orders) or 'none'}")
     typer.echo(f"  journal: {config.journal}")
@@ -201,7 +204,7 @@ def board(
     from edge.board import serve
 
     _log_to_stderr()
-    config = load_line(file, data)
+    config = find_line(file, data)
     try:
         asyncio.run(serve(config, host or config.board.host, config.board.port if port is None else port))
     except LinesideError as error:
@@ -246,7 +249,7 @@ def import_(
     from edge.orders import parse, read_file, take_in
     from edge.orders.words import told
 
-    config = load_line(line, data)
+    config = find_line(line, data)
     try:
         parsed = parse(file.name, read_file(file))
         taken = asyncio.run(take_in(parsed, lambda orders: send_orders(config.data, orders, os_user())))
@@ -267,7 +270,7 @@ def list_(line: LineFile, data: DataFolder = None) -> None:
     from edge.orders.words import listed
     from edge.readmodel import order_views
 
-    config = load_line(line, data)
+    config = find_line(line, data)
     with open_journal(config) as reader:
         views = order_views(reader, config.line)
     typer.echo("\n".join(listed(views)))
@@ -286,7 +289,7 @@ def show(
     from edge.orders.words import shown
     from edge.readmodel import order_view
 
-    config = load_line(line, data)
+    config = find_line(line, data)
     with open_journal(config) as reader:
         view = order_view(reader, config.line, order)
     if view is None:

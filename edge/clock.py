@@ -1,4 +1,4 @@
-"""The clocks: what time it is, how much has passed, and a way to replace both."""
+"""The clocks: what time it is, and how much has passed."""
 
 import ctypes
 import time
@@ -63,31 +63,3 @@ def _kernel_is_synced() -> bool:
     except (OSError, AttributeError):
         return False
     return answer >= 0 and not timex.status & 0x40
-
-
-class ManualClock:
-    """A clock that moves when it is told to; for tests and replays."""
-
-    def __init__(self, wall_ms: int = 1_777_900_000_000, mono_ms: int = 1_000_000, boot: str = "b0") -> None:
-        self.boot = boot
-        self._wall_ms = wall_ms
-        self._mono_ms = mono_ms
-        self.is_synced = True
-
-    def wall_ms(self) -> int:
-        return self._wall_ms
-
-    def mono_ms(self) -> int:
-        return self._mono_ms
-
-    def synced(self) -> bool:
-        return self.is_synced
-
-    def pass_ms(self, elapsed_ms: int) -> None:
-        """Let time go by on both clocks."""
-        self._wall_ms += elapsed_ms
-        self._mono_ms += elapsed_ms
-
-    def step_ms(self, step_ms: int) -> None:
-        """Set the wall clock only, as NTP or a person would."""
-        self._wall_ms += step_ms

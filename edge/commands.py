@@ -7,15 +7,17 @@ sends them; it may be left out. `{"command": {"type": "adjust", ...}}` is answer
 """
 
 import asyncio
+import logging
 import os
 import pwd
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Annotated, Any, Protocol
+from typing import Any, Protocol
 
-from msgspec import DecodeError, Meta, Struct, ValidationError, convert, json
+from msgspec import DecodeError, Struct, ValidationError, convert, json
 
+from edge.bounds import LONGEST_NAME, By
 from edge.clock import Clock
 from edge.config import LineConfig
 from edge.errors import JournalError, NotRecorded
@@ -23,6 +25,8 @@ from edge.observation import COMMAND, ORDER, Command, Observation, Outcome, Reas
 from edge.orders import Intake
 from edge.sockets import listen_locally, short_path
 from edge.upkeep import Chore, under_lock
+
+log = logging.getLogger("lineside.commands")
 
 SOCKET = "command.sock"
 LONGEST = 1 << 20
@@ -35,8 +39,6 @@ IDLE_S = 30.0
 """A client that neither sends nor takes anything for so long is cut off."""
 ANSWER_S = 60.0
 """So long a client waits for its answer."""
-LONGEST_NAME = 64
-"""Characters of who sends."""
 LAST_MS = 253_402_300_799_999
 """The end of the year 9999, UTC."""
 
@@ -45,7 +47,7 @@ class Request(Struct, frozen=True, forbid_unknown_fields=True):
     """What a client sends."""
 
     orders: tuple[WorkOrder, ...] | None = None
-    by: Annotated[str, Meta(max_length=LONGEST_NAME, pattern=r"\A[^\x00-\x1f\x7f]*\Z")] = ""
+    by: By = ""
     """Who sends them."""
     command: dict[str, Any] | None = None
     chore: Chore | None = None
@@ -190,6 +192,11 @@ async def _done(chore: Chore, upkeep: Upkeep | None) -> Answer:
         return Answer(words=await upkeep(chore))
     except JournalError as error:
         return Answer(error=str(error))
+    except NotRecorded:
+        raise
+    except Exception as error:  # a bug in a chore is answered: who asked must know that it was not done
+        log.error("%s: stopped by a bug", type(chore).__name__, exc_info=error)
+        return Answer(error=f"a bug of the agent's stopped it; see its log ({type(error).__name__}: {error})")
 
 
 def read_command(given: Mapping[str, Any]) -> Command:

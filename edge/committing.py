@@ -10,6 +10,7 @@ from typing import TypeVar
 from edge.deciding import Tape
 from edge.errors import NotRecorded
 from edge.journal import Journal
+from edge.journal.recent import Recent
 from edge.pending import Batch
 from edge.production.state import Row
 
@@ -17,8 +18,7 @@ ResultT = TypeVar("ResultT")
 
 Span = tuple[int, int]
 """First and last seq."""
-Lately = tuple[int, int, int, str]
-"""Monotonic milliseconds, first and last seq, and the boot."""
+Lately = Recent
 
 
 @dataclass(slots=True)
@@ -34,7 +34,7 @@ class Receipts:
         return bool(self.progress or self.rejected)
 
     def note(self, sink: str, ranges: Iterable[Span], recent: Iterable[Lately] | None) -> None:
-        self.progress[sink] = list(ranges)
+        self.progress[sink] = list(iter(ranges))  # of Ranges, a list would make room for every number in them
         if recent is not None:
             self.recent[sink] = list(recent)
 

@@ -109,6 +109,15 @@ class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
+def refuse(*faults: str) -> None:
+    """For a validator of several keys: all that is wrong with them at once. Raises ValueError.
+
+    Each is a sentence, or empty where there is nothing wrong.
+    """
+    if told := [one for one in faults if one]:
+        raise ValueError("; ".join(told))
+
+
 class Secret(Settings):
     """A reference to a secret: `{ credential = "name" }`, `{ env = "NAME" }` or `{ file = "/path" }`.
 
@@ -317,12 +326,14 @@ class Source(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What the far end made of one write; records named in neither are sent again."""
+    """What the far end made of one write; records that it does not name are sent again."""
 
     acknowledged: Sequence[int]
     """seq of each record that the far end has confirmed."""
     rejected: Mapping[int, str] = field(default_factory=dict)
     """seq to the reason, of records the far end will never take."""
+    refused: Mapping[int, str] = field(default_factory=dict)
+    """seq to the reason, of records that are denied now and may be taken another time: one topic of many."""
 
 
 @dataclass(frozen=True, slots=True)

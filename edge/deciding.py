@@ -10,7 +10,8 @@ from edge.journal.store import encode_data
 from edge.observation import COMMAND, Observation, Outcome, Verdict
 from edge.pending import Batch, CommitFirst
 from edge.production import Decision, Line, decide, needs
-from edge.production.events import Count, Event, Health
+from edge.production.events import Count, Event
+from edge.production.losses import Health
 from edge.production.state import Row
 from edge.production.views import is_view
 from edge.working import WorkingRows

@@ -3,17 +3,23 @@
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from math import inf
 
 from edge.clock import Clock, SystemClock
-from edge.contract import TELEMETRY, Mark, Record, Sink, SinkSettings
+from edge.contract import TELEMETRY, Receipt, Record, Sink, SinkSettings
 from edge.errors import JournalError, SinkError, SinkLost, SinkRefused
+from edge.journal import Ranges
 from edge.journal.sinks import SinkReader
+from edge.marks import Marks
+from edge.observation import AGENT, Observation
 from edge.pace import Backoff, Rate
 from edge.recorder import Recorder
+from edge.refusals import Refusals
+from edge.searching import Search, damage, reason_of
 from edge.settled import Settled
+from edge.showing import DENIED_S, Showing, States
 from edge.status import SinkStatus
 
 log = logging.getLogger("lineside.sink")
@@ -24,9 +30,10 @@ QUIET_S = 1.0
 """With nothing left to send for so long, a mark is left at once."""
 AGAIN_S = 1.0
 """What could not be sent yet is looked at again so often."""
+UNWATCHED_S = 10.0
+"""A far end that is left alone for longer after it said no may have been killed meanwhile."""
 
 Connect = Callable[[], AbstractAsyncContextManager[Sink]]
-States = Callable[[], Mapping[str, bytes]]
 
 
 class Delivery:
@@ -49,12 +56,19 @@ class Delivery:
         self._settings = settings
         self._reader = reader
         self._recorder = recorder
-        self._states = states
+        self._showing = Showing(name, states)
         self._clock = clock or SystemClock()
-        self._shown: Mapping[str, bytes] = {}
         self._now = asyncio.get_running_loop().time
         window_s = settings.replay.total_seconds()
-        self._settled = Settled(name, window_s, reader, recorder, self._clock.boot, self._now())
+        self._marks = Marks(name, reader, recorder, self._clock)
+        self._settled = Settled(
+            name, window_s, reader, recorder, self._clock.boot, self._now(),
+            keeps_marks=self._marks.since is not None,
+        )  # fmt: skip
+        self._refusals = Refusals()
+        self._denied_s = -inf
+        """When what is denied may be tried again."""
+        self._search = Search(name)
         self._live = 1
         """The first seq of the live lane; what is missing below it is backlog."""
         self._cursor = 1
@@ -68,8 +82,8 @@ class Delivery:
         self._acked_s = self._marked_s = -inf
         self._unmarked = False
         """Something was acknowledged since the last mark."""
-        self._mark_left = (0, -inf)
-        """The last mark's seq, and when it was left first."""
+        self._unproven = False
+        """Whether it is open if this far end keeps marks."""
         self._oldest: tuple[int, int | None] = (0, None)
         self._booked = asyncio.Event()
         self._committed = asyncio.Event()
@@ -83,13 +97,17 @@ class Delivery:
 
     def reopen(self, ranges: Iterable[tuple[int, int]]) -> None:
         """These are sent once more, whatever was acknowledged; the disk knows it already."""
+        ranges = list(ranges)
         self._settled.reopen(ranges)
+        self._refusals.forget(ranges)
         self._cursor = 1
         self._committed.set()
 
     def drop(self, ranges: Iterable[tuple[int, int]]) -> None:
         """These are never sent; the disk knows it already."""
+        ranges = list(ranges)
         self._settled.drop(ranges)
+        self._refusals.forget(ranges)
         self._booked.set()
 
     async def caught_up(self) -> None:
@@ -99,8 +117,14 @@ class Delivery:
             await self._booked.wait()
 
     def _missing(self) -> tuple[int, int] | None:
-        """The oldest range that may be sent and is not settled."""
-        return next(self._settled.missing(1, self._recorder.sendable), None)
+        """The oldest range that may be sent and is not settled, nor denied."""
+        return self._first_missing(1, self._recorder.sendable)
+
+    def _first_missing(self, first: int, last: int) -> tuple[int, int] | None:
+        for missing in self._settled.missing(first, last):
+            for one in self._refusals.seqs.missing(*missing):
+                return one
+        return None
 
     async def run(self, connect: Connect) -> None:
         """Deliver until cancelled; a far end that is away or says no is tried again."""
@@ -108,8 +132,9 @@ class Delivery:
         while True:
             before = self._taken
             error = await self._attempt(connect)
-            self._tell_lost(error)
-            await asyncio.sleep(backoff.pause_s(error, progress=self._taken > before))
+            pause_s = backoff.pause_s(error, progress=self._taken > before)
+            self._tell_lost(error, pause_s)
+            await asyncio.sleep(pause_s)
 
     async def _attempt(self, connect: Connect) -> SinkError:
         """One connection, to its end."""
@@ -122,13 +147,12 @@ class Delivery:
             return SinkLost(self.name, f"what is to be sent cannot be read: {error}")
         except Exception as error:  # a bug in one sink must not stop the counting
             log.exception("%s: a bug in its adapter; tried again later", self.name)
-            return SinkLost(self.name, f"{type(error).__name__}: {error}")
+            return SinkLost(self.name, reason_of(error))
         return SinkLost(self.name, "its adapter has ended")
 
     async def _serve(self, sink: Sink) -> None:
         await self._replay(sink)
-        self._shown = self._states()
-        await sink.show(self._shown)
+        await self._showing.begin(sink, self._now())
         self._live = self._recorder.sendable + 1
         self._cursor = 1
         if self._missing() is None:
@@ -139,6 +163,7 @@ class Delivery:
                 self._committed.clear()
                 sent = await self._live_lane(sink)
                 sent = await self._backlog_lane(sink) or sent
+                sent = await self._denied_lane(sink) or sent
                 await self._leave_mark(sink)
                 if not sent:
                     await self._rest()
@@ -148,7 +173,12 @@ class Delivery:
     async def _rest(self) -> None:
         """Until there is something to do; what was just committed waits for company."""
         now = self._now()
-        pause_s = min(self._mark_due(), max(self._backlog_s, now) if self._in_arrears() else inf) - now
+        due = [self._mark_due()]
+        if self._in_arrears():
+            due.append(max(self._backlog_s, now))
+        if self._refusals:
+            due.append(self._denied_s)
+        pause_s = min(due) - now
         try:
             async with asyncio.timeout(max(pause_s, 0)):
                 await self._committed.wait()
@@ -166,22 +196,28 @@ class Delivery:
         sendable = self._recorder.sendable
         if self._live > sendable:
             return False
-        records = self._reader.records(self._live, sendable, self._settings.batch)
-        self._live = (records[-1].seq if records else sendable) + 1
+        records, looked = self._read(self._live, sendable, self._settings.batch)
+        self._live = (records[-1].seq if records else looked) + 1
         if not records:
-            return False
+            return looked < sendable
         await self._write(sink, records)
-        if all(one.type == TELEMETRY for one in records):  # samples change no state
-            return True
-        states = self._states()
-        changed = {key: state for key, state in states.items() if self._shown.get(key) != state}
-        if changed:
-            await sink.show(changed)
-            self._shown = states
+        if any(one.type != TELEMETRY for one in records):  # samples change no state
+            await self._showing.go_on(sink, self._now())
         return True
 
+    def _read(self, first: int, last: int, limit: int) -> tuple[Sequence[Record], int]:
+        """Records of a range, and up to where it has looked. What cannot be read goes into quarantine."""
+        records, bad, looked = self._search.read(self._reader, first, last, limit)
+        self._reject(bad)
+        return records, looked
+
+    def _reject(self, bad: dict[int, str]) -> None:
+        if bad:
+            self._settled.writing()
+            self._book(Receipt([], bad), set(bad))
+
     def _first_of_backlog(self) -> tuple[int, int] | None:
-        return next(self._settled.missing(self._cursor, self._live - 1), None)
+        return self._first_missing(self._cursor, self._live - 1)
 
     async def _backlog_lane(self, sink: Sink) -> bool:
         """Send the oldest that is missing, at its rate. True when there was something."""
@@ -194,8 +230,10 @@ class Delivery:
                 self._cursor, self._backlog_s = 1, now + AGAIN_S
             return False
         first, last = missing
+        if self._refusals:
+            self._cursor = first  # what lies below is denied, and need not be looked through again
         rate = self._settings.backlog_rate
-        records = self._reader.records(first, last, min(self._settings.batch, rate))
+        records, last = self._read(first, last, min(self._settings.batch, rate))
         if len(records) < last - first + 1:
             await self._skip_absent(first, last, records)
         if records:
@@ -213,25 +251,57 @@ class Delivery:
                 await self._settled.skip_absent(first, record.seq - 1)
             first = record.seq + 1
 
+    async def _denied_lane(self, sink: Sink) -> bool:
+        """Try one of each kind that is denied, all together. True when there was something."""
+        now = self._now()
+        if not self._refusals or now < self._denied_s:
+            return False
+        self._denied_s = now + DENIED_S
+        records: list[Record] = []
+        for seq in self._refusals.oldest()[: self._settings.batch]:
+            if found := self._read(seq, seq, 1)[0]:
+                records += found
+            else:  # it is no longer kept, or not to be read
+                self._refusals.forget([(seq, seq)])
+                self._cursor = 1
+        if records:
+            await self._write(sink, records)
+        return True
+
     async def _write(self, sink: Sink, records: Sequence[Record]) -> None:
+        bad = {one.seq: why for one in records if (why := damage(one))}
+        self._reject(bad)
+        if bad and not (records := [one for one in records if one.seq not in bad]):
+            return
         self._settled.writing()
-        receipt = await sink.write(records)
+        receipt = await self._search.write(sink, records, self._taken)
+        sent = {record.seq for record in records}
+        settled = sent & {*receipt.acknowledged, *receipt.rejected}
+        late, denied_before = Ranges(iter(self._refusals.seqs)), len(self._refusals)
+        for reason in self._refusals.take(records, settled, receipt.refused):
+            log.error("%s: denied, nothing is lost, see to it: %s", self.name, reason)
+        if not denied_before:
+            self._denied_s = self._now() + DENIED_S
+        elif len(self._refusals) < denied_before:
+            self._cursor = 1
+        if settled or sent & receipt.refused.keys():
+            self._tell_back()
+        self._book(receipt, sent, late)
+        if not settled and not sent & receipt.refused.keys():
+            raise SinkLost(self.name, "the far end acknowledged nothing of a whole write")
+
+    def _book(self, receipt: Receipt, sent: set[int], late: Ranges | None = None) -> None:
         now = self._now()
         if receipt.rejected:
             first, reason = next(iter(receipt.rejected.items()))
             words = "%s: %d events will never be taken, the first of them %d: %s"
             log.error(words, self.name, len(receipt.rejected), first, reason)
-        sent = {record.seq for record in records}
-        settled = len(sent & {*receipt.acknowledged, *receipt.rejected})
-        if settled:
-            self._tell_back()
-        self._settled.take(receipt, sent, now)
+        self._settled.take(receipt, sent, now, late or Ranges())
         self._booked.set()
-        if not settled:
-            raise SinkLost(self.name, "the far end acknowledged nothing of a whole write")
-        self._taken += settled
-        self._rate.add(now, settled)
-        self._acked_s, self._unmarked = now, True
+        if settled := len(sent & {*receipt.acknowledged, *receipt.rejected}):
+            self._taken += settled
+            self._rate.add(now, settled)
+            self._acked_s, self._unmarked = now, True
 
     # --- what the far end may have forgotten --------------------------------------------------
 
@@ -239,25 +309,59 @@ class Delivery:
         """After it was away, ask what it still has; what it may have lost becomes backlog."""
         if not self._doubt:
             return
-        mark = await sink.kept()
-        seq, left_s = self._mark_left
-        count = self._settled.forget(mark, left_s if mark is not None and mark.seq == seq else -inf)
+        marks, mark = self._marks, await sink.kept()
+        if mark is not None and not marks.believes(mark):
+            words = "%s: the mark at the far end, of event %d, is of another journal, or forged; not believed"
+            log.warning(words, self.name, mark.seq)
+            mark = None
+        self._unproven = mark is None
+        if mark is not None:
+            count = self._settled.forget_after(mark.seq, marks.left_s(mark.seq))
+            await self._keeps_marks()
+        elif marks.since is not None:
+            count = 0  # it says so itself
+            await self._mark_gone()
+        else:
+            count = self._settled.forget_lately()
         self._doubt = False
         self._marked_s = self._now()
         if count:
             words = "%s: may have forgotten the last %d events that it had acknowledged; they are sent again"
             log.info(words, self.name, count)
 
+    async def _keeps_marks(self) -> None:
+        """A mark that was left has been found."""
+        self._unproven = False
+        self._settled.keep_long()
+        await self._marks.found(self._now())
+
+    async def _mark_gone(self) -> None:
+        """The far end has forgotten what it had confirmed and kept."""
+        count = await self._settled.forget_since(self._marks.since_s())
+        if (missed := self._marks.gone(self._now(), count)) is not None:
+            wall_ms, clock = self._clock.wall_ms(), self._clock
+            self._recorder.post([Observation(
+                AGENT, missed, wall_ms, wall_ms, clock.mono_ms(), clock.boot, synced=clock.synced()
+            )])  # fmt: skip
+
     async def _leave_mark(self, sink: Sink) -> None:
         now = self._now()
         if now < self._mark_due():
             return
-        seq = self._settled.whole
-        if seq and (identity := self._reader.identity(seq)):
-            await sink.mark(Mark(seq, identity))
-            if seq != self._mark_left[0]:
-                self._mark_left = (seq, now)
+        if mark := self._marks.of(self._whole()):
+            await sink.mark(mark)
+            self._marks.leave(mark.seq, now)
+            if self._unproven:  # one that may leave marks and not read them has none to miss
+                self._unproven = False
+                kept = await sink.kept()
+                if kept is not None and self._marks.believes(kept):
+                    await self._keeps_marks()
         self._marked_s, self._unmarked = now, False
+
+    def _whole(self) -> int:
+        """All up to this one is settled, but for what is denied."""
+        head = self._recorder.head
+        return (self._first_missing(1, head) or (head + 1, 0))[0] - 1
 
     def _mark_due(self) -> float:
         """When the next one is left. One that says nothing new shows whether anybody is there: a far end that
@@ -271,11 +375,16 @@ class Delivery:
 
     def _tell_back(self) -> None:
         """It is back when it has taken something, not when a connection stands."""
-        if self.state in ("lost", "refused"):
+        states = self._showing.denied
+        states = states and f"its states are denied, events go out: {states}"
+        denied = "; ".join(filter(None, (self._refusals.words(), states)))
+        if self.state == "lost" or (self.state == "refused" and not denied):
             log.warning("%s: back, %d events to deliver", self.name, self.pending)
-        self.state, self.reason = "connected", ""
+        self.state, self.reason = ("refused", denied) if denied else ("connected", "")
+        if denied:
+            self._booked.set()
 
-    def _tell_lost(self, error: SinkError) -> None:
+    def _tell_lost(self, error: SinkError, pause_s: float) -> None:
         refused = isinstance(error, SinkRefused)
         state = "refused" if refused else "lost"
         if (self.state, self.reason) != (state, error.reason):
@@ -284,18 +393,20 @@ class Delivery:
             else:
                 log.warning("%s: not delivering, nothing is lost: %s", self.name, error.reason)
         self.state, self.reason = state, error.reason
-        self._doubt = self._doubt or not (isinstance(error, SinkLost) and error.after_s)
+        answered = refused or (isinstance(error, SinkLost) and error.alive)
+        self._doubt = self._doubt or not answered or pause_s > UNWATCHED_S
         self._rate.forget()
         self._booked.set()
 
-    def status(self) -> SinkStatus:
-        """How it is, for people."""
+    def status(self, doubt: str = "") -> SinkStatus:
+        """How it is, for people. `doubt`: why the clock is not believed, where it is not."""
         settled, now = self._settled, self._now()
         rate = self._rate.a_second(now)
         backlog = sum(last - first + 1 for first, last in settled.missing(1, self._live - 1))
         return SinkStatus(
             self.state, self.reason, settled.delivered, self.pending, len(settled.rejected),
             settled.skipped, backlog, self._oldest_s(), rate, self._eta_s(backlog, rate),
+            self._recorder.head - self._recorder.sendable, doubt,
         )  # fmt: skip
 
     def _eta_s(self, backlog: int, rate: float) -> float | None:

@@ -10,6 +10,7 @@ LinesideError
 ├── DossierRefused       a file is no dossier, or cannot be read or written
 ├── BackupRefused        no backup can be made there, or a file cannot be restored
 ├── NotRecorded          the observations did not reach the disk; keep them or read again
+│   └── JournalFull      there is no room for them: a state that is known and alarmed, until there is
 ├── JournalError         the journal cannot be used: locked, from a newer version, its disk fails
 │   └── JournalDamaged   what is in its file is no journal, or not all of it any more
 ├── SourceError          something about one source; its supervisor retries
@@ -103,6 +104,10 @@ class NotRecorded(LinesideError):
         super().__init__(f"not recorded: {reason}")
 
 
+class JournalFull(NotRecorded):
+    """The journal's room, or the disk's, is used up."""
+
+
 class JournalError(LinesideError):
     """The journal cannot be used."""
 
@@ -143,9 +148,13 @@ class SinkError(LinesideError):
 class SinkLost(SinkError):
     """The far end cannot be reached."""
 
-    def __init__(self, sink: str, reason: str, after_s: float = 0.0) -> None:
-        """`after_s`: how long the far end wants to be left alone, in seconds, where it says so."""
+    def __init__(self, sink: str, reason: str, after_s: float = 0.0, *, alive: bool = False) -> None:
+        """`after_s`: how long the far end wants to be left alone, in seconds, where it says so.
+
+        `alive`: it has answered, and only wants less: it has forgotten nothing.
+        """
         self.after_s = after_s
+        self.alive = alive
         super().__init__(sink, reason)
 
 

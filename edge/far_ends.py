@@ -8,6 +8,7 @@ import typer
 from msgspec import Raw, json
 from msgspec.structs import replace
 
+from edge.bounds import LAST
 from edge.commands import os_user, send_chore
 from edge.config import LineConfig
 from edge.errors import JournalError, LinesideError
@@ -15,7 +16,8 @@ from edge.forgetting import ForgetSink
 from edge.journal.ranges import Ranges
 from edge.journal.sinks import SinkReader
 from edge.quarantine import DropObservations, DropRejected, RetryObservation, RetryRejected
-from edge.shell import DataFolder, LineFile, fail, load_line, plain
+from edge.settled import believed
+from edge.shell import DataFolder, LineFile, fail, find_line, plain
 from edge.sink_words import listed, rejected, set_aside
 from edge.status import AgentStatus, SinkStatus, follow_status
 from edge.upkeep import Chore
@@ -31,7 +33,9 @@ SHOWN = 1_000
 
 Json = Annotated[bool, typer.Option("--json", help="JSON.")]
 SinkName = Annotated[str, typer.Argument(metavar="SINK", help="Name of the sink; `core` for observations.")]
-Numbers = Annotated[list[int] | None, typer.Argument(metavar="[NUMBER]...", help="As listed.", min=1)]
+Numbers = Annotated[
+    list[int] | None, typer.Argument(metavar="[NUMBER]...", help="As listed.", min=1, max=LAST)
+]
 All = Annotated[bool, typer.Option("--all", help="All that are listed under this name.")]
 
 CORE = "core"
@@ -41,7 +45,7 @@ CORE = "core"
 @sink.command("list")
 def list_sinks(line: LineFile, data: DataFolder = None, as_json: Json = False) -> None:
     """Each sink: what it has, what waits, for how long, how fast it goes, and its last error."""
-    config = load_line(line, data)
+    config = find_line(line, data)
     try:
         sinks = _known(config)
     except JournalError as error:
@@ -75,10 +79,11 @@ async def _asked(config: LineConfig) -> AgentStatus | None:
 
 
 def _from_journal(reader: SinkReader, name: str, state: str) -> SinkStatus:
-    settled, gone, head = Ranges(reader.progress(name)), reader.skipped(name), reader.head()
+    void, gone, head = Ranges(reader.never_given()), reader.skipped(name), reader.head()
+    settled = Ranges([*believed(reader.progress(name), head)[0], *iter(void)])
     bad = sum(seq in settled for seq in reader.rejected_seqs(name))
     pending = head - len(settled)
-    return SinkStatus(state, "", len(settled) - bad - gone, pending, bad, gone, pending)
+    return SinkStatus(state, "", len(settled) - len(void) - bad - gone, pending, bad, gone, pending)
 
 
 @sink.command("forget")
@@ -92,14 +97,14 @@ def forget(
     Then the journal need not keep it for that one. Production records stay for as long as `[line] keep` says;
     telemetry can go. A sink that is still in the line's file gets what comes from now on.
     """
-    config = load_line(line, data)
-    _do(config, ForgetSink(name, name in config.sinks, os_user()))
+    config = find_line(line, data)
+    _do(config, ForgetSink(name, os_user()))
 
 
 @quarantine.command("list")
 def list_quarantine(line: LineFile, data: DataFolder = None, as_json: Json = False) -> None:
     """Events that a far end will never take, and observations that nobody could decide."""
-    config = load_line(line, data)
+    config = find_line(line, data)
     try:
         with closing(SinkReader(config.journal, config.line.name)) as reader:
             events, observations = reader.rejected_events(None, SHOWN), reader.set_aside(0, SHOWN)
@@ -125,7 +130,7 @@ def retry(
 
     For when the far end has been put right, or Lineside has.
     """
-    config, by = load_line(line, data), os_user()
+    config, by = find_line(line, data), os_user()
     if name == CORE and name not in config.sinks:
         for number in _observations(config, numbers, every):
             _do(config, RetryObservation(number, by))
@@ -138,7 +143,7 @@ def drop(
     name: SinkName, line: LineFile, numbers: Numbers = None, every: All = False, data: DataFolder = None
 ) -> None:
     """Give up rejected events, or throw observations away. The journal keeps the events themselves."""
-    config, by = load_line(line, data), os_user()
+    config, by = find_line(line, data), os_user()
     if name == CORE and name not in config.sinks:
         _do(config, DropObservations(_observations(config, numbers, every), by))
     else:

@@ -1,6 +1,6 @@
 """Where chores are done: work on the journal that a person asked for, beside the line's own events."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Protocol, TypeVar
 
 from edge.clock import Clock, SystemClock
@@ -27,10 +27,13 @@ class House:
     def __init__(
         self,
         recorder: Recorder,
+        sinks: Collection[str],
         deliveries: Mapping[str, Delivering] | None = None,
         clock: Clock | None = None,
     ) -> None:
         self._recorder = recorder
+        self.sinks = sinks
+        """Names of those in the line's file."""
         self.clock = clock or SystemClock()
         self.deliveries = {} if deliveries is None else deliveries
         """By the sink's name, of those that run."""

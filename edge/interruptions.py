@@ -10,8 +10,6 @@ from edge.production.clocks import shifted
 from edge.production.draft import Hold, Restamp
 from edge.production.presence import NOT_RECORDED
 
-SLACK_MS = 50
-"""The two clocks of one observation are not read at the same instant."""
 LATE_MS = 60_000
 """No observation comes to its decision later than this."""
 
@@ -53,7 +51,8 @@ class Stragglers:
         if observation.boot != last.boot or observation.mono_ms > self._until_mono_ms:
             self._last = None
             return observation
-        if abs(observation.seen_ms - observation.mono_ms - last.offset_ms) > SLACK_MS:
+        low, high = last.offsets
+        if not low <= observation.seen_ms - observation.mono_ms <= high:
             return observation
         at_ms = shifted(observation.at_ms, last.since_ms, last.shift_ms)
         return replace(observation, at_ms=at_ms, seen_ms=observation.seen_ms + last.shift_ms)

@@ -5,15 +5,17 @@ from contextlib import aclosing, closing
 from pathlib import Path
 from typing import Annotated
 
+import apsw
 import typer
 
 from edge.config import LineConfig
 from edge.errors import LinesideError
 from edge.journal import JournalReader
 from edge.journal import backup as copies
+from edge.journal.files import refuse_odd
 from edge.journal.health import JournalStatus, told
 from edge.journal.integrity import examine
-from edge.shell import DataFolder, LineFile, fail, load_line, plain
+from edge.shell import DataFolder, LineFile, fail, find_line, load_line, plain
 from edge.status import follow_status
 
 ANSWER_S = 5.0
@@ -34,8 +36,9 @@ def journal(
 
     With --check it exits with 1 where the pages are not well.
     """
-    config = load_line(line, data)
+    config = find_line(line, data)
     try:
+        refuse_odd(config.journal)
         with closing(JournalReader(config.journal, config.line.name)) as reader:
             typer.echo(f"{config.journal}: records up to {reader.head()}")
     except LinesideError as error:
@@ -45,7 +48,11 @@ def journal(
     lines += [f"  kept aside: {file}" for file in _asides(config.journal)]
     typer.echo("\n".join(map(plain, lines)))
     if check:
-        if fault := examine(config.journal, "integrity_check", lambda: True):
+        try:
+            fault = examine(config.journal, "integrity_check", lambda: True)
+        except apsw.Error as error:  # held by another all the while, say
+            fail(f"{config.journal} cannot be checked: {error}")
+        if fault:
             fail(f"{fault}; the agent sets the file aside when it meets that")
         typer.echo("  every page is well")
 
@@ -77,7 +84,7 @@ def backup(
 
     Every page of the copy is checked.
     """
-    config = load_line(line, data)
+    config = find_line(line, data)
     try:
         typer.echo(plain(str(copies.back_up(config.journal, out))))
     except LinesideError as error:

@@ -11,10 +11,11 @@ from msgspec.structs import replace
 
 from edge.contract import Record
 from edge.journal import JournalReader
+from edge.journal.backup import RESTORED
 from edge.observation import AGENT
 from edge.production import Line
 from edge.production.counting import Kind
-from edge.production.events import LOSS
+from edge.production.losses import LOSS
 from edge.production.presence import BACK, LOST, NOT_RECORDED
 
 PAGE = 1_000
@@ -26,6 +27,8 @@ class Cause(StrEnum):
     """Why nobody could see, or keep, what happened. Causes of `loss` events stand beside these."""
 
     AGENT_OFF = "agent-off"
+    RESTORED = "journal-restored"
+    """A backup was put in the journal's place: what was recorded since it was made is not in this one."""
     SOURCE_DOWN = "source-down"
     UNREADABLE = "signal-unreadable"
     CLOCK_UNKNOWN = "clock-unknown"
@@ -33,6 +36,11 @@ class Cause(StrEnum):
     COUNTER = "counter"
     """A reading left a question open: a reset, a whole turn, more than a machine can make."""
     NOT_RECORDED = NOT_RECORDED
+
+
+EVERYTHING = (Cause.AGENT_OFF, Cause.RESTORED, Cause.NOT_RECORDED)
+"""Every counter was out of sight, and every scanner."""
+KILLED = "ended without a word: killed, or the power was cut"
 
 
 class Recovery(Struct, frozen=True):
@@ -88,10 +96,17 @@ class Ledger(Struct, frozen=True):
 
 
 def read_ledger(
-    reader: JournalReader, line: Line, from_ms: int | None = None, to_ms: int | None = None
+    reader: JournalReader,
+    line: Line,
+    from_ms: int | None = None,
+    to_ms: int | None = None,
+    away: Sequence[str] | None = None,
 ) -> Ledger:
-    """Intervals that overlap the span. Raises JournalError."""
-    found = [one for one in _intervals(reader, line) if _overlaps(one, from_ms, to_ms)]
+    """Intervals that overlap the span. Raises JournalError.
+
+    `away`: no agent has the journal in use, and this is what the next one is to record of it, in words.
+    """
+    found = [one for one in _intervals(reader, line, away) if _overlaps(one, from_ms, to_ms)]
     found.sort(key=lambda one: (one.since_ms, one.seq))
     return Ledger(
         line.name, from_ms, to_ms, tuple(found), sum(one.parts for one in found),
@@ -104,10 +119,12 @@ def _overlaps(one: Interval, from_ms: int | None, to_ms: int | None) -> bool:
     return not ends_before and not (to_ms is not None and one.since_ms >= to_ms)
 
 
-def _intervals(reader: JournalReader, line: Line) -> Iterator[Interval]:
+def _intervals(reader: JournalReader, line: Line, away: Sequence[str] | None) -> Iterator[Interval]:
     book = _Book(line, reader)
     for record in _records(reader):
         yield from book.take(record)
+    if away is not None:
+        book.nobody(away)
     yield from book.rest()
 
 
@@ -126,6 +143,8 @@ class _Book:
         self._reader = reader
         self._open: dict[tuple[str, str], Interval] = {}
         self._waiting: list[Interval] = []
+        self._started: Interval | None = None
+        """The agent has just started again: what it tells of its journal is told of this one."""
         self._kinds = {
             "health": self._health, "gap": self._gap, "loss": self._loss, "clock": self._clock,
             "count": self._count,
@@ -133,11 +152,23 @@ class _Book:
 
     def take(self, record: Record) -> Iterator[Interval]:
         """Intervals that are complete with this event."""
+        yield from self._settle(record)
         kind = self._kinds.get(record.type)
         if kind is not None:
             yield from kind(record, record.data)
 
+    def nobody(self, words: Sequence[str]) -> None:
+        """No agent runs now; `words` are what the next one will say of the journal."""
+        key = (Cause.AGENT_OFF, AGENT)
+        if key not in self._open and (last_ms := self._reader.last_seen()) is not None:
+            self._begin(Interval(*key, last_ms, None, self._reader.head(), detail=KILLED))
+        for told in filter(is_restored, words):
+            if key in self._open:
+                self._open[key] = _restored(self._open[key], told)
+
     def rest(self) -> Iterator[Interval]:
+        if self._started is not None:
+            yield from self._over(self._started)
         yield from (_told(one, self._line) for one in self._waiting)
         yield from (_told(one, self._line) for one in self._open.values())
 
@@ -161,7 +192,7 @@ class _Book:
 
     def _counters(self, interval: Interval) -> tuple[str, ...]:
         """Signals of the counters that were out of sight."""
-        everything = interval.cause in (Cause.AGENT_OFF, Cause.NOT_RECORDED)
+        everything = interval.cause in EVERYTHING
         return tuple(
             place.counter.signal for place in self._line.counters.values()
             if everything
@@ -174,7 +205,7 @@ class _Book:
     def _health(self, record: Record, data: Mapping[str, object]) -> Iterator[Interval]:
         subject, state, detail = str(data["subject"]), data["state"], str(data.get("detail", ""))
         if subject == AGENT:
-            yield from self._agent(record, str(state))
+            self._agent(record, str(state), detail)
         elif state in (LOST, "unreadable"):
             cause = Cause.SOURCE_DOWN if state == LOST else Cause.UNREADABLE
             self._begin(Interval(
@@ -184,16 +215,25 @@ class _Book:
             cause = Cause.SOURCE_DOWN if state == BACK else Cause.UNREADABLE
             yield from self._end(cause, subject, record.at_ms)
 
-    def _agent(self, record: Record, state: str) -> Iterator[Interval]:
+    def _agent(self, record: Record, state: str, detail: str) -> None:
         if state == "stop":
             self._begin(Interval(Cause.AGENT_OFF, AGENT, record.at_ms, None, record.seq, detail="stopped"))
         elif state == "start":
             begun = (Cause.AGENT_OFF, AGENT) in self._open
             if not begun and (last_ms := self._reader.seen_before(record.seq)) is not None:
-                words = "ended without a word: killed, or the power was cut"
                 since_ms = min(last_ms, record.at_ms)
-                self._begin(Interval(Cause.AGENT_OFF, AGENT, since_ms, None, record.seq, detail=words))
-            yield from self._end(Cause.AGENT_OFF, AGENT, record.at_ms)
+                self._begin(Interval(Cause.AGENT_OFF, AGENT, since_ms, None, record.seq, detail=KILLED))
+            off = self._open.pop((Cause.AGENT_OFF, AGENT), None)
+            self._started = off and replace(off, until_ms=record.at_ms)
+        elif state == "journal" and self._started is not None and is_restored(detail):
+            self._started = _restored(self._started, detail)
+
+    def _settle(self, record: Record) -> Iterator[Interval]:
+        """The agent goes on to other things than its journal."""
+        about_journal = record.type == "health" and record.data["state"] == "journal"
+        if self._started is not None and not about_journal:
+            off, self._started = self._started, None
+            yield from self._over(off)
 
     def _gap(self, record: Record, data: Mapping[str, object]) -> Iterator[Interval]:
         """A counter was read again: of the intervals that waited for it, the first gets its parts."""
@@ -268,6 +308,16 @@ class _Book:
         )
 
 
+def is_restored(words: str) -> bool:
+    return words.startswith(RESTORED)
+
+
+def _restored(off: Interval, words: str) -> Interval:
+    """What was off is not known any more: the agent may have run, and the journal of it was replaced."""
+    doubt = "scans and results since the backup are not in this journal: parts may be of another order"
+    return replace(off, cause=Cause.RESTORED, detail=words.rstrip("."), uncertain=(doubt,))
+
+
 def _int(value: object) -> int:
     return value if isinstance(value, int) else 0
 
@@ -287,7 +337,7 @@ def _doubts(one: Interval) -> Iterator[str]:
 
 def _unseen(one: Interval, line: Line) -> Iterator[str]:
     """What no counter can bring back."""
-    everything = one.cause in (Cause.AGENT_OFF, Cause.NOT_RECORDED)
+    everything = one.cause in EVERYTHING
     sources = None if everything else {one.subject}
     if not everything and one.cause not in (Cause.SOURCE_DOWN, Cause.UNREADABLE, "queue-overflow"):
         return

@@ -10,27 +10,36 @@ from zoneinfo import ZoneInfo
 import typer
 from msgspec import json
 
+from edge.journal.begin import news
+from edge.journal.files import is_in_use
 from edge.ledger import Interval, Ledger, read_ledger
-from edge.shell import DataFolder, fail, load_line, open_journal, plain
+from edge.plural import counted
+from edge.shell import DataFolder, fail, find_line, open_journal, plain
 from edge.when import read_time
 
 CAUSES = {
     "agent-off": "the agent was off",
+    "journal-restored": "the journal was replaced by a backup",
     "source-down": "out of reach",
     "signal-unreadable": "could not be read",
     "clock-unknown": "the clock was in doubt",
     "clock-stepped": "the clock was set",
     "not-recorded": "nothing could be recorded",
     "telemetry-dropped": "telemetry was dropped",
+    "telemetry-unreadable": "telemetry could not be read",
     "telemetry-thinned": "telemetry was thinned",
     "records-dropped": "records were dropped",
+    "far-end-forgot": "it forgot what it had acknowledged",
     "queue-overflow": "more came than could wait",
     "counter": "a reading left a question open",
 }
 
 
 def ledger(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="The line's TOML file.")],
+    file: Annotated[
+        Path | None, typer.Argument(metavar="[FILE]", help="The line's TOML file; or as --line.")
+    ] = None,
+    line: Annotated[Path | None, typer.Option("--line", metavar="LINE", help="The line's TOML file.")] = None,
     data: DataFolder = None,
     from_: Annotated[
         str | None,
@@ -46,11 +55,21 @@ def ledger(
     Every interval in which nobody could see or keep what happened. Needs no running agent.
     Exits with 1 where a count or a time is uncertain.
     """
-    config = load_line(file, data)
+    if line is None:
+        line = file
+    elif file is not None:
+        fail("the line's file is given twice: write it alone, or as --line")
+    if line is None:
+        fail("which line? Write its file: `lineside ledger LINE.toml`, or as --line")
+    config = find_line(line, data)
     zone = ZoneInfo(config.timezone)
     from_ms, to_ms = (_moment(text, zone) for text in (from_, to))
+    if from_ms is not None and to_ms is not None and from_ms > to_ms:
+        both = f"{_shown(from_ms, zone)} (--from) is after {_shown(to_ms, zone)} (--to)"
+        fail(f"{both}; a time of day is the last one there was: write the day too")
+    away = None if is_in_use(config.journal) else news(config.journal)
     with open_journal(config) as reader:
-        found = read_ledger(reader, config.line, from_ms, to_ms)
+        found = read_ledger(reader, config.line, from_ms, to_ms, away)
     typer.echo(json.encode(found).decode() if as_json else "\n".join(map(plain, told(found, zone))))
     raise typer.Exit(1 if found.uncertain else 0)
 
@@ -71,17 +90,18 @@ def told(found: Ledger, zone: ZoneInfo) -> Iterator[str]:
         if one.recovered:
             by = ", ".join(f"{each.signal} {each.parts}" for each in one.recovered)
             loose = sum(each.parts for each in one.recovered if not each.assigned)
-            unassigned = f"; {loose} of them are of no order" if loose else ""
-            yield f"    recovered {one.parts} parts ({by}){unassigned}"
+            are = "is" if loose == 1 else "are"
+            unassigned = f"; {loose} of them {are} of no order" if loose else ""
+            yield f"    recovered {counted(one.parts, 'part')} ({by}){unassigned}"
         if one.records:
-            yield f"    lost {one.records} records"
+            yield f"    lost {counted(one.records, 'record')}"
         if one.unseen:
             yield f"    not seen, if there were any: {'; '.join(one.unseen)}"
         for why in one.uncertain:
             yield f"    uncertain: {why}"
     sure = f"{found.uncertain} uncertain" if found.uncertain else "nothing uncertain"
-    recovered = _count(found.parts, "part")
-    yield f"{found.line}: {_count(len(found.intervals), 'interval')}, {recovered} recovered, {sure}"
+    recovered = counted(found.parts, "part")
+    yield f"{found.line}: {counted(len(found.intervals), 'interval')}, {recovered} recovered, {sure}"
 
 
 def _who(one: Interval) -> str:
@@ -90,10 +110,6 @@ def _who(one: Interval) -> str:
 
 def _because(one: Interval) -> str:
     return f" ({one.detail})" if one.detail else ""
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _span(one: Interval, zone: ZoneInfo) -> str:

@@ -169,7 +169,7 @@ class Missed(Struct, frozen=True, omit_defaults=True, tag="missed"):
 
     cause: str
     """`not-recorded` (the journal could not be written), `telemetry-dropped`, `records-dropped`,
-    `queue-overflow`; others may be added."""
+    `queue-overflow`, `far-end-forgot`; others may be added."""
     subject: str
     """What it is about: a source, a signal, a sink, a table of telemetry; `agent` for all of it."""
     since_ms: int

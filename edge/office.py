@@ -23,7 +23,7 @@ from edge.observation import Adjust, Command, JobCommand, LotChange, LotShare, R
 from edge.office_words import told_inbox, told_results
 from edge.resultform import JobResult, as_csv, as_json
 from edge.results import results as read_results
-from edge.shell import DataFolder, LineFile, fail, load_line, open_journal, plain
+from edge.shell import DataFolder, LineFile, fail, find_line, open_journal, plain
 from edge.when import read_time
 
 Reason = Annotated[str, typer.Option("--reason", help="Why; it is recorded.")]
@@ -54,7 +54,7 @@ def results(
     Quantities, times, scrap by reason, lots and people, of jobs that run and of those that ended.
     """
     form = _form(as_json_, as_csv_, out)
-    config = load_line(line, data)
+    config = find_line(line, data)
     with open_journal(config) as reader:
         found = read_results(reader, config.line, order)
     if order is not None and not found:
@@ -118,7 +118,7 @@ def list_inbox(
         return
     if line is None:
         fail("say which line: lineside inbox --line LINE")
-    config = load_line(line, data)
+    config = find_line(line, data)
     found = _inbox(config)
     if as_json_:
         typer.echo(as_json(found).decode(), nl=False)
@@ -137,7 +137,7 @@ def accept(
     reason: Annotated[str, typer.Option("--reason", help="Why; the inbox's words unless given.")] = "",
 ) -> None:
     """Give the parts to the job that the inbox proposes."""
-    config = load_line(line, data)
+    config = find_line(line, data)
     entry = next((one for one in _inbox(config) if one.run == run), None)
     if entry is None:
         fail(f"the inbox has no {run}; `lineside inbox --line {line}` lists what is in it")
@@ -183,7 +183,7 @@ def reassign(
     window = (station, from_, to)
     if (run is None) is (None in window) or (run is not None and window != (None, None, None)):
         fail("say which parts: --run RUN, or --station STATION --from TIME --to TIME")
-    config = load_line(line, data)
+    config = find_line(line, data)
     who = by or os_user()
     if run is not None:
         _send(config, Reassign(who, reason, job, run, batch=batch))
@@ -220,7 +220,7 @@ def adjust(
 
     Parts that no counter saw, or that it saw and that were none.
     """
-    _send(load_line(line, data), Adjust(by or os_user(), reason, run, good, scrap, uuid4().hex))
+    _send(find_line(line, data), Adjust(by or os_user(), reason, run, good, scrap, uuid4().hex))
 
 
 @correct.command("held")
@@ -236,7 +236,7 @@ def held(
     """Settle parts that a reading claimed and nobody would believe."""
     if (run is None) is not dismiss:
         fail("say whose they are: --run RUN, or --dismiss")
-    _send(load_line(line, data), SettleHeld(by or os_user(), reason, station, run))
+    _send(find_line(line, data), SettleHeld(by or os_user(), reason, station, run))
 
 
 @correct.command("hold")
@@ -264,7 +264,7 @@ def abort(job: JobCard, reason: Reason, line: LineFile, by: By = None, data: Dat
 
 
 def _steer(verb: str, job: str, reason: str, line: Path, by: str | None, data: Path | None) -> None:
-    _send(load_line(line, data), JobCommand(by or os_user(), reason, job, verb))
+    _send(find_line(line, data), JobCommand(by or os_user(), reason, job, verb))
 
 
 # --- lots ---------------------------------------------------------------------------------------------
@@ -287,7 +287,7 @@ def split(
     """Make several lots of one, each with its quantity."""
     shares = _shares(into)
     whole = (LotShare(lot, math.fsum(one.quantity for one in shares)),)
-    _send(load_line(line, data), LotChange(by or os_user(), reason, whole, shares, uuid4().hex))
+    _send(find_line(line, data), LotChange(by or os_user(), reason, whole, shares, uuid4().hex))
 
 
 @lots.command("merge")
@@ -302,7 +302,7 @@ def merge(
     """Make one lot of several, each with its quantity."""
     shares = _shares(lots_)
     whole = (LotShare(into, math.fsum(one.quantity for one in shares)),)
-    _send(load_line(line, data), LotChange(by or os_user(), reason, shares, whole, uuid4().hex))
+    _send(find_line(line, data), LotChange(by or os_user(), reason, shares, whole, uuid4().hex))
 
 
 def _shares(texts: Sequence[str]) -> tuple[LotShare, ...]:

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 from edge.errors import NotRecorded
 from edge.observation import Observation, Outcome
+from edge.production.context import Context
 from edge.production.draft import Hold, Move, Restamp
 from edge.production.events import Event
-from edge.production.state import Context
 from edge.telemetry import Batch as Sample
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 
 from msgspec import DecodeError, Struct, json
 
+from edge.bounds import By, Called, Number, Numbers
 from edge.errors import NotRecorded
 from edge.house import House
 from edge.journal import Journal, Ranges
@@ -20,6 +21,7 @@ from edge.observation import (
     Verdict,
     WorkOrder,
 )
+from edge.plural import counted
 
 log = logging.getLogger("lineside.quarantine")
 
@@ -31,10 +33,10 @@ and a label of then would change what the station makes now."""
 class RetryRejected(Struct, frozen=True, tag="retry_rejected"):
     """Send events again that a far end would not take."""
 
-    sink: str
-    seqs: tuple[int, ...] = ()
+    sink: Called
+    seqs: Numbers = ()
     """None given: all of them."""
-    by: str = ""
+    by: By = ""
 
     async def carry_out(self, house: House) -> str:
         """What was done, in a sentence. Raises NotRecorded, JournalError."""
@@ -47,17 +49,17 @@ class RetryRejected(Struct, frozen=True, tag="retry_rejected"):
         seqs = await house.maintain(work)
         if self.sink in house.deliveries:
             house.deliveries[self.sink].reopen(_ranges(seqs))
-        log.info("%s: %d rejected events are sent again%s", self.sink, len(seqs), _signed(self.by))
-        return f"{self.sink}: {_counted(len(seqs), 'event')} to be sent again"
+        log.info("%s: %s sent again%s", self.sink, counted(len(seqs), "rejected event"), _signed(self.by))
+        return f"{self.sink}: {counted(len(seqs), 'event')} to be sent again"
 
 
 class DropRejected(Struct, frozen=True, tag="drop_rejected"):
     """Give events up that a far end would not take; other far ends have them, and so has the journal."""
 
-    sink: str
-    seqs: tuple[int, ...] = ()
+    sink: Called
+    seqs: Numbers = ()
     """None given: all of them."""
-    by: str = ""
+    by: By = ""
 
     async def carry_out(self, house: House) -> str:
         """What was done, in a sentence. Raises NotRecorded, JournalError."""
@@ -70,16 +72,17 @@ class DropRejected(Struct, frozen=True, tag="drop_rejected"):
         seqs = await house.maintain(work)
         if self.sink in house.deliveries:
             house.deliveries[self.sink].drop(_ranges(seqs))
-        words = "%s: %d rejected events are given up%s, the first of them %d"
-        log.info(words, self.sink, len(seqs), _signed(self.by), seqs[0])
-        return f"{self.sink}: {_counted(len(seqs), 'event')} given up; the journal still has them"
+        words = "%s: %s given up%s, the first of them %d"
+        log.info(words, self.sink, counted(len(seqs), "rejected event"), _signed(self.by), seqs[0])
+        still = "it" if len(seqs) == 1 else "them"
+        return f"{self.sink}: {counted(len(seqs), 'event')} given up; the journal still has {still}"
 
 
 class RetryObservation(Struct, frozen=True, tag="retry_observation"):
     """Have an observation decided again, for the bug or the row that stopped it may be mended."""
 
-    number: int
-    by: str = ""
+    number: Number
+    by: By = ""
 
     async def carry_out(self, house: House) -> str:
         """What became of it, in a sentence. Raises NotRecorded, JournalError."""
@@ -96,8 +99,8 @@ class RetryObservation(Struct, frozen=True, tag="retry_observation"):
 class DropObservations(Struct, frozen=True, tag="drop_observations"):
     """Throw observations away that could not be decided."""
 
-    numbers: tuple[int, ...]
-    by: str = ""
+    numbers: Numbers
+    by: By = ""
 
     async def carry_out(self, house: House) -> str:
         """What was done, in a sentence. Raises NotRecorded, JournalError."""
@@ -109,7 +112,7 @@ class DropObservations(Struct, frozen=True, tag="drop_observations"):
                 log.info("observation %d is thrown away%s: %s", number, _signed(self.by), _shown(body))
 
         await house.maintain(work)
-        return f"{_counted(len(self.numbers), 'observation')} thrown away"
+        return f"{counted(len(self.numbers), 'observation')} thrown away"
 
 
 def _chosen(sink: str, wanted: Sequence[int], known: Sequence[int]) -> list[int]:
@@ -145,7 +148,3 @@ def _ranges(seqs: Iterable[int]) -> Ranges:
 
 def _signed(by: str) -> str:
     return f", by {by}" if by else ""
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"

@@ -29,7 +29,7 @@ class StationView(Struct, frozen=True):
     quantity: int | None
     """The order's target."""
     run_kind: str | None
-    """Of the run that is on: see `state.Kind`."""
+    """Of the run that is on: see `context.Kind`."""
     good: int
     """Never below 0 here: a reject may be counted a moment before its part is."""
     scrap: int

@@ -18,9 +18,10 @@ from edge.journal import Journal
 from edge.observation import AGENT, COMMAND, ORDER, Observation, Outcome, Quality, Verdict
 from edge.pending import Batch, CommitFirst, Entry, Held, Rest, answer, refuse
 from edge.production import Decision, Line
+from edge.production.context import Context
 from edge.production.presence import SOURCE
 from edge.production.slots import contexts
-from edge.production.state import Context, Row, Station
+from edge.production.state import Row, Station
 from edge.telemetry import Batch as Sample
 from edge.telemetry import Telemetry
 from edge.waiting import Item, Waiting
@@ -297,7 +298,7 @@ class Recorder:
                 tell(event)
             self._rows.committed()
         if batch.telemetry:
-            self._tell_dropped(batch.telemetry[-1][0])
+            self._tell_missed(batch.telemetry[-1][0])
         if batch.events or batch.telemetry:
             for committed in self._listeners:
                 committed.set()
@@ -311,11 +312,12 @@ class Recorder:
         row = self._rows[spec.key]
         return reduce(Context.common, contexts(row)) if isinstance(row, Station) else Context()
 
-    def _tell_dropped(self, newest: Sample) -> None:
-        """The journal takes telemetry again: what found no room meanwhile is an event."""
+    def _tell_missed(self, newest: Sample) -> None:
+        """Telemetry is on disk again: what found no room meanwhile, or was not read, is an event."""
         if losses := self.telemetry.losses(newest):
             log.error("the journal took nothing for too long: telemetry was dropped, as its batches say")
-            self._words[self._waits(losses)] = None
+        if told := [*losses, *self.telemetry.unread(newest)]:
+            self._words[self._waits(told)] = None
 
     def _tell_moved(self) -> None:
         for listener in self._movers:

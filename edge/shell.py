@@ -9,11 +9,15 @@ import typer
 from rich.console import Console
 
 from edge.config import LineConfig, load
+from edge.config.load import home_folder
 from edge.errors import ConfigError, JournalError
 from edge.journal import JournalReader
 
 LineFile = Annotated[Path, typer.Option("--line", metavar="LINE", help="The line's TOML file.")]
 DataFolder = Annotated[Path | None, typer.Option("--data", help="Folder of the journal.")]
+
+LINES, STATES = Path("/etc/lineside"), Path("/var/lib/lineside")
+"""Where an installed service has the files of its lines, and a folder for each."""
 
 err = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
 
@@ -27,6 +31,25 @@ def load_line(file: Path, data: Path | None) -> LineConfig:
             err.print(str(fault))
         count = len(error.faults)
         fail(f"{count} fault{'s' if count != 1 else ''} in {file}; nothing was started")
+
+
+def find_line(file: Path, data: Path | None, lines: Path = LINES, states: Path = STATES) -> LineConfig:
+    """As `load_line`, for a command about a journal that is there already: where who types has none, it is
+    that of the installed service."""
+    config = load_line(file, data)
+    by_hand = data is None and config.data == home_folder(config.line.name)
+    if not by_hand or config.journal.exists() or file.resolve().parent != lines.resolve():
+        return config
+    folder = states / file.stem
+    try:
+        found = (folder / config.journal.name).exists()
+    except PermissionError:
+        fail(f"the journal in {folder} is the service's; type `sudo -u lineside` before the command")
+    if found:
+        err.print(plain(f"the journal is that of the service, in {folder}"))
+        return load_line(file, folder)
+    err.print(plain(f"there is no journal in {config.data}, nor in {folder}; --data names another folder"))
+    return config
 
 
 def fail(words: str) -> NoReturn:

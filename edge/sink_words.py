@@ -22,6 +22,15 @@ def backlog(status: SinkStatus) -> str:
     return ", ".join(said)
 
 
+def held(status: SinkStatus) -> str:
+    """`51 wait until the clock is right: no time server has set it`; empty where none does."""
+    if not status.held:
+        return ""
+    wait = "waits" if status.held == 1 else "wait"
+    why = f": {status.doubt}" if status.doubt else ""
+    return f"{status.held:,} {wait} until the clock is right{why}"
+
+
 def listed(sinks: Mapping[str, SinkStatus]) -> Iterator[str]:
     """Some lines a sink."""
     for name, status in sinks.items():
@@ -29,6 +38,8 @@ def listed(sinks: Mapping[str, SinkStatus]) -> Iterator[str]:
         yield f"{name}: {status.state}: {', '.join(filter(None, counts))}"
         if status.reason:
             yield f"  {status.reason}"
+        if waiting := held(status):
+            yield f"  {waiting}"
         if status.rejected:
             yield f"  {status.rejected:,} rejected for ever; see `lineside quarantine list`"
         if status.skipped:

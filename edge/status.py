@@ -48,6 +48,10 @@ class SinkStatus(Struct, frozen=True):
     """Events that it took a second, lately."""
     eta_s: float | None = None
     """So long the backlog takes at that rate; None where there is none, or nothing goes out."""
+    held: int = 0
+    """Of those that are pending, the ones that may not go out before the clock is right."""
+    doubt: str = ""
+    """Why the clock is in doubt; empty while it is believed."""
 
 
 class AgentStatus(Struct, frozen=True):

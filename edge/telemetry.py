@@ -18,6 +18,7 @@ from msgspec import Struct, json
 
 from edge.observation import AGENT, Missed, Observation, Quality, Stamp, Value
 from edge.sifting import Lane, Last, Number, Sampled
+from edge.unread import Unread
 
 PREFIX = "telemetry/"
 """A signal of telemetry is named `telemetry/TABLE/NAME`; no other begins so."""
@@ -131,6 +132,7 @@ class _Table:
         self.bad: dict[str, str] = {}
         """Signals whose last word was that there is no value, and why."""
         self.last: dict[str, Last] = {}
+        self.unread = Unread(f"{PREFIX}{spec.name}")
         self.lost = 0
         """Values that were dropped since the last batch."""
         self._boot = boot
@@ -218,6 +220,8 @@ class Telemetry:
     def sample(self, lane: Lane, values: Sequence[Number], moment: Moment, why: str = "no number") -> None:
         """Take one reading of a lane; `why` is told of values that are None."""
         table = self._tables[lane.table]
+        if table.unread:
+            table.unread.read(lane.names, moment.seen_ms, moment.mono_ms)
         bad = {}
         if None in values:
             pairs = zip(lane.names, values, strict=True)
@@ -236,6 +240,10 @@ class Telemetry:
 
     def _observe(self, table: _Table, spec: Sampled, seen: Observation) -> None:
         signal, moment = spec.name, Moment(seen.at_ms, seen.seen_ms, seen.mono_ms, seen.stamp)
+        if seen.quality is Quality.BAD:
+            table.unread.lost(signal, seen.seen_ms, _fault(seen))
+        elif table.unread:
+            table.unread.read((signal,), seen.seen_ms, seen.mono_ms)
         if why := _fault(seen):
             if table.bad.get(signal) != why:
                 table.bad[signal] = why
@@ -309,7 +317,20 @@ class Telemetry:
             for name, one in self._losses.items()
         ]
         self._losses.clear()
-        return [Observation(AGENT, one, now.seen_ms, now.seen_ms, now.mono_ms, self._boot) for one in said]
+        return [self._word(one, now) for one in said]
+
+    def unread(self, now: Batch) -> list[Observation]:
+        """Of tables whose signals can be read again, the time in which they could not, a `Missed` each."""
+        told = [one.unread.told(now.mono_ms) for one in self._tables.values() if one.unread]
+        return [self._word(one, now) for one in told if one is not None]
+
+    def ended(self, now_ms: int, mono_ms: int) -> list[Missed]:
+        """The sources have ended: what could not be read until now."""
+        told = [one.unread.ended(now_ms, mono_ms) for one in self._tables.values()]
+        return [one for one in told if one is not None]
+
+    def _word(self, missed: Missed, now: Batch) -> Observation:
+        return Observation(AGENT, missed, now.seen_ms, now.seen_ms, now.mono_ms, self._boot)
 
 
 def signal_of(table: str, name: str) -> str:

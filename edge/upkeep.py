@@ -18,7 +18,8 @@ who asked, or raises NotRecorded or JournalError."""
 async def under_lock(config: LineConfig, chore: Chore) -> str:
     """Carry it out without an agent. Raises JournalError where one runs after all, NotRecorded."""
     if not config.journal.exists():
-        raise JournalError(str(config.journal), "there is none; has the agent run here yet?")
+        words = "there is none; has the agent run here yet? --data names another folder"
+        raise JournalError(str(config.journal), words)
     journal = Journal(config.journal)
     recorder = Recorder(config.line, journal, lambda signals: [])
     words = ""
@@ -27,7 +28,7 @@ async def under_lock(config: LineConfig, chore: Chore) -> str:
         async with asyncio.TaskGroup() as group:
             recording = group.create_task(recorder.run(), name="recorder")
             try:
-                words = await chore.carry_out(House(recorder))
+                words = await chore.carry_out(House(recorder, config.sinks))
             finally:
                 recording.cancel()
     except* (NotRecorded, JournalError) as errors:

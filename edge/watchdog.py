@@ -21,7 +21,8 @@ class Watchdog:
         self._send("READY=1")
 
     def progress(self) -> None:
-        """Call it when something has gone through the whole pipeline, never from a timer."""
+        """Call it when something has gone through the whole pipeline, or was refused at its end because the
+        journal is full; never from a timer."""
         self._send("WATCHDOG=1")
 
     def status(self, words: str) -> None:

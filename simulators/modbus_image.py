@@ -57,6 +57,16 @@ def encode(cell: Cell, value: float) -> list[int]:
     return [_turned(one) for one in registers] if cell.octets == "little" else registers
 
 
+def cells_of(cell: Cell) -> Iterator[tuple[int, int]]:
+    """Every bit that a value is in: its address, and its number there, 0 the least significant."""
+    if cell.table in ("coil", "discrete"):
+        yield cell.start, 0
+        return
+    bits = range(16) if cell.bit is None else [cell.bit ^ 8 if cell.octets == "little" else cell.bit]
+    for offset in range(len(encode(cell, 0))):
+        yield from ((cell.start + offset, bit) for bit in bits)
+
+
 def _turned(register: int) -> int:
     return register >> 8 | (register & 0xFF) << 8
 

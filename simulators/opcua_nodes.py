@@ -7,18 +7,20 @@ import base64
 import contextlib
 import logging
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from datetime import UTC
 
 from asyncua import ua
 from asyncua.server.server import Server
+from asyncua.ua.uaerrors import BadNodeIdExists, UaError
 
 from simulators.opcua_press import new_server, port_of
 
 HOST = "127.0.0.1"
 KINDS = {
     "u8": ua.VariantType.Byte, "u16": ua.VariantType.UInt16, "u32": ua.VariantType.UInt32,
-    "u64": ua.VariantType.UInt64, "i32": ua.VariantType.Int32, "f64": ua.VariantType.Double,
+    "u64": ua.VariantType.UInt64, "i32": ua.VariantType.Int32, "i64": ua.VariantType.Int64,
+    "f64": ua.VariantType.Double,
     "text": ua.VariantType.String,
 }  # fmt: skip
 
@@ -34,12 +36,32 @@ class Nodes:
     def endpoint(self) -> str:
         return f"opc.tcp://{HOST}:{port_of(self._server)}"
 
-    async def add(self, text: str, kind: str, value: float | str) -> None:
-        """`nsu=URI;s=Name`, `ns=2;i=7` and so on. Raises ua.UaError where the server has it already."""
+    async def number(self, texts: Iterable[str]) -> None:
+        """Have a namespace under every index that these node ids name, before one with a URI gets it."""
+        places = [text.strip().partition(";")[0] for text in texts]
+        indices = [int(one.removeprefix("ns=")) for one in places if one.startswith("ns=")]
+        array = self._server.nodes.namespace_array
+        known = list(await array.read_value())
+        known += [f"urn:lineside:sim:{index}" for index in range(len(known), max(indices, default=0) + 1)]
+        await array.write_value(known)
+
+    async def add(self, text: str, kind: str, value: float | str) -> str | None:
+        """Have a variable at `nsu=URI;s=Name`, `ns=2;i=7` and so on; one that is there already stays.
+
+        Gives its node id; None where the server has such a node for itself. Raises ValueError.
+        """
         node = await self._node_id(text)
-        name = ua.QualifiedName(text[-60:], node.NamespaceIndex)
-        await self._server.nodes.objects.add_variable(node, name, ua.Variant(value, KINDS[kind]))
-        self._found[text] = node, KINDS[kind]
+        known = next((one for one in self._found.values() if one[0] == node), None)
+        if known is None:
+            name = ua.QualifiedName(text[-60:], node.NamespaceIndex)
+            try:
+                await self._server.nodes.objects.add_variable(node, name, ua.Variant(value, KINDS[kind]))
+            except BadNodeIdExists:
+                return None
+            except UaError as error:
+                raise ValueError(f"no node can be had at {text}: {error}") from error
+        self._found[text] = known or (node, KINDS[kind])
+        return str(node.to_string())
 
     async def show(self, text: str, value: float | str) -> None:
         node, kind = self._found[text]
@@ -56,11 +78,7 @@ class Nodes:
         if place.startswith("nsu="):
             uri = place.removeprefix("nsu=").replace("%3B", ";").replace("%25", "%")
             return int(await self._server.register_namespace(uri))
-        index = int(place.removeprefix("ns=") or 0) if place else 0
-        while len(await self._server.get_namespace_array()) <= index:
-            count = len(await self._server.get_namespace_array())
-            await self._server.register_namespace(f"urn:lineside:sim:{count}")
-        return index
+        return int(place.removeprefix("ns=") or 0)
 
 
 def _identified(name: str, index: int) -> ua.NodeId:

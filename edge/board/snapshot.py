@@ -20,7 +20,7 @@ from edge.config import LineConfig, SourceConfig
 from edge.production.line import StationSpec
 from edge.production.state import Station
 from edge.readmodel import StationView, station_view
-from edge.sink_words import backlog
+from edge.sink_words import backlog, held
 from edge.status import AgentStatus, SinkStatus, SourceStatus
 
 SILENT_S = 10.0
@@ -294,5 +294,6 @@ def _sink(name: str, status: AgentStatus | None) -> SinkNow:
 
 def _counts(said: SinkStatus) -> str:
     rejected = f", {words.parts(said.rejected)} rejected for ever" if said.rejected else ""
-    waits = f" ({late})" if (late := backlog(said)) else ""
+    late = held(said) or backlog(said)
+    waits = f" ({late})" if late else ""
     return f"{words.parts(said.delivered)} delivered, {words.parts(said.pending)} pending{waits}{rejected}"

@@ -228,5 +228,10 @@ def _data_folder(file: Path, line: LineTable) -> Path:
         return (file.parent / line.data).resolve()
     if (state := os.environ.get("STATE_DIRECTORY")) is not None:
         return Path(state)
+    return home_folder(line.name)
+
+
+def home_folder(line: str) -> Path:
+    """Where the journal of who types is, unless the file, the command or systemd says otherwise."""
     home = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-    return Path(home) / "lineside" / line.name
+    return Path(home) / "lineside" / line

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from edge import registry
 from edge.config.faults import Faults, nearest
 from edge.config.tables import CounterTable, Document, SignalTable, StateTable, StationTable
 from edge.contract import Signal, SignalAddress, Source, SourceSettings
@@ -170,26 +171,36 @@ class SignalBuilder:
         self, place: Place, model: type[SignalTableT]
     ) -> tuple[SignalTableT | None, SignalAddress | None]:
         """What is common to all signals, and the address; None of what has faults."""
-        name = place.table.get("source")
-        if not isinstance(name, str) or name not in self.document.sources:
-            self._no_source(place, name)
-            return None, None
-        found = self.sources.get(name)
-        if found is None:  # that its type is unknown is told already
-            return None, None
-        address_model = found[0].Address
-        if address_model is None:
-            self.faults.add(f"{place.key}.source", f'"{name}" speaks for itself; it has no signals to read')
-            return None, None
-        own = set(model.model_fields)
+        name, own = place.table.get("source"), set(model.model_fields)
         common = {key: value for key, value in place.table.items() if key in own}
         rest = {key: value for key, value in place.table.items() if key not in own}
+        address_model = self._address_of(place, name)
+        if address_model is None or not isinstance(name, str):
+            self.faults.check(model, common | {"source": ""}, place.key)
+            for key in sorted(rest.keys() - (valid := _any_address())):
+                self.faults.add(f"{place.key}.{key}", "is not a key here", nearest(key, valid | own))
+            return None, None
         table = self.faults.check(model, common, place.key)
         address = self.faults.check(address_model, rest, place.key, also=own)
         if table is not None and address is not None:
             self.signals.setdefault(name, []).append(Signal(place.signal, address, table.every, place.batch))
         return table, address
 
-    def _no_source(self, place: Place, name: object) -> None:
-        what = "is missing" if name is None else f"names no source: {name!r}"
-        self.faults.add(f"{place.key}.source", what, nearest(str(name), self.document.sources))
+    def _address_of(self, place: Place, name: object) -> type[SignalAddress] | None:
+        """What an address in this source is; None where nothing has one."""
+        if not isinstance(name, str) or name not in self.document.sources:
+            what = "is missing" if name is None else f"names no source: {name!r}"
+            self.faults.add(f"{place.key}.source", what, nearest(str(name), self.document.sources))
+            return None
+        found = self.sources.get(name)
+        if found is None:  # that its type is unknown is told already
+            return None
+        if found[0].Address is None:
+            self.faults.add(f"{place.key}.source", f'"{name}" speaks for itself; it has no signals to read')
+        return found[0].Address
+
+
+def _any_address() -> set[str]:
+    """Keys that an address has in one source or another: which, is not known where the source is not."""
+    models = (found.Address for one in registry.types() if (found := registry.source(one)) is not None)
+    return {field.alias or key for model in models if model for key, field in model.model_fields.items()}

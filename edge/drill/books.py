@@ -45,6 +45,8 @@ class Books:
     """Parts that a reading claims and that the line would not believe: they wait for a person."""
     baselines: set[str] = field(default_factory=set)
     """Signals of counters that have been read once."""
+    dropped: list[Fact] = field(default_factory=list)
+    """Telemetry that was in the journal and has made room: it may have arrived, and need not have."""
     shut: bool = False
     """Nothing is read: the journal's owner wants the file for itself."""
     _shares: dict[str, Fraction] = field(default_factory=dict)
@@ -91,11 +93,11 @@ class Books:
         return Counter(fact.subject for fact in self.facts if fact.type == kind and fact.seq >= first)
 
     def strike_dropped(self) -> int:
-        """Forget the telemetry that the line itself has dropped to make room, and say how much that was."""
-        kept = [fact for fact in self.facts if fact.type != TELEMETRY or self._is_there(fact.seq)]
-        dropped = len(self.facts) - len(kept)
-        self.facts = kept
-        return dropped
+        """Ask no more for the telemetry that the line itself has dropped, and say how much that was."""
+        gone = {one.seq for one in self.facts if one.type == TELEMETRY and not self._is_there(one.seq)}
+        self.dropped += [one for one in self.facts if one.seq in gone]
+        self.facts = [one for one in self.facts if one.seq not in gone]
+        return len(gone)
 
     def _is_there(self, seq: int) -> bool:
         try:

@@ -11,6 +11,7 @@ from edge.drill.judge import Outlet
 from edge.drill.people import start_cards
 from edge.drill.room import Ballast
 from edge.drill.stage import LOOK_S, UP_S, Stage, is_connected
+from edge.errors import DrillFailed
 from edge.production.scanning import make_label
 
 KILLS = 2
@@ -100,9 +101,14 @@ async def _shorten_log(stage: Stage, agent: Child) -> None:
     stage.books.close()
     starts = agent.starts
     agent.restart()
-    async with asyncio.timeout(UP_S):
-        while agent.starts == starts:  # noqa: ASYNC110 (a process to look at)
-            await asyncio.sleep(LOOK_S)
-        stage.books.shut = False
-        while not await is_connected(stage):  # noqa: ASYNC110 (a socket that may not be there yet)
-            await asyncio.sleep(LOOK_S)
+    try:
+        async with asyncio.timeout(UP_S):
+            while agent.starts == starts:  # noqa: ASYNC110 (a process to look at)
+                await asyncio.sleep(LOOK_S)
+            stage.books.shut = False
+            while not await is_connected(stage):  # noqa: ASYNC110 (a socket that may not be there yet)
+                await asyncio.sleep(LOOK_S)
+    except TimeoutError:
+        raise DrillFailed(
+            f"the agent did not end and come up again within {UP_S:g} s; it said:\n{agent.last_words()}"
+        ) from None

@@ -16,14 +16,13 @@ import msgspec
 
 from edge.config import LineConfig, SourceConfig
 from edge.drill.people import Device, Gun, Office, command_topic, serial_device
+from edge.drill.spots import NodePlace, Place, Show, Spot, gauges_of, refuse_shared, spot_in
 from edge.drill.substitute import CYCLE_S
+from edge.errors import DrillFailed
 from edge.production.cycles import EXECUTE
-from edge.production.line import CounterSpec, Role, StationSpec
+from edge.production.line import CounterSpec, Line, Role, StationSpec
 from simulators.machine import Counters, Machine, MachineSpec
-from simulators.modbus_image import Cell, Image, serve_rtu, serve_tcp
-
-Show = Callable[[float | str], Awaitable[None]]
-"""Puts a value where the agent reads it."""
+from simulators.modbus_image import Image, serve_rtu, serve_tcp
 
 TICK_S = 0.02
 GAUGE_S = 0.5
@@ -36,49 +35,29 @@ FASTEST_S = 0.02
 """No machine here is faster, whatever its ideal cycle."""
 
 
-class Place(msgspec.Struct):
-    """A Modbus address as its table has it."""
-
-    unit: int
-    kind: str | None = msgspec.field(name="as", default=None)
-    words: str | None = None
-    octets: str = msgspec.field(name="bytes", default="big")
-    bit: int | None = None
-    holding: int | None = None
-    input: int | None = None
-    coil: int | None = None
-    discrete: int | None = None
-
-    def cell(self) -> Cell:
-        words, kind = self.words or "big", self.kind or "bool"
-        if self.holding is not None:
-            return Cell(self.unit, "holding", self.holding, kind, words, self.octets, self.bit)
-        if self.input is not None:
-            return Cell(self.unit, "input", self.input, kind, words, self.octets, self.bit)
-        if self.coil is not None:
-            return Cell(self.unit, "coil", self.coil, "bool")
-        return Cell(self.unit, "discrete", self.discrete or 0, "bool")
-
-
-class NodePlace(msgspec.Struct):
-    """An OPC UA address as its table has it."""
-
-    node: str
-
-
 @dataclass(slots=True)
 class Station:
     """One machine and what it shows."""
 
     spec: StationSpec
     machine: Machine
-    counters: Sequence[tuple[CounterSpec, Show]]
+    counters: Sequence["Dial"]
 
     async def advance(self, now_s: float, made: Counter[str]) -> None:
         for part in self.machine.advance(now_s):
-            for spec, show in self.counters:
+            for dial in self.counters:
+                spec = dial.spec
                 made[spec.signal] = _reads(spec.role, part.counters)
-                await show((_first(spec) + made[spec.signal]) % spec.modulus)
+                await dial.show((dial.first + made[spec.signal]) % spec.modulus)
+
+
+@dataclass(frozen=True, slots=True)
+class Dial:
+    """A counter, and what it reads before the first part."""
+
+    spec: CounterSpec
+    first: int
+    show: Show
 
 
 @dataclass(slots=True)
@@ -132,26 +111,34 @@ class Floor:
 async def open_floor(stack: AsyncExitStack, config: LineConfig, ports: Path) -> Floor:
     """Every device that can be stood in for; they end with the stack. `ports` is a folder."""
     floor = Floor()
-    shows: dict[str, Show] = {}
+    spots: dict[str, Spot] = {}
     for number, source in enumerate(config.sources.values()):
-        place = await _open_source(stack, config, source, number, ports / source.name, floor, shows)
+        place = await _open_source(stack, config, source, number, ports / source.name, floor, spots)
         if place is not None:
             floor.places[source.name] = place
+    judged = {one: what for one, what in _judged(config.line).items() if one in spots}
+    refuse_shared(spots, judged)
     for spec in config.line.stations:
-        await _open_station(spec, shows, floor)
-    floor.gauges = list(shows.values())
+        await _open_station(spec, spots, floor)
+    floor.gauges = gauges_of(spots, judged)
     return floor
+
+
+def _judged(line: Line) -> dict[str, int | str]:
+    """Counters and states, with what their place shows: each counter its own number, a state its Execute."""
+    states = {signal: _executing(spec) for signal, spec in line.states.items()}
+    return {signal: signal for signal in line.counters} | states
 
 
 async def _open_source(
     stack: AsyncExitStack, config: LineConfig, source: SourceConfig, number: int, link: Path, floor: Floor,
-    shows: dict[str, Show],
+    spots: dict[str, Spot],
 ) -> str | None:  # fmt: skip
     kind = source.settings.type
     if kind == "modbus":
-        return await _open_modbus(stack, source, link, shows)
+        return await _open_modbus(stack, source, link, spots)
     if kind == "opcua":
-        return await _open_opcua(stack, config, source, shows)
+        return await _open_opcua(stack, config, source, spots)
     if kind in ("serial-scanner", "testrig"):
         device = serial_device(source, number, link)
         stack.enter_context(device.speaker.open())
@@ -166,37 +153,42 @@ async def _open_source(
 
 
 async def _open_modbus(
-    stack: AsyncExitStack, source: SourceConfig, link: Path, shows: dict[str, Show]
+    stack: AsyncExitStack, source: SourceConfig, link: Path, spots: dict[str, Spot]
 ) -> str:
     image = Image()
     for signal in source.signals:
         cell = msgspec.convert(signal.address.model_dump(by_alias=True), Place).cell()
-        image.show(cell, 0)
-        shows[signal.name] = _on_image(image, cell)
+        spots[signal.name] = spot_in(image, cell, source.name, signal.name)
+        await spots[signal.name].show(0)
     if "host" in source.settings.model_dump(exclude_none=True):
         return f"tcp://127.0.0.1:{await stack.enter_async_context(serve_tcp(image))}"
     stack.enter_context(serve_rtu(image, link))
     return str(link)
 
 
-def _on_image(image: Image, cell: Cell) -> Show:
-    async def show(value: float | str) -> None:
-        image.show(cell, float(value) if cell.kind in ("f32", "f64") else int(value))
-
-    return show
-
-
 async def _open_opcua(
-    stack: AsyncExitStack, config: LineConfig, source: SourceConfig, shows: dict[str, Show]
+    stack: AsyncExitStack, config: LineConfig, source: SourceConfig, spots: dict[str, Spot]
 ) -> str:
+    """A node that is read as several signals is there once, of the type of its counter or state."""
     from simulators.opcua_nodes import serve_nodes  # noqa: PLC0415 (asyncua takes a second, and 40 MB)
 
     nodes = await stack.enter_async_context(serve_nodes())
-    for signal in source.signals:
-        text = msgspec.convert(signal.address.model_dump(by_alias=True), NodePlace).node
-        kind, first = _variable(config, signal.name)
-        await nodes.add(text, kind, first)
-        shows[signal.name] = _on_node(nodes.show, text, kind)
+    texts = {
+        one.name: msgspec.convert(one.address.model_dump(by_alias=True), NodePlace).node
+        for one in source.signals
+    }
+    await nodes.number(texts.values())
+    judged = config.line.counters.keys() | config.line.states.keys()
+    for signal, text in sorted(texts.items(), key=lambda pair: pair[0] not in judged):
+        kind, first = _variable(config, signal)
+        node = await nodes.add(text, kind, first)
+        if node is None and signal in judged:
+            raise DrillFailed(
+                f"{signal} cannot be played: {text} is a node that every OPC UA server has for itself"
+            )
+        if node is not None:
+            where = source.name, node
+            spots[signal] = Spot((*where, kind), frozenset([where]), 64, _on_node(nodes.show, text, kind))
     return nodes.endpoint
 
 
@@ -216,22 +208,30 @@ def _variable(config: LineConfig, signal: str) -> tuple[str, float | str]:
         return f"u{next(width for width in (8, 16, 32, 64) if width >= bits)}", 0
     if signal in line.states:
         code = _executing(line.states[signal])
-        return ("text", code) if isinstance(code, str) else ("i32", code)
+        return ("text", code) if isinstance(code, str) else ("i32" if abs(code) < 1 << 31 else "i64", code)
     return "f64", 0.0
 
 
-async def _open_station(spec: StationSpec, shows: dict[str, Show], floor: Floor) -> None:
-    """Its counters stand at their first reading, its state is Execute; none of them is a gauge any more."""
-    counters = [(one, shows.pop(one.signal)) for one in spec.counters if one.signal in shows]
-    for counter, show in counters:
-        await show(_first(counter))
-    if spec.state_signal in shows:
-        await shows.pop(spec.state_signal)(_executing(spec))
+async def _open_station(spec: StationSpec, spots: dict[str, Spot], floor: Floor) -> None:
+    """Its counters stand at their first reading, its state is Execute."""
+    counters = [_dial(one, spots[one.signal]) for one in spec.counters if one.signal in spots]
+    for dial in counters:
+        await dial.show(dial.first)
+    if spec.state_signal in spots:
+        await spots[spec.state_signal].show(_executing(spec))
     if counters:
         machine = Machine(
             MachineSpec(cycle_s=_cycle_s(spec), scrap=SCRAP, counter_bits=64), len(floor.stations)
         )
         floor.stations.append(Station(spec, machine, counters))
+
+
+def _dial(spec: CounterSpec, spot: Spot) -> Dial:
+    """It rolls over soon where what it is read from holds its last readings."""
+    if spot.holds == 1:
+        raise DrillFailed(f"{spec.signal} cannot be played: it is one bit, which counts to 1")
+    bits = spec.modulus.bit_length() - 1
+    return Dial(spec, spec.modulus - BEFORE_END if bits <= min(ROLLS_OVER, spot.holds) else 0, spot.show)
 
 
 def _cycle_s(spec: StationSpec) -> float:
@@ -246,11 +246,6 @@ def _cycle_s(spec: StationSpec) -> float:
 
 def _reads(role: Role, counters: Counters) -> int:
     return counters.total if role is Role.TOTAL else counters.good if role is Role.GOOD else counters.reject
-
-
-def _first(spec: CounterSpec) -> int:
-    bits = spec.modulus.bit_length() - 1
-    return spec.modulus - BEFORE_END if bits <= ROLLS_OVER else 0
 
 
 def _executing(spec: StationSpec) -> int | str:

@@ -123,7 +123,7 @@ def _waited(scene: Scene, written_s: float, arrived_s: float) -> bool:
 def _strangers(scene: Scene, books: Books, outlet: Outlet) -> int:
     """Events that came and of which the journal knows nothing: the same again under another id."""
     first_s = outlet.end.arrivals.first_s
-    strangers = outlet.end.strangers(books.facts)
+    strangers = outlet.end.strangers([*books.facts, *books.dropped])
     return sum(scene.begin.at_s < first_s[key] <= scene.end.at_s for key in strangers)
 
 

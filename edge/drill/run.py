@@ -26,15 +26,12 @@ from edge.drill.judge import Moment, Outlet, Scene, judge
 from edge.drill.options import DrillOptions
 from edge.drill.report import DrillReport, Fault, final_view, summary, total
 from edge.drill.room import NoRoom, leave_own_disk, mount_own_disk
+from edge.drill.settling import AFTER_S, expected, patience, settle
 from edge.drill.stage import LOOK_S, UP_S, Stage, behind, is_connected, is_settled
 from edge.drill.substitute import SINKS, Places, substitute
 from edge.drill.toml import to_toml
 from edge.errors import ConfigError, DrillFailed, LinesideError
 
-QUIET_S = 60.0
-"""After a fault everything must be counted and delivered by then."""
-AFTER_S = 1.0
-"""Parts are made for so long after a fault."""
 _OF_SERVICE = (
     "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "STATE_DIRECTORY", "CREDENTIALS_DIRECTORY",
     "JOURNAL_STREAM",
@@ -89,7 +86,7 @@ def _whole(options: DrillOptions, folder: Path, no_room: str) -> DrillReport:
     report: DrillReport | None = None
     try:
         report = asyncio.run(_drill(stage))
-    except* (LinesideError, OSError) as errors:
+    except* (LinesideError, OSError, ValueError) as errors:
         failure = _leaves(errors)
     finally:
         books.close()
@@ -105,7 +102,7 @@ def _whole(options: DrillOptions, folder: Path, no_room: str) -> DrillReport:
 def _leaves(error: BaseException) -> list[str]:
     if isinstance(error, BaseExceptionGroup):
         return [words for one in error.exceptions for words in _leaves(one)]
-    return [str(error)]
+    return [str(error) or type(error).__name__]
 
 
 async def _drill(stage: Stage) -> DrillReport:
@@ -163,7 +160,7 @@ async def _watch(books: Books) -> None:
 
 async def _wait_until_up(stage: Stage, agent: Child) -> None:
     """Every source connected, every counter read once, every sink served."""
-    counters = {spec.signal for one in stage.floor.stations for spec, _ in one.counters}
+    counters = {dial.spec.signal for one in stage.floor.stations for dial in one.counters}
     try:
         async with asyncio.timeout(UP_S):
             while not await _is_up(stage, counters):  # noqa: ASYNC110 (a process and files to look at)
@@ -191,29 +188,36 @@ def _waits_for(stage: Stage, counters: set[str]) -> str:
 
 
 async def _play_all(stage: Stage, agent: Child) -> DrillReport:
+    plan = list(_plan(stage, agent))
+    stage.say(expected(len(plan), stage.options))
     await begin_jobs(stage)
-    scenes = [await _play(stage, agent, "nothing", "all is well, for comparison", asyncio.sleep)]
-    for outlet in stage.outlets:
-        words = f"cut off for {stage.options.for_s:g} s"
-        scenes.append(await _play(stage, agent, f"sink {outlet.name}", words, cutting(outlet)))
-    scenes.append(await _play(stage, agent, "agent", f"kill -9, {KILLS} times", killing(stage, agent)))
-    words = "its clock is set forward an hour, then back two hours, then right again"
-    scenes.append(await _play(stage, agent, "clock", words, stepping(stage.clock)))
-    if stage.no_room:
-        stage.untried.append(f"a full disk: this user cannot mount a small one ({stage.no_room}); root can")
-    else:
-        words = f"full for {stage.options.for_s:g} s"
-        scenes.append(await _play(stage, agent, "disk", words, filling(stage, agent)))
-    scenes.append(await _play(stage, agent, "end", "the jobs are ended", lambda _: end_jobs(stage)))
+    scenes: list[Scene] = []
+    for number, (name, words, happen) in enumerate(plan, 1):
+        stage.say(f"[{number} of {len(plan)}] {name}: {words}")
+        scenes.append(await _play(stage, agent, name, words, happen))
     if dropped := stage.books.strike_dropped():
         scenes[-1].remarks.append(f"{dropped} batches of telemetry were dropped to make room, as they may be")
     faults = [_judged(stage, one) for one in scenes]
     return total(stage.config.line.name, faults, stage.untried, stage.changed)
 
 
+def _plan(stage: Stage, agent: Child) -> Iterator[tuple[str, str, Happen]]:
+    """Name, words and what happens, of each scene."""
+    yield "nothing", "all is well, for comparison", asyncio.sleep
+    for outlet in stage.outlets:
+        yield f"sink {outlet.name}", f"cut off for {stage.options.for_s:g} s", cutting(outlet)
+    yield "agent", f"kill -9, {KILLS} times", killing(stage, agent)
+    words = "its clock is set forward an hour, then back two hours, then right again"
+    yield "clock", words, stepping(stage.clock)
+    if stage.no_room:
+        stage.untried.append(f"a full disk: this user cannot mount a small one ({stage.no_room}); root can")
+    else:
+        yield "disk", f"full for {stage.options.for_s:g} s", filling(stage, agent)
+    yield "end", "the jobs are ended", lambda _: end_jobs(stage)
+
+
 async def _play(stage: Stage, agent: Child, name: str, words: str, happen: Happen) -> Scene:
     """Make parts, let it happen, make some more, and wait until all is quiet."""
-    stage.say(f"{name}: {words}")
     starts, held = agent.starts, stage.books.held.copy()
     begin = stage.ended or _moment(stage)
     stage.floor.start()
@@ -223,7 +227,7 @@ async def _play(stage: Stage, agent: Child, name: str, words: str, happen: Happe
     await asyncio.sleep(AFTER_S)
     stage.floor.stop()
     scene = Scene(name, words, begin, begin, cut_s, healed_s)
-    scene.remarks += await _settle(stage)
+    scene.remarks += await settle(stage, patience(stage.options))
     scene.remarks += _remarks(stage, scene, agent, starts, held)
     scene.end = stage.ended = _moment(stage)
     stage.say(summary(_judged(stage, scene)))
@@ -246,18 +250,6 @@ def _judged(stage: Stage, scene: Scene) -> Fault:
     """A far end may have got what the last look at the journal has not seen: look once more."""
     stage.books.read()
     return judge(scene, stage.books, stage.floor.devices, stage.outlets)
-
-
-async def _settle(stage: Stage) -> list[str]:
-    """Wait until all is quiet, or until it is clear that it will not be; then say what is missing."""
-    try:
-        async with asyncio.timeout(QUIET_S):
-            while not is_settled(stage):  # noqa: ASYNC110 (files to look at)
-                await asyncio.sleep(0.05)
-    except TimeoutError:
-        late = behind(stage)
-        return [f"not all had come to {', '.join(late)} after {QUIET_S:g} s"] if late else []
-    return []
 
 
 def _moment(stage: Stage) -> Moment:

@@ -60,12 +60,15 @@ async def is_connected(stage: Stage) -> bool:
 def behind(stage: Stage) -> list[str]:
     """Sinks whose far end has not got all that came into the journal since the last scene was quiet."""
     head = stage.ended.head if stage.ended else 0
-    return [one.name for one in stage.outlets if lacks(one, stage.books.facts, head)]
+    return [one.name for one in stage.outlets if lacking(one, stage.books.facts, head)]
 
 
-def lacks(outlet: Outlet, facts: Sequence[Fact], head: int) -> bool:
+def lacking(outlet: Outlet, facts: Sequence[Fact], head: int) -> list[int]:
+    """Seqs above the head that its far end has not got."""
     got = outlet.end.arrivals.first_s
-    return any(fact.seq > head and key not in got for key, fact in outlet.end.expected(facts).items())
+    return [
+        fact.seq for key, fact in outlet.end.expected(facts).items() if fact.seq > head and key not in got
+    ]
 
 
 def is_settled(stage: Stage) -> bool:
@@ -73,10 +76,12 @@ def is_settled(stage: Stage) -> bool:
 
     What an earlier scene has lost or counted twice is not waited for again.
     """
-    before, made, counted = stage.ended, stage.floor.made, stage.books.counted
-    is_counted = all(
-        counted[signal] - (before.counted[signal] if before else 0)
-        == made[signal] - (before.made[signal] if before else 0)
-        for signal in made
-    )
+    is_counted = not any(short_of(stage).values())
     return is_counted and stage.floor.is_quiet() and bool(stage.books.facts) and not behind(stage)
+
+
+def short_of(stage: Stage) -> dict[str, int]:
+    """Counts made and not counted since the last scene was quiet, by signal; below 0 what is too many."""
+    made, counted = stage.floor.made, stage.books.counted
+    was = {one: stage.ended.made[one] - stage.ended.counted[one] for one in made} if stage.ended else {}
+    return {signal: made[signal] - counted[signal] - was.get(signal, 0) for signal in made}

@@ -11,12 +11,13 @@ import apsw
 from msgspec import Struct
 
 from edge.errors import JournalError
-from edge.journal.files import beside, complete, remove_journal, replace, sync, take_lock
+from edge.journal.files import beside, complete, open_own, remove_journal, replace, sync, take_lock
 from edge.journal.integrity import damage_at_start, forget_note
 from edge.journal.migrate import refuse_old_sqlite
 from edge.journal.reader import iso
 from edge.journal.salvage import Salvaged, salvage
 from edge.journal.store import Journal
+from edge.journal.wal import patiently
 
 log = logging.getLogger("lineside.journal")
 
@@ -49,7 +50,7 @@ def begin(path: Path, alive: Callable[[], None] = nobody) -> tuple[Journal, SetA
     refuse_old_sqlite(path)
     lock = take_lock(path)
     try:
-        found = _made_ready(path, alive)
+        found = patiently(path, lambda: _made_ready(path, alive))
     except (apsw.Error, OSError) as error:
         raise JournalError(str(path), f"{error}; the disk must be seen to") from error
     finally:
@@ -69,7 +70,9 @@ def _made_ready(path: Path, alive: Callable[[], None]) -> SetAside | None:
     log.error("%s is damaged: %s; what can be read of it is taken over", path, reason)
     held = _salvaged(path, alive)
     aside = SetAside(replace(path, beside(path, ".salvaged"), CORRUPT), reason, held)
-    beside(aside.file, ".txt").write_text("\n".join(_told(aside)) + "\n", encoding="utf-8")
+    descriptor = open_own(path, beside(aside.file, ".txt"), os.O_WRONLY | os.O_TRUNC | os.O_CREAT)
+    with open(descriptor, "w", encoding="utf-8") as file:
+        file.write("\n".join(_told(aside)) + "\n")
     leave_news(path, str(aside))
     forget_note(path)
     log.error("%s", aside)
@@ -77,8 +80,9 @@ def _made_ready(path: Path, alive: Callable[[], None]) -> SetAside | None:
 
 
 def leave_news(path: Path, words: str) -> None:
-    """What the agent is to record when it is up. Raises OSError."""
-    with beside(path, ".news").open("a", encoding="utf-8") as file:
+    """What the agent is to record when it is up. Raises OSError, JournalError where the file is a link."""
+    descriptor = open_own(path, beside(path, ".news"), os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    with open(descriptor, "a", encoding="utf-8") as file:
         file.write(" ".join(words.splitlines()) + "\n")
         file.flush()
         os.fsync(file.fileno())
@@ -87,8 +91,10 @@ def leave_news(path: Path, words: str) -> None:
 def news(path: Path) -> list[str]:
     """What was left for the agent, in sentences."""
     try:
-        return beside(path, ".news").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
+        descriptor = open_own(path, beside(path, ".news"), os.O_RDONLY)
+        with open(descriptor, encoding="utf-8", errors="replace") as file:
+            return file.read().splitlines()
+    except (OSError, JournalError):
         return []
 
 

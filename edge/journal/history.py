@@ -18,7 +18,7 @@ from edge.journal.reader import JournalReader
 from edge.journal.sql import QUERIES
 from edge.production.events import lot_subject, unit_subject
 from edge.production.slots import slots
-from edge.production.state import Row, Run, Slice, Station, Unit, decode_row, run_key, unit_key
+from edge.production.state import Row, Run, Slice, Station, Unit, run_key, unit_key
 from edge.production.supervising import LATE_MS
 from edge.production.views import Window
 
@@ -157,7 +157,7 @@ class History(JournalReader):
 
     def _row(self, key: str) -> Row | None:
         found = self._ask("get_row", key)
-        return decode_row(found[0][0]) if found else None
+        return self._decoded(key, found[0][0]) if found else None
 
     def runs(self, order: str | None, station: str | None, limit: int) -> list[Run]:
         """The newest first."""
@@ -166,8 +166,8 @@ class History(JournalReader):
             name: run for name, run in found.items()
             if order in (None, run.order) and station in (None, run.station)
         }  # fmt: skip
-        for _, body in self._ask("rows_of_runs", order, station, limit):
-            row = decode_row(body)
+        for key, body in self._ask("rows_of_runs", order, station, limit):
+            row = self._decoded(str(key), body)
             if isinstance(row, Run):
                 found.setdefault(row.id, row)
         newest = sorted(found.values(), key=lambda run: (run.started_ms, int(run.id[1:])), reverse=True)

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -11,10 +12,12 @@ from typing import Final
 
 import apsw
 
-from edge.errors import JournalDamaged
-from edge.journal.files import beside
+from edge.errors import JournalDamaged, JournalError
+from edge.journal.files import beside, open_own
 from edge.journal.frames import commits_behind_damage
+from edge.journal.shape import absurd, garbage, strange
 from edge.journal.sql import QUERIES, migrations
+from edge.journal.wal import BUSY_MS
 
 log = logging.getLogger("lineside.journal")
 
@@ -23,6 +26,8 @@ FIRST_AFTER_S = 60.0
 EVERY_S = 86_400.0
 AT_START_S = 2.0
 """After a stop that was none (a power cut, a kill) the start waits so long for a look at the pages."""
+ROWS_S = 1.0
+"""So long the rows of the state are looked at, the stations' and the counters' first."""
 WORK_S, REST_S = 0.01, 0.03
 """How the check in the background goes; it pins the log, so it does not rest once that has grown."""
 GROWN = 8_000_000
@@ -38,9 +43,11 @@ DAMAGE: Final = (apsw.CorruptError, apsw.NotADBError, apsw.IOError)
 def note_damage(path: Path, words: str) -> None:
     """For the next start, which then sets the file aside."""
     try:
-        beside(path, ".damaged").write_text(words + "\n", encoding="utf-8")
-    except OSError as error:
-        log.error("%s is damaged, and no note of it can be left: %s", path, error.strerror)
+        descriptor = open_own(path, beside(path, ".damaged"), os.O_WRONLY | os.O_CREAT)
+        with open(descriptor, "w", encoding="utf-8") as file:
+            file.write(words + "\n")
+    except (OSError, JournalError) as error:
+        log.error("%s is damaged, and no note of it can be left: %s", path, error)
 
 
 def forget_note(path: Path) -> None:
@@ -48,29 +55,62 @@ def forget_note(path: Path) -> None:
 
 
 def damage_at_start(path: Path) -> str:
-    """What is wrong with a journal that nobody has open, empty where nothing is; a missing one is not.
+    """What is wrong with a journal that nobody writes, empty where nothing is; a missing one is not.
 
-    Raises apsw.Error and OSError where it cannot be looked at for another reason.
+    Raises JournalError where it is somebody else's, apsw.Error and OSError where it cannot be looked at.
     """
     if not path.exists():
         return ""
     if (note := beside(path, ".damaged")).exists():
         return note.read_text(encoding="utf-8", errors="replace").strip() or "it was found to be damaged"
     log_file = beside(path, "-wal")
-    ended_well = not log_file.exists() or not log_file.stat().st_size
+    ended_well = not _size(log_file)
     try:
         with closing(apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)) as db:
-            version = db.pragma("user_version")
-            if version == len(migrations()):
-                db.execute(QUERIES["head"]).fetchall()
+            db.set_busy_timeout(BUSY_MS)
+            version = int(db.pragma("user_version"))
+            if 0 <= version <= len(migrations()) and (reason := _not_a_journal(db, path, version)):
+                return reason
     except DAMAGE as error:
         return str(error)
-    if not ended_well and (commits := commits_behind_damage(log_file)):
+    if not ended_well and (commits := _commits_behind_damage(log_file)):
         return f"its log is damaged: {commits} commits behind that place, or more, are lost"
     if ended_well or not 0 < version <= len(migrations()):
         return ""
     until = time.monotonic() + AT_START_S
     return examine(path, "quick_check", lambda: time.monotonic() < until) or ""
+
+
+def _not_a_journal(db: apsw.Connection, path: Path, version: int) -> str:
+    """What a stranger, or a worn card, has made of it. Raises JournalError where a person must look."""
+    found = strange(db, version)
+    if found.acting:
+        names = " and ".join(map(str, found.acting[:3]))
+        words = f"{names} is in it and is not of Lineside; remove that or restore a backup"
+        raise JournalError(str(path), words)
+    if not version:
+        if found.foreign:
+            raise JournalError(str(path), f"is the database of something else ({found}); use another folder")
+        return ""
+    if found.missing:
+        return str(found)
+    until = time.monotonic() + ROWS_S
+    return absurd(db, version) or garbage(db, lambda: time.monotonic() < until)
+
+
+def _size(file: Path) -> int:
+    """0 where it is not there, or not any more: a reader that ends can take the log away."""
+    try:
+        return file.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+def _commits_behind_damage(log_file: Path) -> int:
+    try:
+        return commits_behind_damage(log_file)
+    except FileNotFoundError:
+        return 0
 
 
 def examine(path: Path, how: str, go_on: Callable[[], bool]) -> str | None:
@@ -79,7 +119,7 @@ def examine(path: Path, how: str, go_on: Callable[[], bool]) -> str | None:
     """
     try:
         with closing(apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)) as db:
-            db.set_busy_timeout(2_000)
+            db.set_busy_timeout(BUSY_MS)
             db.set_progress_handler(lambda: not go_on(), _STEPS)
             faults: list[str] = []
             for (table,) in db.execute(QUERIES["tables"]).fetchall():  # each pins the log for itself

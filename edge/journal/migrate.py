@@ -20,10 +20,14 @@ def refuse_old_sqlite(path: Path) -> None:
 
 
 def migrate(db: apsw.Connection, path: Path) -> None:
-    """Each step is one transaction. Raises JournalError for a newer file, apsw.Error."""
+    """Each step is one transaction, that has the write lock from its begin on.
+
+    Raises JournalError for a newer file, apsw.Error.
+    """
     version, steps = db.pragma("user_version"), migrations()
-    if version > len(steps):
+    if not 0 <= version <= len(steps):
         raise JournalError(str(path), f"is of schema {version}, this Lineside knows {len(steps)}; upgrade it")
+    db.transaction_mode = "IMMEDIATE"
     for number, step in enumerate(steps[version:], version + 1):
         with db:
             db.execute(step)

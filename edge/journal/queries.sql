@@ -324,13 +324,28 @@ WHERE telemetry.seq BETWEEN ? AND ? ORDER BY telemetry.seq LIMIT ?;
 SELECT min(seq) FROM telemetry WHERE seq BETWEEN ? AND ?;
 
 -- name: get_recent
-SELECT at_ms, first, last, boot FROM recent WHERE sink = ? ORDER BY at_ms, first;
+SELECT at_ms, first, last, boot, begun_ms, long FROM recent WHERE sink = ? ORDER BY long, at_ms, first;
 
 -- name: drop_recent
-DELETE FROM recent WHERE sink = ? AND at_ms = ? AND first = ?;
+DELETE FROM recent WHERE sink = ? AND at_ms = ? AND first = ? AND begun_ms = ? AND long = ?;
 
 -- name: add_recent
-INSERT OR REPLACE INTO recent (sink, at_ms, first, last, boot) VALUES (?, ?, ?, ?, ?);
+INSERT OR REPLACE INTO recent (sink, at_ms, first, last, boot, begun_ms, long) VALUES (?, ?, ?, ?, ?, ?, ?);
+
+-- name: all_recent
+SELECT sink, first, last FROM recent;
+
+-- name: get_secret
+SELECT value FROM secret;
+
+-- name: get_marked
+SELECT since_ms, mono_ms, boot FROM marked WHERE sink = ?;
+
+-- name: put_marked
+INSERT OR REPLACE INTO marked (sink, since_ms, mono_ms, boot) VALUES (?, ?, ?, ?);
+
+-- name: drop_marked
+DELETE FROM marked WHERE sink = ?;
 
 -- name: kept_between
 -- Which records of a range there are, whether they may be sent yet or not.
@@ -344,6 +359,13 @@ SELECT seen_ms FROM (
     UNION ALL
     SELECT * FROM (SELECT seq, seen_ms FROM telemetry WHERE seq BETWEEN ?1 AND ?2 ORDER BY seq LIMIT 1)
 ) ORDER BY seq LIMIT 1;
+
+-- name: never_given
+-- Numbers that no record of this journal ever had: it was restored, and goes on above those of another.
+SELECT first_seq, (SELECT min(first_seq) FROM epoch AS later WHERE later.first_seq > void.first_seq) - 1
+FROM epoch AS void
+WHERE name = 'void' AND EXISTS (SELECT 1 FROM epoch AS later WHERE later.first_seq > void.first_seq)
+ORDER BY first_seq;
 
 -- name: epoch_of
 SELECT name FROM epoch WHERE first_seq <= ? ORDER BY first_seq DESC LIMIT 1;
@@ -451,6 +473,33 @@ INSERT INTO calendar (one, now_ms) VALUES (1, ?) ON CONFLICT (one) DO UPDATE SET
 -- name: tables
 SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY rootpage;
 
+-- name: pieces
+-- What ANALYZE keeps is not looked at.
+SELECT type, name, tbl_name, sql FROM sqlite_schema WHERE name NOT IN ('sqlite_stat1', 'sqlite_stat4');
+
+-- name: bounds
+-- Each by itself: both at once would read the table.
+SELECT 'event', (SELECT min(seq) FROM event), (SELECT max(seq) FROM event)
+UNION ALL SELECT 'epoch', (SELECT min(first_seq) FROM epoch), (SELECT max(first_seq) FROM epoch)
+UNION ALL SELECT 'progress', min(first), max(last) FROM progress;
+
+-- name: more_bounds
+SELECT 'telemetry', (SELECT min(seq) FROM telemetry), (SELECT max(seq) FROM telemetry)
+UNION ALL SELECT 'recent', min(first), max(last) FROM recent
+UNION ALL SELECT 'held', min(first), max(first) FROM held;
+
+-- name: wrong_ranges
+SELECT 'progress', first, last FROM progress WHERE first > last LIMIT 1;
+
+-- name: more_wrong_ranges
+SELECT 'recent', first, last FROM recent WHERE first > last LIMIT 1;
+
+-- name: wrong_times
+SELECT 'event', seq FROM event WHERE at_ms NOT BETWEEN ?1 AND ?2 OR seen_ms NOT BETWEEN ?1 AND ?2 LIMIT 1;
+
+-- name: more_wrong_times
+SELECT 'telemetry', seq FROM telemetry WHERE at_ms NOT BETWEEN ?1 AND ?2 OR seen_ms NOT BETWEEN ?1 AND ?2 LIMIT 1;
+
 -- name: quick_check
 SELECT quick_check FROM pragma_quick_check(?);
 
@@ -550,6 +599,9 @@ BEGIN;
 -- name: count_records
 SELECT (SELECT count(*) FROM event), (SELECT at_ms FROM event ORDER BY seq DESC LIMIT 1);
 
+-- name: count_batches
+SELECT (SELECT count(*) FROM telemetry), (SELECT at_ms FROM telemetry ORDER BY seq DESC LIMIT 1);
+
 -- name: about_after
 -- As events_about, a page at a time.
 SELECT
@@ -562,10 +614,14 @@ JOIN context ON context.id = coalesce(attribution.context, event.context)
 WHERE mention.subject = ?1 AND mention.seq > ?2 ORDER BY mention.seq LIMIT ?3;
 
 -- name: seen_before
+-- Of the epochs before: what this one's agent recorded before its start was not seen by another.
+WITH begun (seq) AS (SELECT coalesce(max(first_seq), ?1) FROM epoch WHERE first_seq <= ?1)
 SELECT seen_ms FROM (
-    SELECT * FROM (SELECT seq, seen_ms FROM event WHERE seq < ?1 ORDER BY seq DESC LIMIT 1)
+    SELECT * FROM (SELECT seq, seen_ms FROM event WHERE seq < (SELECT seq FROM begun) ORDER BY seq DESC LIMIT 1)
     UNION ALL
-    SELECT * FROM (SELECT seq, seen_ms FROM telemetry WHERE seq < ?1 ORDER BY seq DESC LIMIT 1)
+    SELECT * FROM (
+        SELECT seq, seen_ms FROM telemetry WHERE seq < (SELECT seq FROM begun) ORDER BY seq DESC LIMIT 1
+    )
 ) ORDER BY seq DESC LIMIT 1;
 
 -- name: salvage_ordered
@@ -582,7 +638,8 @@ SELECT {columns} FROM {table} WHERE {key} BETWEEN ? AND ?;
 SELECT max({key}) FROM {table};
 
 -- name: salvage_put
-INSERT OR IGNORE INTO {table} ({columns}) VALUES ({marks});
+-- A secret takes the place of the one that the new journal was made with.
+INSERT OR {conflict} INTO {table} ({columns}) VALUES ({marks});
 
 -- name: prepare_views
 -- Tables of one connection alone, in memory: events of a view, the moves of its parts, types that move.

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import apsw
-from msgspec import Struct, json
+from msgspec import DecodeError, Struct, json
 
 from edge.errors import JournalError
 from edge.journal.retiming import later_frames
@@ -56,7 +56,9 @@ class JournalReader:
             self._db.set_busy_timeout(2_000)
             self._db.execute(QUERIES["head"]).fetchall()
         except apsw.Error as error:
-            raise JournalError(str(path), f"{error}; has the agent run here yet?") from error
+            raise JournalError(
+                str(path), f"{error}; has the agent run here yet? --data names another folder"
+            ) from error
 
     def close(self) -> None:
         self._db.close()
@@ -108,15 +110,27 @@ class JournalReader:
         """Events that are part of a subject's history, those after this seq, ascending."""
         return [self._record(*row) for row in self._ask("about_after", subject, after, limit)]
 
+    def last_seen(self) -> int | None:
+        """When the newest record was seen, UTC milliseconds; None where there is none."""
+        rows = self._ask("last_seen")
+        return int(rows[0][0]) if rows else None
+
     def seen_before(self, seq: int) -> int | None:
-        """When the newest record before this one was seen, UTC milliseconds; None where there is none."""
+        """When the newest record before this one's epoch was seen, UTC milliseconds; None: there is none."""
         rows = self._ask("seen_before", seq)
         return int(rows[0][0]) if rows else None
 
     def rows(self, prefix: str) -> Iterator[tuple[str, Row]]:
         """The core's rows whose key begins so, as they were last committed."""
         for key, body in self._ask("rows_with_prefix", prefix):
-            yield key, decode_row(body)
+            yield key, self._decoded(key, body)
+
+    def _decoded(self, key: str, body: bytes) -> Row:
+        try:
+            return decode_row(body)
+        except (DecodeError, UnicodeDecodeError, RecursionError) as error:
+            words = f"row {ascii(key)[:60]} of its state makes no sense; the agent's next start sets it aside"
+            raise JournalError(str(self._path), words) from error
 
     def progress(self, sink: str) -> list[tuple[int, int]]:
         return self._ask("get_progress", sink)

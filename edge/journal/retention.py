@@ -93,6 +93,9 @@ def _progress(db: apsw.Connection, sinks: Iterable[str]) -> Progress:
     found: dict[str, Ranges] = {name: Ranges() for name in sinks}
     for sink, first, last in db.execute(QUERIES["all_progress"]):
         found.setdefault(sink, Ranges()).add(first, last)
+    for first, last in db.execute(QUERIES["never_given"]):  # nobody waits for numbers of no record
+        for ranges in found.values():
+            ranges.add(first, last)
     return found
 
 
@@ -178,10 +181,12 @@ def _oldest(
 def _unsent(
     db: apsw.Connection, sinks: Iterable[str], found: Sequence[tuple[int, int]]
 ) -> dict[str, list[int]]:
-    """By sink, which of these it had not acknowledged."""
-    missed = {
-        sink: [seq for seq, _ in found if seq not in ranges] for sink, ranges in _progress(db, sinks).items()
-    }
+    """By sink, which of these it has never acknowledged; what is only to be sent again, it had got."""
+    progress = _progress(db, sinks)
+    for sink, first, last in db.execute(QUERIES["all_recent"]):
+        if sink in progress and first <= last:
+            progress[sink].add(first, last)
+    missed = {sink: [seq for seq, _ in found if seq not in ranges] for sink, ranges in progress.items()}
     return {sink: seqs for sink, seqs in missed.items() if seqs}
 
 
@@ -278,6 +283,7 @@ def forget_sink(journal: Journal, sink: str, *, configured: bool) -> Forgotten:
         seen = db.execute(QUERIES["first_seen"], gaps[0]).fetchall() if gaps else []
         journal.put_progress(sink, [(1, journal.head)] if configured and journal.head else [])
         db.execute(QUERIES["drop_recent_of"], (sink,))
+        db.execute(QUERIES["drop_marked"], (sink,))
         if configured:
             db.execute(QUERIES["add_skipped"], (sink, waited))
         else:

@@ -14,8 +14,6 @@ from edge.journal.sql import QUERIES
 from edge.production.clocks import is_time, shifted
 from edge.production.draft import Hold, Restamp
 
-SLACK_MS = 50
-"""The two clocks of one observation are not read at the same instant."""
 AT_ONCE = 1_000
 
 _decode = json.Decoder().decode
@@ -40,9 +38,7 @@ def apply(db: apsw.Connection, timings: Sequence[Hold | Restamp], first: int) ->
 
 
 def _restamp(db: apsw.Connection, timing: Restamp, held: int) -> None:
-    mine = (
-        held, timing.boot, timing.mono_ms, timing.offset_ms - SLACK_MS, timing.offset_ms + SLACK_MS,
-    )  # fmt: skip
+    mine = (held, timing.boot, timing.mono_ms, *timing.offsets)
     db.execute(QUERIES["keep_times"], mine)
     _restamp_data(db, timing, mine)
     db.execute(QUERIES["restamp_events"], (*mine, timing.since_ms, timing.shift_ms))

@@ -17,7 +17,7 @@ import apsw
 
 from edge.errors import JournalError, NotRecorded
 from edge.journal.begin import SetAside, begin, nobody
-from edge.journal.files import beside
+from edge.journal.files import beside, open_own
 from edge.journal.store import Journal
 from edge.journal.wal import MOST as WAL_MOST
 
@@ -109,14 +109,15 @@ class Room:
 
     def _raised(self, journal: Journal, work: Callable[[], ResultT]) -> ResultT:
         try:
-            with journal.transaction() as db:
-                self._limit(db, self._reserve)
-            return work()
+            try:
+                with journal.transaction() as db:
+                    self._limit(db, self._reserve)
+                return work()
+            finally:
+                with journal.transaction() as db:
+                    self._limit(db, 0)
         except (apsw.FullError, apsw.BusyError) as error:
             raise NotRecorded(f"{self._path}: {error}") from error
-        finally:
-            with journal.transaction() as db:
-                self._limit(db, 0)
 
     def _limit(self, db: apsw.Connection, more: int) -> None:
         """Below what it has already, SQLite takes that."""
@@ -125,8 +126,8 @@ class Room:
     def _lay_by(self) -> None:
         """Where the disk has no room for it, it is tried again when there is some."""
         file = _reserve_of(self._path)
-        with suppress(OSError):
-            descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        with suppress(OSError, JournalError):
+            descriptor = open_own(self._path, file, os.O_RDWR | os.O_CREAT)
             try:
                 if os.fstat(descriptor).st_size != self._reserve:
                     os.ftruncate(descriptor, 0)

@@ -15,9 +15,12 @@ from msgspec import DecodeError, Struct, json
 from edge.journal.integrity import DAMAGE
 from edge.journal.migrate import migrate
 from edge.journal.ranges import Ranges
+from edge.journal.shape import EARLIEST_MS, LATEST_MS, MOST_SEQ, is_row, tables
 from edge.journal.sql import QUERIES
+from edge.journal.wal import BUSY_MS
+from edge.production.context import Context
 from edge.production.slots import slots
-from edge.production.state import Context, Station, decode_row
+from edge.production.state import Station, decode_row
 
 STRIDE = 1_000
 """Rows that are read at once; where that fails, they are sought in smaller and smaller pieces."""
@@ -27,6 +30,11 @@ BEYOND = 65_536
 """So far beyond every seq that is known of it is looked, where the newest of a table cannot be read."""
 ROOM = 32_000_000
 """Bytes that are left free on the disk."""
+
+_LAST: Final = {
+    "head": {"event", "telemetry", "epoch"}, "last_event": {"event"}, "last_telemetry": {"telemetry"},
+}  # fmt: skip
+"""Queries for the newest seq, and the tables that they need."""
 
 Rows = Sequence[tuple[Any, ...]]
 
@@ -71,15 +79,7 @@ def _is_json(body: bytes) -> bool:
 def _is_context(body: str) -> bool:
     try:
         _decode_context(body)
-    except (DecodeError, UnicodeDecodeError):
-        return False
-    return True
-
-
-def _is_row(body: bytes) -> bool:
-    try:
-        decode_row(body)
-    except (DecodeError, UnicodeDecodeError):
+    except (DecodeError, UnicodeDecodeError, RecursionError):
         return False
     return True
 
@@ -87,9 +87,10 @@ def _is_row(body: bytes) -> bool:
 MAKES_SENSE: Final[Mapping[str, tuple[str, Callable[[Any], bool]]]] = {
     "event": ("data", _is_json),
     "context": ("body", _is_context),
-    "state": ("body", _is_row),
 }
 """By table, a column and what tells whether it was read as it was written. Telemetry has a sum of its own."""
+NUMBERS: Final = {"seq", "first", "last", "first_seq"}
+TIMES: Final = {"event": ("at_ms", "seen_ms"), "telemetry": ("at_ms", "seen_ms")}
 
 
 class _Table(Struct):
@@ -107,7 +108,10 @@ class _Table(Struct):
         text: str = QUERIES[name]
         ordered = ", ".join(f"{column} {order}" for column in self.key)
         columns, marks = ", ".join(self.columns), ", ".join("?" * len(self.columns))
-        return text.format(table=self.name, columns=columns, key=self.key[0], order=ordered, marks=marks)
+        conflict = "REPLACE" if self.name == "secret" else "IGNORE"
+        return text.format(
+            table=self.name, columns=columns, key=self.key[0], order=ordered, marks=marks, conflict=conflict
+        )  # fmt: skip
 
 
 class Salvage:
@@ -140,7 +144,10 @@ class Salvage:
         self._sum_up()
 
     def _tables(self) -> Iterator[_Table]:
+        own = tables(self._old)
         for (name,) in self._new.execute(QUERIES["tables"]).fetchall():
+            if name not in own:
+                continue
             try:
                 there = {column for column, _, _ in self._old.execute(QUERIES["columns"], (name,))}
             except DAMAGE:
@@ -235,12 +242,15 @@ class Salvage:
     def _last_seq(self) -> int:
         """Also where the newest events cannot be read: others speak of them."""
         known = [self._new.execute(QUERIES["last_spoken_of"]).get or 0]
-        for query in ("head", "last_event", "last_telemetry"):
+        own = tables(self._old)
+        for query, needed in _LAST.items():
+            if not needed <= own:
+                continue
             try:
                 known.append(self._old.execute(QUERIES[query]).get or 0)
-            except (*DAMAGE, apsw.SQLError):  # no table of that name yet
+            except DAMAGE:
                 continue
-        return int(max(known))
+        return max(int(seq) for seq in known if seq <= MOST_SEQ)
 
     # --- writing ------------------------------------------------------------------------------
 
@@ -275,12 +285,8 @@ class Salvage:
         return taken
 
     def _sensible(self, table: _Table, rows: Rows) -> Iterator[tuple[Any, ...]]:
-        if table.name not in MAKES_SENSE:
-            yield from rows
-            return
-        column, makes_sense = MAKES_SENSE[table.name]
-        place = table.columns.index(column)
-        yield from (row for row in rows if isinstance(row[place], bytes | str) and makes_sense(row[place]))
+        makes_sense = _sense_of(table)
+        yield from (row for row in rows if makes_sense(row))
 
     # --- what became of it --------------------------------------------------------------------
 
@@ -322,6 +328,28 @@ class Salvage:
                 yield from (slot.run.order for slot in slots(row) if slot.run.order)
 
 
+def _sense_of(table: _Table) -> Callable[[tuple[Any, ...]], bool]:
+    """Whether a row of this table can have been written so."""
+    at = table.columns.index
+    numbers = [at(name) for name in table.columns if name in NUMBERS]
+    times = [at(name) for name in TIMES.get(table.name, ())]
+    both = (at("first"), at("last")) if {"first", "last"} <= set(table.columns) else None
+    column, is_sound = MAKES_SENSE.get(table.name, ("", None))
+
+    def makes_sense(row: tuple[Any, ...]) -> bool:
+        if not all(isinstance(row[place], int) and 0 <= row[place] <= MOST_SEQ for place in numbers):
+            return False
+        if both is not None and row[both[0]] > row[both[1]]:
+            return False
+        if not all(isinstance(row[place], int) and EARLIEST_MS <= row[place] <= LATEST_MS for place in times):
+            return False
+        if table.name == "state":
+            return is_row(row[at("key")], row[at("body")])
+        return is_sound is None or (isinstance(row[at(column)], bytes | str) and is_sound(row[at(column)]))
+
+    return makes_sense
+
+
 def _outside(settled: Ranges, numbers: Ranges) -> int:
     return sum(
         end - begin + 1 for first, last in numbers for begin, end in settled.missing(first, last)
@@ -354,6 +382,7 @@ def _opened(path: Path) -> apsw.Connection | None:
     """None where nothing of it can be read."""
     try:
         db = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+        db.set_busy_timeout(BUSY_MS)
         db.pragma("writable_schema", True)  # nothing is written; else a file without its end is refused
         db.execute(QUERIES["tables"]).fetchall()
     except DAMAGE:

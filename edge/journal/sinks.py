@@ -10,6 +10,7 @@ from msgspec import Struct
 from edge.errors import NotRecorded
 from edge.journal.ranges import Ranges
 from edge.journal.reader import JournalReader
+from edge.journal.recent import Recent
 from edge.journal.sql import QUERIES
 from edge.journal.store import Journal
 
@@ -17,13 +18,13 @@ AT_ONCE = 2_000
 """Records that are looked for in one go."""
 
 
-class Recent(NamedTuple):
-    """A range that was acknowledged lately, as it lies in the journal."""
+class Marked(NamedTuple):
+    """A far end keeps marks: one has been found there again and again."""
 
-    at_ms: int
+    since_ms: int
+    """UTC."""
+    mono_ms: int
     """The monotonic clock of the boot."""
-    first: int
-    last: int
     boot: str
 
 
@@ -55,9 +56,23 @@ class SinkReader(JournalReader):
     def recent(self, sink: str) -> list[Recent]:
         return [Recent(*row) for row in self._ask("get_recent", sink)]
 
+    def marked(self, sink: str) -> Marked | None:
+        """None where no mark was found at the far end, or it has gone."""
+        found = self._ask("get_marked", sink)
+        return Marked(*found[0]) if found else None
+
+    def secret(self) -> bytes:
+        """What this journal signs its marks with; empty where somebody has taken it out."""
+        found = self._ask("get_secret")
+        return bytes(found[0][0]) if found else b""
+
     def skipped(self, sink: str) -> int:
         """Records it was never given and never will be."""
         return int(self._ask("get_skipped", sink)[0][0])
+
+    def never_given(self) -> list[tuple[int, int]]:
+        """Ranges of numbers that no record ever had: a journal that was restored leaves them out."""
+        return self._ask("never_given")
 
     def rejected_seqs(self, sink: str) -> list[int]:
         return [seq for (seq,) in self._ask("rejected_seqs", sink)]
@@ -103,6 +118,19 @@ def _transaction(journal: Journal) -> Iterator[apsw.Connection]:
             yield db
     except apsw.Error as error:
         raise NotRecorded(f"{journal.path}: {error}") from error
+
+
+def put_marked(journal: Journal, sink: str, marked: Marked) -> None:
+    """A mark was found at this far end. Raises NotRecorded, JournalError."""
+    with _transaction(journal) as db:
+        db.execute(QUERIES["put_marked"], (sink, *marked))
+
+
+def mark_gone(journal: Journal, sink: str, acknowledged: Iterable[tuple[int, int]]) -> None:
+    """Its mark has gone, and with it what was acknowledged beside these. Raises NotRecorded, JournalError."""
+    with _transaction(journal) as db:
+        journal.put_progress(sink, acknowledged)
+        db.execute(QUERIES["drop_marked"], (sink,))
 
 
 def pass_over(journal: Journal, sink: str, ranges: Iterable[tuple[int, int]], count: int) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import apsw
 
-from edge.errors import NotRecorded
+from edge.errors import JournalFull
 
 ENOUGH = 128 * 1024
 """Bytes, under the cap and on the disk: some seconds' work."""
@@ -25,11 +25,11 @@ class Standstill:
         self._reason = reason
 
     def refuse(self) -> None:
-        """Raises NotRecorded while there is too little room to go on."""
+        """Raises JournalFull while there is too little room to go on."""
         if not self._reason:
             return
         if min(self._under_cap(), self._on_disk()) < ENOUGH:
-            raise NotRecorded(self._reason)
+            raise JournalFull(self._reason)
         self._reason = ""
 
     def _under_cap(self) -> int:

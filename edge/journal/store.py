@@ -8,21 +8,23 @@ from pathlib import Path
 from typing import Any
 
 import apsw
-from msgspec import json
+from msgspec import DecodeError, json
 
-from edge.errors import JournalDamaged, JournalError, NotRecorded
+from edge.errors import JournalDamaged, JournalError, JournalFull, NotRecorded
 from edge.journal import retiming, views
 from edge.journal.files import take_lock
 from edge.journal.integrity import note_damage
 from edge.journal.migrate import migrate, refuse_old_sqlite
 from edge.journal.ranges import Ranges
+from edge.journal.recent import Recent
 from edge.journal.sql import QUERIES
 from edge.journal.standstill import Standstill
-from edge.journal.wal import BUSY_MS, Wal
+from edge.journal.wal import BUSY_MS, Wal, patiently
 from edge.observation import Observation
+from edge.production.context import Context
 from edge.production.draft import Hold, Move, Restamp
 from edge.production.events import Event, subjects
-from edge.production.state import Context, Row, decode_row, encode_row
+from edge.production.state import Row, decode_row, encode_row
 from edge.production.views import is_view
 from edge.telemetry import Batch
 
@@ -51,14 +53,7 @@ class Journal:
         self._lock = take_lock(path)
         self._failure: JournalError | None = None
         try:
-            self._db = _open(path)
-            self.wal = Wal(self._db, path)
-            self._standstill = Standstill(self._db, path)
-            self.head: int = self._db.execute(QUERIES["head"]).get
-            self.held_from = retiming.held_from(self._db)
-            """From this seq on nothing may go out yet, for the clock is in doubt; None: all may."""
-            self.epoch = secrets.token_hex(4)
-            self._db.execute(QUERIES["begin_epoch"], (self.head + 1, self.epoch))
+            patiently(path, self._begin)
         except apsw.Error as error:
             os.close(self._lock)
             raise _damaged(path, error) or JournalError(str(path), f"{error}; {_HELP}") from error
@@ -69,6 +64,21 @@ class Journal:
         """Ranges of seq that the last commit gave to other owners, or that lie between such."""
         self._contexts: dict[Context, int] = {}
         self._boots: dict[str, int] = {}
+
+    def _begin(self) -> None:
+        """Raises apsw.Error, with the file closed again."""
+        self._db = _open(self.path)
+        try:
+            self.wal = Wal(self._db, self.path)
+            self._standstill = Standstill(self._db, self.path)
+            self.head: int = self._db.execute(QUERIES["head"]).get
+            self.held_from = retiming.held_from(self._db)
+            """From this seq on nothing may go out yet, for the clock is in doubt; None: all may."""
+            self.epoch = secrets.token_hex(4)
+            self._db.execute(QUERIES["begin_epoch"], (self.head + 1, self.epoch))
+        except BaseException:
+            self._db.close()
+            raise
 
     def close(self) -> None:
         """After a failure the file is left as it is: the next start looks at it."""
@@ -86,10 +96,10 @@ class Journal:
             if is_view(key):
                 return views.read(self._db, key)
             body = self._db.execute(QUERIES["get_row"], (key,)).get
+            return None if body is None else _decoded(key, body)
         except UNTRUSTED as error:
             self._failure = self._failed(error)
             raise self._failure from error
-        return None if body is None else decode_row(body)
 
     def last_seen(self) -> tuple[int, int, str] | None:
         """Of the newest record: UTC and the monotonic clock in milliseconds, and the boot."""
@@ -107,7 +117,7 @@ class Journal:
         progress: Mapping[str, Iterable[tuple[int, int]]] | None = None,
         rejected: Rejections = (),
         moves: Sequence[Move] = (),
-        recent: Mapping[str, Iterable[tuple[int, int, int, str]]] | None = None,
+        recent: Mapping[str, Iterable[Recent]] | None = None,
         timings: Sequence[Hold | Restamp] = (),
         telemetry: Sequence[tuple[Batch, Context]] = (),
     ) -> int:
@@ -116,36 +126,40 @@ class Journal:
         An event comes with its data as `encode_data` made it. Moves are of events that were on disk
         before; `moved` tells which have got another owner, and no sink has them acknowledged any more.
         Timings hold events back, those of this commit among them, or correct and release them.
-        `recent` replaces what each of its sinks had acknowledged lately: milliseconds, first, last, boot.
-        Raises NotRecorded where a later try may succeed, JournalError where the file cannot be
-        trusted any more: then nothing is tried again, for after an fsync that failed the kernel takes
-        the pages for written.
+        `recent` replaces what each of its sinks had acknowledged lately.
+        Raises JournalFull where there is no room, NotRecorded where else a later try may succeed,
+        JournalError where the file cannot be trusted any more: then nothing is tried again, for after an
+        fsync that failed the kernel takes the pages for written.
         """
         if events or rows or telemetry or quarantined:
             self._standstill.refuse()
+        with self._worded(), self.transaction():
+            moved = self._move(moves) if moves else []
+            self._append(events)
+            self._append_telemetry(telemetry, self.head + len(events))
+            self._db.executemany(
+                QUERIES["put_row"], [(key, encode_row(row)) for key, row in (rows or {}).items()]
+            )
+            self._put_aside(quarantined, progress or {}, rejected)
+            self._put_recent(recent or {})
+            self._reopen(moved)
+            retiming.apply(self._db, timings, self.head + 1)
+            held_from = retiming.held_from(self._db) if timings else self.held_from
+        self.head += len(events) + len(telemetry)
+        self.moved, self.held_from = moved, held_from
+        return self.head
+
+    @contextmanager
+    def _worded(self) -> Iterator[None]:
         try:
-            with self.transaction():
-                moved = self._move(moves) if moves else []
-                self._append(events)
-                self._append_telemetry(telemetry, self.head + len(events))
-                self._db.executemany(
-                    QUERIES["put_row"], [(key, encode_row(row)) for key, row in (rows or {}).items()]
-                )
-                self._put_aside(quarantined, progress or {}, rejected)
-                self._put_recent(recent or {})
-                self._reopen(moved)
-                retiming.apply(self._db, timings, self.head + 1)
-                held_from = retiming.held_from(self._db) if timings else self.held_from
+            yield
         except apsw.FullError as error:
             self._standstill.begin(f"{self.path}: {error}")
-            raise NotRecorded(f"{self.path}: {error}") from error
+            raise JournalFull(f"{self.path}: {error}") from error
         except apsw.BusyError as error:
             raise NotRecorded(f"{self.path}: {error}") from error
         except apsw.Error as error:
             raise JournalError(str(self.path), f"{error}; the agent must start again") from error
-        self.head += len(events) + len(telemetry)
-        self.moved, self.held_from = moved, held_from
-        return self.head
 
     def _move(self, moves: Sequence[Move]) -> list[tuple[int, int]]:
         return views.apply(self._db, moves, self._context)
@@ -163,10 +177,10 @@ class Journal:
             self.put_progress(sink, ranges)
         self._db.executemany(QUERIES["forget_rejected_between"], moved)
 
-    def _put_recent(self, recent: Mapping[str, Iterable[tuple[int, int, int, str]]]) -> None:
+    def _put_recent(self, recent: Mapping[str, Iterable[Recent]]) -> None:
         for sink, ranges in recent.items():
             known, now = set(self._db.execute(QUERIES["get_recent"], (sink,))), set(ranges)
-            gone = [(sink, at_ms, first) for at_ms, first, _, _ in known - now]
+            gone = [(sink, at, first, begun, long) for at, first, _, _, begun, long in known - now]
             self._db.executemany(QUERIES["drop_recent"], gone)
             self._db.executemany(QUERIES["add_recent"], [(sink, *one) for one in now - known])
 
@@ -285,11 +299,22 @@ def _damaged(path: Path, error: apsw.Error) -> JournalDamaged | None:
     return None
 
 
+def _decoded(key: str, body: bytes) -> Row:
+    try:
+        return decode_row(body)
+    except (DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise apsw.CorruptError(f"row {ascii(key)[:60]} of its state makes no sense: {error}") from error
+
+
 def _open(path: Path) -> apsw.Connection:
     db = apsw.Connection(str(path))
-    db.set_busy_timeout(BUSY_MS)
-    db.pragma("journal_mode", "wal")
-    db.pragma("synchronous", "full")
-    migrate(db, path)
-    views.prepare(db)
+    try:
+        db.set_busy_timeout(BUSY_MS)
+        db.pragma("journal_mode", "wal")
+        db.pragma("synchronous", "full")
+        migrate(db, path)
+        views.prepare(db)
+    except BaseException:
+        db.close()
+        raise
     return db

@@ -5,13 +5,16 @@ an error as any other: the agent ends and starts again.
 """
 
 import logging
+import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import apsw
 
+from edge.errors import JournalError
 from edge.journal.files import beside
 
 log = logging.getLogger("lineside.journal")
@@ -26,6 +29,9 @@ PATIENCE_MS = 50
 """So long the writer waits for the readers, and not again before the log has grown by a quarter of
 `CHECKPOINT_BYTES`."""
 BUSY_MS = 5_000
+PATIENCE_S = 10.0
+"""So long a start waits for another process that opens, ends or recovers the file."""
+AGAIN_S = 0.02
 SAID_EVERY_S = 60.0
 _FRAME_HEAD = 24
 _READ_LOCKS = range(123, 128)
@@ -114,6 +120,35 @@ class Wal:
             log.warning(words, self._path, self.bytes // 10**6, self.pinned)
 
 
+ResultT = TypeVar("ResultT")
+
+
+def patiently(path: Path, work: Callable[[], ResultT], patience_s: float = PATIENCE_S) -> ResultT:
+    """Do it again until nobody else is recovering, ending or reading the file in a way that forbids it.
+
+    That is nothing about the disk. Raises JournalError where it lasts, and whatever else `work` raises.
+    """
+    until = time.monotonic() + patience_s
+    while True:
+        try:
+            return work()
+        except (apsw.BusyError, apsw.LockedError, apsw.ProtocolError) as error:
+            if time.monotonic() >= until:
+                who = ", ".join(holders(path)) or "a process that cannot be named"
+                words = f"is held by {who} for more than {patience_s:.0f} s; end that and start again"
+                raise JournalError(str(path), words) from error
+        time.sleep(AGAIN_S)
+
+
+def holders(path: Path) -> list[str]:
+    """Who has any lock on the journal or its log, by process; not this one."""
+    found: set[int] = set()
+    for file in (path, beside(path, "-shm")):
+        with suppress(OSError):
+            found.update(_holders(_locks(), file.stat().st_ino, {"READ", "WRITE"}, None))
+    return [_named(process) for process in sorted(found - {os.getpid()})]
+
+
 def readers(path: Path) -> list[str]:
     """Who reads the journal at this moment, by process: `sqlite3 (process 123)`.
 
@@ -122,18 +157,28 @@ def readers(path: Path) -> list[str]:
     """
     try:
         inode = beside(path, "-shm").stat().st_ino
-        lines = Path("/proc/locks").read_text(encoding="ascii").splitlines()
+        found = set(_holders(_locks(), inode, {"READ"}, _READ_LOCKS))
     except OSError:
         return []
-    return [_named(process) for process in sorted(set(_holders(lines, inode)))]
+    return [_named(process) for process in sorted(found)]
 
 
-def _holders(lines: list[str], inode: int) -> Iterator[int]:
-    """A line is `1: POSIX  ADVISORY  READ 5433 08:01:7864448 123 123`; one that waits has `->`."""
+def _locks() -> list[str]:
+    return Path("/proc/locks").read_text(encoding="ascii").splitlines()
+
+
+def _holders(lines: list[str], inode: int, kinds: set[str], places: range | None) -> Iterator[int]:
+    """A line is `1: POSIX  ADVISORY  READ 5433 08:01:7864448 123 123`; one that waits has `->`.
+
+    `places`: of the first byte; None: any.
+    """
     for line in lines:
         match line.split():
-            case [_, "POSIX", _, "READ", process, place, first, _] if (
-                place.endswith(f":{inode}") and first.isdecimal() and int(first) in _READ_LOCKS
+            case [_, "POSIX", _, kind, process, place, first, _] if (
+                kind in kinds
+                and place.endswith(f":{inode}")
+                and first.isdecimal()
+                and (places is None or int(first) in places)
             ):
                 yield int(process)
             case _:

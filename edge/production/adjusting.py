@@ -5,13 +5,14 @@ from collections.abc import Mapping
 from msgspec.structs import replace
 
 from edge.observation import Adjust, SettleHeld
+from edge.production.context import Context, Kind
 from edge.production.draft import Draft
 from edge.production.events import Adjustment, Flag
 from edge.production.line import Line, StationSpec
 from edge.production.orders import FINAL, RefusedError
 from edge.production.runs import say_result, shift, totals_of
 from edge.production.slots import slot_of, slots
-from edge.production.state import Context, Job, Kind, Row, Run, Station, job_key, run_key
+from edge.production.state import Job, Row, Run, Station, job_key, run_key
 from edge.production.totals import Totals
 
 Rows = Mapping[str, Row | None]

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from edge.observation import Observation
 from edge.production.booking import take_back
+from edge.production.context import Context, Kind
 from edge.production.dealing import dispose
 from edge.production.draft import Draft, Move
 from edge.production.events import Attribution
@@ -31,21 +32,7 @@ from edge.production.runs import (
     totals_of,
 )
 from edge.production.slots import change_slots, contexts, slots
-from edge.production.state import (
-    LINE,
-    Context,
-    Job,
-    Kind,
-    Row,
-    Run,
-    Slice,
-    Slot,
-    Station,
-    Undo,
-    View,
-    job_key,
-    run_key,
-)
+from edge.production.state import LINE, Job, Row, Run, Slice, Slot, Station, Undo, View, job_key, run_key
 from edge.production.totals import NOTHING, Totals
 from edge.production.views import MOST_EVENTS, Since, Whole, Window
 
@@ -183,11 +170,16 @@ def _restore(draft: Draft, spec: StationSpec, undone: Undo) -> None:
 
 
 def _end_undone(draft: Draft, spec: StationSpec, slot: Slot, undone: Undo) -> None:
-    """A run that should not have begun: its job is what it was before."""
+    """A run that should not have begun: its job is what it was before.
+
+    One that ran at another station then may have been taken back there too: it never ran.
+    """
     job = end_run(draft, spec, slot, is_undone=True)
     key = job_key(job.order, job.operation)
     before = undone.jobs.get(key) or Job(job.order, job.operation)
-    ran = before.state == RUNNING or job.runs - 1 > before.runs  # at another station, since then
+    if before.state == RUNNING:
+        before = Job(job.order, job.operation)
+    ran = job.runs - 1 > before.runs  # at another station, since then
     state, substate = (INTERRUPTED, "Suspended") if ran else (before.state, before.substate)
     if job.stations:
         state, substate = RUNNING, ""

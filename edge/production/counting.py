@@ -10,8 +10,8 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from edge.observation import Observation
+from edge.production.baselines import Counter, Former, Suspect
 from edge.production.line import CounterSpec, StationSpec
-from edge.production.state import Counter, Former, Suspect
 
 LOOKS = 3
 """A reading nobody would believe is concluded from after so many that agree."""

@@ -6,10 +6,12 @@ from functools import reduce
 from msgspec.structs import replace
 
 from edge.observation import Observation, Quality, Stamp
+from edge.production.baselines import Counter
+from edge.production.context import Context, Kind
 from edge.production.draft import Draft
 from edge.production.events import Changeover, Cycle, MachineState
 from edge.production.line import StationSpec
-from edge.production.state import Context, Counter, Edge, Kind, Station
+from edge.production.state import Edge, Station
 
 _WHOLE = re.compile(r"-?[0-9]{1,18}")
 EXECUTE = "Execute"

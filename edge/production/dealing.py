@@ -4,12 +4,13 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
+from edge.production.context import NO_CONTEXT, Context, Kind
 from edge.production.draft import Draft
 from edge.production.events import Count, Disposition, Flag
 from edge.production.line import Role, Split, StationSpec
 from edge.production.runs import loose_context, loose_run, run_totals, shift, totals_of
 from edge.production.slots import slots
-from edge.production.state import NO_CONTEXT, Context, Kind, Run, Slot, Station
+from edge.production.state import Run, Slot, Station
 from edge.production.totals import Totals, disposed
 
 Owners = tuple[Context, ...]

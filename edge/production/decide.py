@@ -15,13 +15,14 @@ from edge.observation import (
     Verdict,
     WorkOrder,
 )
+from edge.production.baselines import Counter
 from edge.production.clocks import clock, clock_needs
 from edge.production.corrections import back_needs, undo_needs
 from edge.production.counts import count, readable_again, shown, unreadable
 from edge.production.cycles import is_readable, machine_state, silence
 from edge.production.draft import Decision, Draft
-from edge.production.events import Loss
 from edge.production.line import CounterAt, Line, StationSpec
+from edge.production.losses import Loss
 from edge.production.orders import card_needs, names_of
 from edge.production.planning import receive
 from edge.production.presence import SOURCE, agent, source
@@ -29,7 +30,7 @@ from edge.production.quality import rig_key, test_result
 from edge.production.scanning import Label, read_label
 from edge.production.scans import scan
 from edge.production.slots import slots
-from edge.production.state import LINE, Counter, Job, JobId, Row, Station, job_key, order_key, run_key
+from edge.production.state import LINE, Job, JobId, Row, Station, job_key, order_key, run_key
 from edge.production.supervising import command, command_needs
 from edge.production.units import unit_needs
 

@@ -7,9 +7,10 @@ from typing import TypeVar
 from msgspec import Struct
 
 from edge.observation import ACCEPTED, Observation, Outcome
+from edge.production.context import NO_CONTEXT, Context
 from edge.production.events import Event, EventData
 from edge.production.line import Line, StationSpec
-from edge.production.state import LINE, NO_CONTEXT, Context, Job, LineRow, Row, Station
+from edge.production.state import LINE, Job, LineRow, Row, Station
 
 RowT = TypeVar("RowT", bound=Row)
 
@@ -42,6 +43,16 @@ class Restamp(Struct, frozen=True):
     """Of the estimate to the monotonic clock."""
     shift_ms: int
     """To be added; 0: the estimate was right."""
+
+    @property
+    def offsets(self) -> tuple[int, int]:
+        """From where to where the distance of a time from the monotonic clock is that of the estimate.
+
+        A process may be held up between its reads of the two clocks: what is nearer to the estimate than
+        to the right time was estimated.
+        """
+        half = abs(self.shift_ms) // 2
+        return self.offset_ms - half, self.offset_ms + half
 
 
 class Decision(Struct, frozen=True):

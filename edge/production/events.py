@@ -1,7 +1,7 @@
 """The production events: what happened, one struct a family. Times are UTC milliseconds.
 
-Quantities are parts, durations seconds. Names and values of states follow OPC 10031-4 (jobs)
-and PackML (machines).
+Those of the loss ledger are in `losses`. Quantities are parts, durations seconds. Names and values
+of states follow OPC 10031-4 (jobs) and PackML (machines).
 """
 
 from collections.abc import Mapping
@@ -10,7 +10,8 @@ from typing import ClassVar
 from msgspec import Struct
 
 from edge.observation import LotShare, Material, Stamp, Step, Verdict
-from edge.production.state import Context, Kind
+from edge.production.context import Context, Kind
+from edge.production.losses import LOSS, TOLD, Clock, Gap, Health, Loss
 
 
 class Count(Struct, frozen=True, omit_defaults=True):
@@ -311,61 +312,6 @@ class Lot(Struct, frozen=True, omit_defaults=True):
         return tuple(lot_subject(share.lot) for share in (*self.sources, *self.results))
 
 
-class Gap(Struct, frozen=True, omit_defaults=True):
-    """An interval in which a counter was not seen, and what its next reading recovered."""
-
-    type: ClassVar[str] = "gap"
-
-    signal: str
-    since_ms: int
-    until_ms: int
-    recovered: int
-    certain: bool
-    """False where the counter could have wrapped or been reset unseen."""
-    assigned: bool
-    """True where one run spans the whole interval."""
-
-
-class Loss(Struct, frozen=True, omit_defaults=True):
-    """An interval in which something could have been missed, or was. See `observation.Missed`."""
-
-    type: ClassVar[str] = "loss"
-
-    cause: str
-    subject: str
-    since_ms: int
-    until_ms: int
-    records: int = 0
-    """Known to be lost; 0 where nobody can tell."""
-    detail: str = ""
-
-
-class Clock(Struct, frozen=True, omit_defaults=True):
-    """The wall clock was set, is in doubt, or is right again. See `observation.ClockWord`."""
-
-    type: ClassVar[str] = "clock"
-
-    state: str
-    reason: str = ""
-    step_ms: int = 0
-    since_ms: int = 0
-    """When the doubt began."""
-    shift_ms: int = 0
-    """What was added to the times since then."""
-    certain: bool = True
-
-
-class Health(Struct, frozen=True, omit_defaults=True):
-    """Something can, or can no longer, be relied on."""
-
-    type: ClassVar[str] = "health"
-
-    subject: str
-    """A source, a signal, or the agent."""
-    state: str
-    detail: str = ""
-
-
 EventData = (
     Count | Cycle | MachineState | Scan | OrderReceived | Order | Test | Disposition | Attribution
     | Adjustment | Flag | Changeover | Result | UnitSeen | MaterialUsed | Lot | Gap | Health | Loss | Clock
@@ -377,13 +323,6 @@ MOVED = ("count", "cycle", "test", "disposition", "gap", "unit", "material", "ad
 
 _OFTEN = frozenset({Count, Cycle, MachineState})
 """What is neither of a lot nor of a serial number, and nearly all there is."""
-
-
-LOSS = "loss"
-"""Subject of everything that the loss ledger is made of."""
-
-TOLD = ("baseline", "reset", "uncertain", "implausible")
-"""Qualities of a count that the ledger tells of; see `counting.Kind`."""
 
 
 def subjects(event: "Event") -> tuple[str, ...]:

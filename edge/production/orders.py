@@ -5,12 +5,13 @@ from collections.abc import Mapping
 from msgspec.structs import replace
 
 from edge.observation import WorkOrder
+from edge.production.context import Kind
 from edge.production.draft import Draft
 from edge.production.events import Flag
 from edge.production.line import Line, StationSpec
 from edge.production.runs import begin_run, close_loose, end_run, put_job, say_order, say_result
 from edge.production.slots import slot_of, slots
-from edge.production.state import Job, JobId, Kind, Row, Run, Slot, Station, job_key, order_key
+from edge.production.state import Job, JobId, Row, Run, Slot, Station, job_key, order_key
 
 ALLOWED_TO_START = "AllowedToStart"
 RUNNING = "Running"

@@ -5,10 +5,11 @@ from collections.abc import Iterable
 from msgspec.structs import replace
 
 from edge.observation import AGENT, Missed
+from edge.production.baselines import Counter
 from edge.production.draft import Draft
-from edge.production.events import Health, Loss
 from edge.production.line import CounterSpec
-from edge.production.state import LINE, Counter
+from edge.production.losses import Health, Loss
+from edge.production.state import LINE
 
 SOURCE = "source/"
 """Prefix of the signal under which a source is `lost` or `back`."""

@@ -6,8 +6,9 @@ from msgspec.structs import replace
 
 from edge.observation import Observation, Outcome, TestResult, Verdict
 from edge.production.draft import Draft
-from edge.production.events import Health, Test
+from edge.production.events import Test
 from edge.production.line import StationSpec
+from edge.production.losses import Health
 from edge.production.state import Frame, Rig
 from edge.production.units import tested
 

@@ -5,22 +5,13 @@ from collections.abc import Callable, Iterable, Mapping
 from msgspec.structs import replace
 
 from edge.observation import WorkOrder
+from edge.production.context import Context, Kind
 from edge.production.draft import Draft
 from edge.production.events import Flag, Order, Result
 from edge.production.line import CountsBy, StationSpec
 from edge.production.materials import use_up
 from edge.production.slots import MOST_NAMED, change_slots, idle_context, slots
-from edge.production.state import (
-    LINE,
-    Context,
-    Job,
-    Kind,
-    Left,
-    Run,
-    Slot,
-    job_key,
-    run_key,
-)
+from edge.production.state import LINE, Job, Left, Run, Slot, job_key, run_key
 from edge.production.totals import NOTHING, Totals
 
 MOST_REASONS = 100

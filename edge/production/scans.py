@@ -5,7 +5,9 @@ from collections.abc import Callable, Sequence
 from msgspec.structs import replace
 
 from edge.observation import LotShare, Outcome, Quality, Verdict
+from edge.production.baselines import Counter
 from edge.production.booking import book, book_scrap, booked_as, report_good
+from edge.production.context import Kind as RunKind
 from edge.production.corrections import BACK_MOST_MIN, back, undo
 from edge.production.dealing import slot_by_run
 from edge.production.draft import Draft
@@ -27,8 +29,7 @@ from edge.production.orders import (
 )
 from edge.production.scanning import LETTERS, Label, read_label
 from edge.production.slots import change_context, contexts, slot_of, slots
-from edge.production.state import Counter, JobId, LastScan, Noun, Slot, Station, Undo
-from edge.production.state import Kind as RunKind
+from edge.production.state import JobId, LastScan, Noun, Slot, Station, Undo
 from edge.production.units import decide_unit, unit_seen
 
 REPEAT_MS = 1_500

@@ -4,9 +4,11 @@ from functools import reduce
 
 from msgspec.structs import replace
 
+from edge.production.baselines import Counter, Earlier
+from edge.production.context import Context
 from edge.production.draft import Draft
 from edge.production.line import CounterSpec, StationSpec
-from edge.production.state import Context, Counter, Earlier, JobId, Slot, Station
+from edge.production.state import JobId, Slot, Station
 
 Contexts = tuple[Context, ...]
 

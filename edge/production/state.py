@@ -1,116 +1,14 @@
 """The rows that hold what is so now. A row is small, immutable and replaced whole."""
 
 from collections.abc import Mapping
-from enum import StrEnum
 
 from msgspec import Struct, json
 from msgspec.structs import replace
 
 from edge.observation import Verdict, WorkOrder
+from edge.production.baselines import Counter
+from edge.production.context import NO_CONTEXT, Context, Kind
 from edge.production.totals import NOTHING, Totals
-
-
-class Kind(StrEnum):
-    """What a run is for. Parts of another kind than production are none of the order's quantity."""
-
-    PRODUCTION = "production"
-    SETUP = "setup"
-    REWORK = "rework"
-    TEST = "test"
-    UNASSIGNED = "unassigned"
-    """Parts that no order is known for; a run all the same, so that somebody can say whose they are."""
-
-
-class Context(Struct, frozen=True, omit_defaults=True):
-    """What a part is made under. Without `order` it is UNASSIGNED."""
-
-    order: str | None = None
-    operation: int | None = None
-    run: str | None = None
-    item: str | None = None
-    revision: str | None = None
-    batch: str | None = None
-    operator: str | None = None
-    kind: str | None = None
-    """Of the run, where it is not production: see `Kind`."""
-
-    def common(self, other: "Context") -> "Context":
-        """What is certain of a part made under this or the other, nobody knows which.
-
-        Only a single run decides the order: two runs of one order are two answers.
-        """
-        same_run = self.run == other.run
-        return Context(
-            order=self.order if same_run else None,
-            operation=self.operation if same_run else None,
-            run=self.run if same_run else None,
-            item=self.item if same_run else None,
-            revision=self.revision if same_run else None,
-            batch=self.batch if self.batch == other.batch else None,
-            operator=self.operator if self.operator == other.operator else None,
-            kind=self.kind if same_run else None,
-        )
-
-
-NO_CONTEXT = Context()
-
-
-class Suspect(Struct, frozen=True):
-    """A reading that nobody would believe at once."""
-
-    raw: int
-    times: int
-    """How many readings in a row agree on it."""
-    mono_ms: int
-    """Of the reading that was the last to agree."""
-
-
-class Former(Struct, frozen=True):
-    """A baseline given up for a reset: a device may only have been booting, and go on from there."""
-
-    raw: int
-    seen_ms: int
-    mono_ms: int
-    boot: str
-    synced: bool
-    context: Context
-    counted: int
-    """Counts added since the reset."""
-    others: tuple[Context, ...] = ()
-
-
-class Earlier(Struct, frozen=True):
-    """What was certain before the context changed: of a part whose own time is earlier than that."""
-
-    context: Context
-    others: tuple[Context, ...]
-    changed_ms: int
-    mono_ms: int = 0
-    boot: str = ""
-    """When it changed, on the clock that no one sets."""
-
-
-class Counter(Struct, frozen=True, omit_defaults=True, tag="counter"):
-    """The baseline of one counter: the reading that the next one is compared with."""
-
-    raw: int
-    at_ms: int
-    seen_ms: int
-    mono_ms: int
-    boot: str
-    context: Context = NO_CONTEXT
-    """What is certain of every part made since this reading."""
-    others: tuple[Context, ...] = ()
-    """The other jobs that share the station's parts."""
-    earlier: Earlier | None = None
-    stale: bool = False
-    """The counter has been out of sight since this reading."""
-    suspect: Suspect | None = None
-    former: Former | None = None
-    """Before a reset, for some minutes."""
-    synced: bool = True
-    """The wall clock was disciplined (NTP) at this reading."""
-
 
 JobId = tuple[str, int | None]
 """Order and operation."""

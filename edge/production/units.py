@@ -6,6 +6,7 @@ from msgspec.structs import replace
 
 from edge.observation import TestResult
 from edge.production.booking import book, note_reason
+from edge.production.context import Context
 from edge.production.dealing import put_slot, slot_by_run
 from edge.production.draft import Draft
 from edge.production.events import Disposition, UnitSeen
@@ -14,17 +15,7 @@ from edge.production.materials import lots_in_use
 from edge.production.orders import FINAL, RefusedError, find_order
 from edge.production.runs import merged, say_result, shift, totals_of
 from edge.production.slots import slot_of, slots
-from edge.production.state import (
-    Context,
-    Job,
-    JobId,
-    Row,
-    Slot,
-    Unit,
-    job_key,
-    order_key,
-    unit_key,
-)
+from edge.production.state import Job, JobId, Row, Slot, Unit, job_key, order_key, unit_key
 from edge.production.totals import Totals, disposed
 
 LONGEST = 100

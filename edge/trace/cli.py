@@ -12,7 +12,7 @@ import typer
 
 from edge.config import LineConfig
 from edge.errors import LinesideError
-from edge.shell import DataFolder, LineFile, err, fail, load_line
+from edge.shell import DataFolder, LineFile, err, fail, find_line
 
 if TYPE_CHECKING:
     from edge.journal.history import History
@@ -45,7 +45,7 @@ def trace(
     from edge.trace.genealogy import resolve
     from edge.trace.genealogy import trace as follow
 
-    config = load_line(line, data)
+    config = find_line(line, data)
     with _history(config) as history, history.snapshot():
         start = resolve(history, name)
         ways = [way for way, wanted in (("forward", forward), ("back", back)) if wanted]
@@ -81,7 +81,7 @@ def runs(
 
     from edge.trace.runs import listed, run_view
 
-    config = load_line(line, data)
+    config = find_line(line, data)
     with _history(config) as history, history.snapshot():
         found = [run_view(run) for run in history.runs(order, station, limit + 1)]
     if json:
@@ -110,7 +110,7 @@ def dossier(
     ] = None,
 ) -> None:
     """All events of a run with a hash chain, or the check of one."""
-    config = None if line is None else load_line(line, data)
+    config = None if line is None else find_line(line, data)
     if verify is not None:
         if run is not None or out is not None or html:
             fail("--verify takes a file, and --line where its journal is at hand; nothing else")

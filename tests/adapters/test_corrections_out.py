@@ -70,6 +70,36 @@ async def test_influxdb_takes_both_with_their_types(tmp_path: Path) -> None:
     assert (told["order"], told["good"], told["busy_s"], told["lots"]) == ("WO-1", 0, 12, '["L1"]')
 
 
+async def test_a_part_that_was_moved_keeps_nothing_of_its_former_owner(tmp_path: Path) -> None:
+    """InfluxDB joins the fields of points that overwrite each other."""
+    made = {"role": "total", "produced": 1, "raw": 7, "quality": "live"}
+    figures = {"run_total": 412, "order_good": 400, "order_scrap": 12, "order_rework": 1}
+    scrap = {"disposition": "scrap", "quantity": 1, "reason": "BURR"}
+    owner = {**OWNER, "revision": "C", "batch": "L1", "operator": "4711", "kind": "setup"}
+    async with influxd(tmp_path) as engine:
+        with v2_front(engine, token="") as front:
+            async with influxdb.connect(_sent_to(front.url), OUTLET) as sink:
+                for version, more, whose in ((1, figures, owner), (2, {}, {}), (3, {}, {"order": "WO-2"})):
+                    events = [
+                        record(8, "count", {**made, **more}, whose, attribution=version),
+                        record(9, "disposition", {**scrap, **more}, whose, attribution=version),
+                    ]
+                    assert (await sink.write(events)).rejected == {}
+                    [[count], [disposed]] = [
+                        query_influx(engine.port, f"SELECT * FROM {name}")
+                        for name in ("count", "disposition")
+                    ]
+                    for one in (count, disposed):
+                        assert one["attribution"] == version
+                        known = {key: one[key] for key in owner if key != "kind"}
+                        absent = dict.fromkeys(known, "") | {"operation": -1}
+                        expected = {key: whose[key] for key in known if key in whose}
+                        assert known == absent | expected
+                        assert one["data_kind"] == whose.get("kind", "")
+                        assert one.keys().isdisjoint(figures)
+                    assert (count["produced"], disposed["reason"]) == (1, "BURR")
+
+
 async def test_victoria_metrics_has_the_zeros_and_the_maps(tmp_path: Path) -> None:
     async with victoria_metrics(tmp_path) as server:
         async with influxdb.connect(_sent_to(f"http://127.0.0.1:{server.port}"), OUTLET) as sink:

@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 from adapters import influxdb
-from edge.clock import ManualClock, SystemClock
+from edge.clock import SystemClock
 from edge.contract import Outlet
 from edge.delivery import Delivery
 from edge.journal.sinks import SinkReader
 from edge.recorder import Recorder
+from tests.support.clock import ManualClock
 from tests.support.line import line, recording, see
 from tests.support.servers import FarEnd, victoria_metrics, victoria_values
 

@@ -12,7 +12,7 @@ import pytest_asyncio
 from adapters import influxdb
 from adapters._influx_server import Server
 from adapters._influx_wire import Hand, Wire
-from edge.contract import Outlet, Sink, SinkRefused
+from edge.contract import TELEMETRY, Outlet, Record, Sink, SinkRefused
 from tests.support.records import AT_MS, count, record
 from tests.support.servers import FarEnd, _influx, influxd, query_influx
 
@@ -76,7 +76,7 @@ async def test_a_type_conflict_is_rejected_with_the_servers_own_words(engine: Fa
 async def test_what_is_older_than_the_database_keeps_is_rejected_in_one_go(engine: FarEnd) -> None:
     """A long outage: InfluxDB says how many points it dropped, so that nothing need be searched for."""
     say(engine, "CREATE DATABASE young WITH DURATION 1h REPLICATION 1")
-    events = [record(seq, "old", {"n": seq}) for seq in range(500)]
+    events = [record(seq, f"old_{seq % 4}", {"n": seq}) for seq in range(500)]
     requests: list[bytes] = []
 
     class Counting(Server):
@@ -91,7 +91,25 @@ async def test_what_is_older_than_the_database_keeps_is_rejected_in_one_go(engin
     hand.let_go(server.close)
     assert set(receipt.rejected) == set(range(500))
     assert "retention policy" in receipt.rejected[0]
-    assert requests[1:] == [influxdb.PROBE]
+    assert requests[1] == requests[0]
+    assert requests[2] == influxdb.PROBE
+    assert requests[4] == b"%b %d" % (influxdb.PROBE, AT_MS * 1_000_000)  # too old, whatever it says
+    assert len(requests) == 5
+
+
+async def test_a_signal_with_another_type_is_left_out_of_its_frame(engine: FarEnd) -> None:
+    def frame(seq: int, values: bytes) -> Record:
+        body = b'{"frames":[{"at":%d,"values":%b}]}' % (AT_MS + seq, values)
+        return Record(seq, f"k-{seq}", TELEMETRY, AT_MS, "receipt", 1, "line-1", "", body, b"{}", 1, "oven")
+
+    async with open_sink(engine) as sink:
+        await sink.write([frame(1, b'{"zone 2":"cold"}')])
+        receipt = await sink.write([frame(seq, b'{"zone 1":1.5,"zone 2":2.5}') for seq in range(2, 30)])
+    assert not receipt.rejected
+    assert len(receipt.acknowledged) == 28
+    rows = query_influx(engine.port, "SELECT * FROM telemetry")
+    assert [row["zone 1"] for row in rows[1:]] == [1.5] * 28
+    assert {row["omitted"] for row in rows[1:]} == {"zone 2"}
 
 
 async def test_a_database_that_is_not_there_is_refused(engine: FarEnd) -> None:

@@ -76,7 +76,7 @@ def test_a_count_is_tagged_with_its_role_only_and_its_order_has_a_series_of_its_
     made, totals = lines(one)
     assert made == (
         "count,line=line-1,station=press,kind=good "
-        'produced=1i,raw=90211i,quality="live",run_total=412i,order="WO-1001",operation=20i,run="r7",'
+        'produced=1i,raw=90211i,quality="live",order="WO-1001",operation=20i,run="r7",'
         f'item="P7",revision="C",operator="4711",attribution=1i {STAMP + 88123}'
     )
     assert totals == (

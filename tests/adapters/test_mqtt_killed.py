@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 
 from adapters import mqtt
-from edge.clock import ManualClock, SystemClock
+from edge.clock import SystemClock
 from edge.contract import Outlet
 from edge.delivery import Delivery
 from edge.journal.sinks import SinkReader
 from edge.recorder import Recorder
+from tests.support.clock import ManualClock
 from tests.support.line import line, recording, see
 from tests.support.proxy import Proxy
 from tests.support.servers import FarEnd, heard, mosquitto, session
@@ -41,11 +42,16 @@ class Bench:
         self._clock.pass_ms(1000)
         await self._recorder.emit([see(self._clock, "gun-1", f"rubbish {n}") for n in range(events)])
 
+    async def count(self, raw: int) -> None:
+        """The counter of parts stands here now."""
+        self._clock.pass_ms(1000)
+        await self._recorder.emit([see(self._clock, "press.total", raw)])
+
     @asynccontextmanager
     async def delivering(self) -> AsyncIterator[Delivery]:
         """Until the end of the block; then stopped as the agent does it."""
-        reader = SinkReader(self._path, "line-1")
-        delivery = Delivery("uns", self._settings, reader, self._recorder, dict, SystemClock())
+        reader, health = SinkReader(self._path, "line-1"), {"/health": b'{"online":true}'}
+        delivery = Delivery("uns", self._settings, reader, self._recorder, lambda: health, SystemClock())
         outlet = Outlet("uns", "line-1", "", self._path.parent)
         try:
             async with asyncio.TaskGroup() as group:
@@ -160,3 +166,23 @@ async def test_a_broker_killed_again_and_again_gets_every_event(
                 await delivered(delivery)
                 got |= await arrived(broker.port, collected)
         assert got == set(bench.ids())
+
+
+async def test_a_broker_killed_while_nothing_happens_soon_shows_the_agent_online_again(
+    tmp_path: Path,
+) -> None:
+    topic = "line-1/_state/health"
+    async with (
+        mosquitto(tmp_path / "m", options=SELDOM) as broker,
+        recording(line(), tmp_path / "journal.db") as recorder,
+    ):
+        bench = Bench(recorder, tmp_path / "journal.db", broker.port)
+        async with bench.delivering() as delivery:
+            await bench.happen(1)
+            await delivered(delivery)
+            assert [one.json for one in await heard(broker.port, topic, 1)] == [{"online": True}]
+            broker.kill()
+            await until(lambda: delivery.state == "lost")
+            await broker.start()
+            (health,) = await heard(broker.port, topic, 1)
+            assert health.json == {"online": True}

@@ -30,7 +30,7 @@ host = "tcp://127.0.0.1:{plc}"
 [sink.plant]
 type = "mqtt"
 broker = [{brokers}]
-timeout = "3s"
+timeout = "2s"
 """
 STATION = """
 [[station]]
@@ -41,6 +41,8 @@ good = {{ source = "plc", unit = 3, holding = {number}, as = "u16", every = "50m
 STATIONS = 4
 PARTS_A_SECOND = 20
 """Of each station: so many events that some are always under way."""
+MORE = 80
+"""Events of each line between two deaths."""
 _REQUEST = struct.Struct(">HHHBBHH")
 
 
@@ -156,21 +158,21 @@ async def test_every_event_of_every_agent_arrives_whatever_dies(tmp_path: Path) 
             wanted = {one.name: len(collector.ids[one.name]) + more for one in agents}
             return lambda: all(len(collector.ids[name]) >= count for name, count in wanted.items())
 
-        await until(heard(300), agents)
+        await until(heard(MORE), agents)
         await kill(nodes[:1], agents)
-        await until(heard(300), agents)
+        await until(heard(MORE), agents)
         await nodes[0].server.start()
         await healthy(nodes)
-        await until(heard(300), agents)
+        await until(heard(MORE), agents)
 
         await kill(nodes[1:], agents)
         marooned = {one.name: one.head() for one in agents}
         await until(lambda: all("not delivering" in one.log for one in agents), agents)
-        await until(lambda: all(one.head() > marooned[one.name] + 300 for one in agents), agents)
+        await until(lambda: all(one.head() > marooned[one.name] + MORE for one in agents), agents)
         for node in nodes[1:]:
             await node.server.start()
         await healthy(nodes)
-        await until(heard(300), agents)
+        await until(heard(MORE), agents)
 
         Device.stopped_s = time.monotonic()
         await until(lambda: all(len(collector.ids[one.name]) >= one.head() for one in agents), agents)

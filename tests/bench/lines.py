@@ -27,8 +27,9 @@ from edge.contract import Record
 from edge.journal import Journal
 from edge.journal.sinks import SinkReader
 from edge.observation import Stamp
+from edge.production.context import Context
 from edge.production.events import Event
-from edge.production.state import Context, Row, encode_row
+from edge.production.state import Row, encode_row
 from edge.telemetry import Batch
 from simulators.far_ends import victoria_metrics
 from tests.bench.core import bench_line, readings

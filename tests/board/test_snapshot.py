@@ -48,6 +48,13 @@ def test_fresh_figures_are_shown_as_they_are(config: LineConfig) -> None:
     assert now.sinks[0].counts == "12\u202f000 delivered, 3 pending"
 
 
+def test_events_that_wait_for_the_clock_say_so(config: LineConfig) -> None:
+    waits = SinkStatus("connected", "", 0, 51, oldest_s=60.0, held=51, doubt="no time server has set it")
+    said = with_(status(config), sinks=dict.fromkeys(config.sinks, waits))
+    counts = look(config, Heard(said, 0.1)).sinks[0].counts
+    assert counts == "0 delivered, 51 pending (51 wait until the clock is right: no time server has set it)"
+
+
 def test_without_the_agent_everything_is_old_and_says_how_old(config: LineConfig) -> None:
     now = look(config, Heard(None, 12.5))
     assert [(one.trouble, one.trouble_s, one.state_s) for one in now.stations] == [

@@ -52,6 +52,10 @@ port = "/dev/serial/by-id/no-such-bus"
 type = "modbus"
 host = "tcp://192.0.2.7"
 
+[source.press]
+type = "opcua"
+endpoint = "opc.tcp://192.0.2.11"
+
 [source.office]
 type = "mqtt-orders"
 broker = ["mqtts://192.0.2.8", "mqtts://192.0.2.9"]
@@ -87,6 +91,29 @@ state = { source = "bus", unit = 3, coil = 5, map = { 0 = "Stopped", 1 = "Execut
 name = "s2"
 ideal_cycle = "50ms"
 good = { source = "plc", unit = 255, holding = 65534, as = "f32", words = "little", counter = "u24" }
+
+[[station]]
+name = "s3"
+ideal_cycle = "100ms"
+total = { source = "plc", holding = 100, as = "u32", words = "big" }
+reject = { source = "press", node = "ns=2;i=1001", counter = "u32" }
+
+# All of it lies where counters do, or twice in one place.
+[telemetry.shared]
+source = "plc"
+every = "200ms"
+again = { holding = 100, as = "u32", words = "big" }
+high = { holding = 100, as = "u16" }
+alarm = { holding = 100, bit = 9 }
+across = { holding = 99, as = "f32", words = "big" }
+
+[telemetry.press]
+source = "press"
+every = "200ms"
+rejects = { node = "ns=2;i=1001" }
+heat = { node = "nsu=urn:acme:press;s=Heat" }
+heat_again = { node = "nsu=urn:acme:press;s=Heat" }
+clock = { node = "i=2258" }
 
 [telemetry.oven]
 source = "bus"
@@ -208,6 +235,7 @@ def test_every_kind_of_source_and_sink_has_a_stand_in(played: Callable[[str], Pl
     for what in (
         "counts of s1.total",
         "counts of s2.good",
+        "counts of s3.total",
         "orders of office",
         "results of rig",
         "scans of gun",
@@ -229,6 +257,21 @@ def test_a_gun_that_waits_for_no_answer_loses_scans_and_the_drill_says_so(
     assert "gun waits for no answer: set `confirm`" in one.said
     [kept] = one.folder.iterdir()
     assert {"agent.log", "drill.toml", "data"} <= {path.name for path in kept.iterdir()}
+
+
+async def test_what_no_device_can_show_is_a_sentence(tmp_path: Path) -> None:
+    """A state inside the u32 of a counter."""
+    state = 'state = { source = "plc", holding = 101, as = "u16", map = { 6 = "Execute" } }'
+    file = tmp_path / "line.toml"
+    file.write_text(
+        ALL_KINDS.replace('reject = { source = "press"', f'{state}\nreject = {{ source = "press"')
+    )
+    async with drill(tmp_path, str(file)) as process:
+        _, err = await process.communicate()
+    words = err.decode()
+    assert process.returncode == 2, words
+    assert "s3.state cannot be played: it lies in the same place as s3.total" in words
+    assert "Traceback" not in words
 
 
 async def test_a_drill_that_is_killed_leaves_nothing_running(tmp_path: Path) -> None:

@@ -85,6 +85,13 @@ def test_an_event_that_the_journal_does_not_know_came_twice() -> None:
     assert (row(fault, "uns").lost, row(fault, "uns").duplicated) == (0, 1)
 
 
+def test_telemetry_that_arrived_and_has_made_room_since_is_known() -> None:
+    found = books(events(1), [1.0])
+    found.dropped = [Fact(2, "t-2", "telemetry")]
+    fault = judge(scene(moment(9.0, 2)), found, [], [broker({"e-1": 1.0, "t-2": 1.0})])
+    assert row(fault, "uns") == Row("events to uns", 1)
+
+
 def test_a_repeat_does_no_harm_unless_it_says_something_else() -> None:
     outlet = broker({"e-1": 1.0, "e-2": 1.0})
     outlet.end.arrivals.note("e-1", 1, b"")

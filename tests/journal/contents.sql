@@ -23,7 +23,8 @@ INSERT INTO quarantine (id, seen_ms, observation, error) VALUES (1, 177787513100
 -- schema: 2
 INSERT INTO telemetry (seq, name, at_ms, stamp, seen_ms, mono_ms, boot, station, context, body) VALUES
     (6, 'oven', 1777875134000, 'receipt', 1777875134000, 6000, 1, 'press', 2, x'7801ab56ca4bcc4d55b252ca2f4bcd53d2514a2b02728b95aca2ab95124b94ac0ccdcdcd2dcc4d0d8d4d0c0c0c7494ca12734a41b2d54a55f979a9f1864a564646967aa6b5b5b1b5002d0415dd');
-INSERT INTO recent (sink, at_ms, first, last, boot) VALUES ('file', 4000, 1, 3, 'b0a1c2d3');
+INSERT INTO recent (sink, at_ms, first, last, boot, begun_ms, long) VALUES ('file', 4000, 1, 3, 'b0a1c2d3', 3000, 0);
+INSERT INTO marked (sink, since_ms, mono_ms, boot) VALUES ('file', 1777875131000, 3000, 'b0a1c2d3');
 INSERT INTO skipped (sink, count) VALUES ('file', 2);
 INSERT INTO calendar (one, now_ms) VALUES (1, 1777875134000);
 INSERT INTO restamped (seq, at_ms, seen_ms, data) VALUES (5, 1777875139000, 1777875139001, NULL);

@@ -10,8 +10,11 @@ from msgspec import json
 
 from edge.journal import Journal
 from edge.journal.store import encode_data
-from edge.production.events import Event, Health
-from edge.production.state import Context, Counter, Row, Run, Station
+from edge.production.baselines import Counter
+from edge.production.context import Context
+from edge.production.events import Event
+from edge.production.losses import Health
+from edge.production.state import Row, Run, Station
 
 PAGE = 4096
 

@@ -12,10 +12,19 @@ import pytest
 from typer.testing import CliRunner
 
 from edge.cli import app
+from edge.config import load
 from edge.errors import BackupRefused, JournalError
+from edge.far_ends import _known
 from edge.journal import Journal, JournalReader, begin
-from edge.journal.backup import PAGES, back_up, restore
+from edge.journal.backup import PAGES, back_up, restore, told
 from edge.journal.begin import news
+from edge.journal.files import is_in_use
+from edge.journal.retention import forget_sink
+from edge.journal.sinks import SinkReader
+from edge.observation import Stamp
+from edge.production.context import NO_CONTEXT
+from edge.status import SinkStatus
+from edge.telemetry import Batch
 from tests.journal.floor import PAGE, details, fill, integrity, pages_of, running, said, spoil
 from tests.support.committer import SEVERAL
 
@@ -141,8 +150,8 @@ def test_a_restored_journal_goes_on_under_a_new_epoch_above_all_numbers(path: Pa
     assert restored.next_seq == 151
     assert restored.aside == path.with_name("journal.db.replaced-1")
     assert len(details(restored.aside)) == 150, "nothing is destroyed"
-    [told] = news(path)
-    assert "restored from" in told
+    [words] = news(path)
+    assert "restored from" in words
     journal, found = begin(path)
     assert found is None
     assert journal.commit([said(151)]) == 151
@@ -155,6 +164,47 @@ def test_a_restored_journal_goes_on_under_a_new_epoch_above_all_numbers(path: Pa
     assert lost_epoch not in "".join(ids)
     journal.close()
     assert out.exists(), "the backup stays"
+
+
+def test_numbers_that_the_backup_never_gave_are_not_waited_with(path: Path, out: Path) -> None:
+    """The journal that is replaced had gone on to 150; the restored one has none of 101 to 150."""
+    fill(path, 100, acknowledged=60)
+    back_up(path, out)
+    journal = Journal(path)
+    journal.commit([said(number) for number in range(101, 151)])
+    journal.close()
+    restore(out, path)
+    restore(out, path)
+    config = load(_written(path), path.parent)
+    sinks = _known(config)
+    assert sinks["file"] == SinkStatus("no agent runs", "", 60, 40, backlog=40)
+    assert sinks["new"] == SinkStatus("no agent runs", "", 0, 100, backlog=100)
+    journal = Journal(path)
+    journal.commit([said(151)])
+    with closing(SinkReader(path, "line-1")) as reader:
+        assert reader.never_given() == [(101, 150)]
+    assert forget_sink(journal, "file", configured=True).waited == 41
+    journal.close()
+    assert _known(config)["file"] == SinkStatus("no agent runs", "", 60, 0, skipped=41)
+
+
+def test_the_batches_of_telemetry_are_counted_too(path: Path, out: Path) -> None:
+    fill(path, 10)
+    journal = Journal(path)
+    frame = b'{"at":1,"values":{"a":1}}'
+    batch = Batch("oven", "press", 1, 1_777_875_129_412, 1, "b0", Stamp.RECEIPT, [frame], 1)
+    journal.commit(telemetry=[(batch, NO_CONTEXT), (batch, NO_CONTEXT)])
+    journal.close()
+    copied = back_up(path, out)
+    assert (copied.records, copied.head) == (12, 12)
+    assert "12 records up to 12" in str(copied)
+    assert "12 records up to 12" in told(restore(out, path))
+
+
+def _written(path: Path) -> Path:
+    file = path.parent.parent / "line.toml"
+    file.write_text(LINE + '[sink.new]\ntype = "file"\n')
+    return file
 
 
 def test_a_journal_is_restored_on_a_new_box(path: Path, out: Path) -> None:
@@ -243,10 +293,10 @@ def test_the_commands_say_what_they_have_done(path: Path, out: Path) -> None:
     fill(path, 10)
     file = path.parent.parent / "line.toml"
     file.write_text(LINE)
-    told = ["--line", str(file), "--data", str(path.parent)]
+    where = ["--line", str(file), "--data", str(path.parent)]
 
     def lineside(*words: str) -> tuple[int, str]:
-        done = CliRunner().invoke(app, [*words, *told])
+        done = CliRunner().invoke(app, [*words, *where])
         return done.exit_code, done.output
 
     code, said_of_it = lineside("backup", str(out))
@@ -262,3 +312,13 @@ def test_the_commands_say_what_they_have_done(path: Path, out: Path) -> None:
     spoil(path, pages_of(path, "event")[:1])
     code, said_of_it = lineside("journal", "--check")
     assert (code, "malformed" in said_of_it or "page" in said_of_it) == (1, True), said_of_it
+
+
+def test_who_only_looks_whether_an_agent_runs_leaves_no_trace(path: Path) -> None:
+    assert not is_in_use(path)
+    assert folder_of(path) == []
+    journal = Journal(path)
+    assert is_in_use(path)
+    journal.close()
+    assert not is_in_use(path)
+    Journal(path).close()

@@ -189,7 +189,7 @@ def test_whoever_waits_for_the_start_hears_that_it_goes_on(path: Path) -> None:
 
 def test_of_names_both_ends_are_taken_over(path: Path) -> None:
     """They cannot be sought by number: what lies between two damaged places is lost."""
-    jobs = {f"job/WO-{number:05}": LineRow(number) for number in range(5_000)}
+    jobs = {f"asked/WO-{number:05}": LineRow(number) for number in range(5_000)}
     journal = Journal(path)
     journal.commit([said(1)], jobs)
     journal.close()
@@ -199,7 +199,7 @@ def test_of_names_both_ends_are_taken_over(path: Path) -> None:
     assert found is not None
     assert 4_500 < found.held.rows < 5_000
     for number in (0, 4_999):
-        assert journal.row(f"job/WO-{number:05}") == LineRow(number)
+        assert journal.row(f"asked/WO-{number:05}") == LineRow(number)
     journal.close()
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from edge.errors import NotRecorded
 from edge.journal import Journal, JournalReader
+from edge.journal.recent import Recent
 from edge.journal.retention import (
     FURTHEST_MS,
     ROWS,
@@ -19,8 +20,10 @@ from edge.journal.retention import (
 )
 from edge.journal.store import encode_data
 from edge.observation import Stamp, WorkOrder
-from edge.production.events import Event, EventData, Health, UnitSeen
-from edge.production.state import Context, Row, Run, Unit, order_key, run_key, unit_key
+from edge.production.context import Context
+from edge.production.events import Event, EventData, UnitSeen
+from edge.production.losses import Health
+from edge.production.state import Row, Run, Unit, order_key, run_key, unit_key
 from edge.telemetry import Batch
 
 NOW_MS = 1_930_000_000_000
@@ -269,3 +272,18 @@ def test_a_clock_that_jumps_makes_nothing_old(journal: Journal) -> None:
 def test_a_box_that_started_in_1970_finds_today(journal: Journal) -> None:
     today_ms(journal, 5_000, None, synced=False)
     assert today_ms(journal, NOW_MS, 60_000, synced=False) == NOW_MS
+
+
+def test_what_a_sink_has_had_and_is_to_get_again_is_not_told_as_lost(journal: Journal) -> None:
+    """After its far end was away, 2 to 4 wait to be sent once more; only 5 and 6 were never there."""
+    journal.commit(
+        [at(NOW_MS)],
+        telemetry=[batch(NOW_MS + n) for n in range(6)],
+        progress={"influx": [(1, 1)]},
+        recent={"influx": [Recent(1_000, 2, 4, "b0", 1_000)]},
+    )
+    freed = drop_telemetry(journal, ["influx"], acknowledged=False)
+    assert freed.ranges == ((2, 6),)
+    assert freed.unsent == {"influx": 2}
+    with journal.transaction() as db:
+        assert dict(db.execute("SELECT sink, count FROM skipped")) == {"influx": 2}

@@ -13,7 +13,7 @@ from edge.errors import NotRecorded
 from edge.journal import Journal
 from edge.journal.retention import drop_telemetry
 from edge.journal.room import Room, begin_with_reserve
-from edge.production.events import Health
+from edge.production.losses import Health
 from tests.journal.test_retention import NOW_MS, at, batch, kept
 from tests.support.line import BULKY
 

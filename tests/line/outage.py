@@ -15,7 +15,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from adapters import file
-from edge.clock import ManualClock
 from edge.contract import Outlet, Receipt, Record, Sink, Unmarked
 from edge.delivery import Delivery
 from edge.errors import SinkLost
@@ -27,6 +26,7 @@ from edge.journal.sinks import SinkReader
 from edge.observation import Value
 from edge.recorder import Recorder
 from tests.bench.process import resident_mb
+from tests.support.clock import ManualClock
 from tests.support.line import HandAsker, line, see
 
 WARM = 20_000

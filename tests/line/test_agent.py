@@ -115,6 +115,14 @@ def made(folder: Path) -> int:
     return len(truth.read_text().splitlines()) if truth.exists() else 0
 
 
+async def scan_until_answered(gun: Running, text: str) -> str:
+    """As a person does it: where a loaded box answers too late for the gun, the label is scanned again."""
+    for _ in range(4):
+        if (answer := (await gun.scan(text)).answer) != "none":
+            break
+    return answer
+
+
 def packer(folder: Path, *more: str, cycle: float = 0.05) -> contextlib.AbstractAsyncContextManager[Running]:
     told = (
         "--truth", str(folder / "packer.jsonl"), "--station", "packer",

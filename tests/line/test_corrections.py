@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from edge.clock import ManualClock
 from edge.contract import Receipt, Record
 from edge.errors import NotRecorded
 from edge.journal import JournalReader, Ranges
@@ -21,6 +20,7 @@ from edge.production.state import View
 from edge.production.views import Window
 from edge.readmodel import order_totals
 from edge.recorder import Recorder
+from tests.support.clock import ManualClock
 from tests.support.delivering import Bench, HandSink, all_of_it
 from tests.support.line import Core, HandAsker, line, no_room, recording, scan, see
 

@@ -120,6 +120,29 @@ async def test_numbers_that_a_new_journal_passed_over_are_no_backlog(path: Path)
         assert sorted(sink.seqs()) == [5000001, 5000002]
 
 
+async def test_numbers_that_a_restored_journal_never_gave_are_neither_sent_nor_left_out(path: Path) -> None:
+    """Also where a correction has all between two numbers sent once more."""
+    Journal(path).close()
+    with apsw.Connection(str(path)) as db:
+        db.execute("INSERT OR REPLACE INTO epoch (first_seq, name) VALUES (1, 'void'), (1001, 'restored')")
+    db.close()
+    async with recording(line(), path) as recorder:
+        bench, sink = Bench(recorder, path), HandSink()
+        await bench.happen(2)
+        async with bench.delivering(sink) as delivery:
+            assert delivery.pending == 2
+            async with asyncio.timeout(5):
+                await caught_up(delivery, sink)
+            status = delivery.status()
+            assert (status.delivered, status.pending, status.skipped, status.backlog) == (2, 0, 0, 0)
+            delivery.reopen([(1, 1002)])
+            assert (delivery.pending, delivery.status().delivered) == (2, 0)
+            async with asyncio.timeout(5):
+                await caught_up(delivery, sink)
+            assert (delivery.status().delivered, delivery.status().skipped) == (2, 0)
+    assert sorted(sink.seqs()) == [1001, 1001, 1002, 1002]
+
+
 async def test_what_is_dropped_by_a_person_or_for_room_is_not_waited_for(path: Path) -> None:
     async with recording(line(), path) as recorder:
         bench = Bench(recorder, path)
@@ -198,6 +221,11 @@ def test_how_it_is_in_words() -> None:
         "  7 never sent: no longer kept, or given up",
         "b: lost: 12,000 delivered, 3 to deliver",
         "  no route",
+    ]
+    early = SinkStatus("connected", "", 0, 51, held=51, doubt="no time server has set it")
+    assert list(listed({"c": early})) == [
+        "c: connected: 0 delivered, 51 to deliver",
+        "  51 wait until the clock is right: no time server has set it",
     ]
     assert [about(seconds) for seconds in (0, 99, 100, 7_000, 9_000, 200_000)] == [
         "0 s", "99 s", "2 min", "117 min", "2 h", "2 days",

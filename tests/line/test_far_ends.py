@@ -209,7 +209,7 @@ def test_one_that_it_finds_fault_with_is_quarantined_and_the_rest_goes_on(tmp_pa
                 }  # fmt: skip
                 reader.close()
                 mind.is_wrong, one.body = False, b""
-                await RetryRejected("far").carry_out(House(recorder, {"far": delivery}))
+                await RetryRejected("far").carry_out(House(recorder, ["far"], {"far": delivery}))
                 await until(lambda: delivery.pending == 0)
                 assert {7, 33} <= mind.stored.keys(), "put right, they arrive"
                 assert delivery.status().rejected == 0

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from edge.cli import app
 from edge.housekeeping import RoomStatus
 from edge.journal.sinks import SinkReader
+from edge.plural import counted
 from edge.status import follow_status
 from simulators.labels import label
 from simulators.launch import simulator
@@ -99,10 +100,11 @@ async def test_what_waits_for_a_dead_sink_is_freed_by_the_agent_or_without_it(tm
     with closing(SinkReader(tmp_path / "data/journal.db", "line-1")) as reader:
         waited = reader.head() - sum(last - first + 1 for first, last in reader.progress("dead"))
         assert 0 < waited < 6, "what came after it waits"
+        wait = "waits" if waited == 1 else "wait"
     status, said = await asyncio.to_thread(forget, tmp_path, "dead")
     assert (status, said) == (
         0,
-        f"dead: {waited} records no longer wait for it; it gets what comes from now on\n",
+        f"dead: {counted(waited, 'record')} no longer {wait} for it; it gets what comes from now on\n",
     )
     status, said = await asyncio.to_thread(forget, tmp_path, "dad")
     assert (status, "no sink is called 'dad'; known are dead, file" in said) == (1, True), said

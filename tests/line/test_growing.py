@@ -11,9 +11,9 @@ from edge.journal import Journal, JournalReader
 from edge.journal.history import History
 from edge.journal.sql import QUERIES
 from edge.journal.store import encode_data
+from edge.production.context import Context
 from edge.production.draft import Move
 from edge.production.events import Event, UnitSeen
-from edge.production.state import Context
 from edge.production.views import Window
 
 GROWING = ("event", "attribution", "mention", "state", "context", "rejected", "progress")

@@ -14,7 +14,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.clock import ManualClock
 from edge.errors import NotRecorded
 from edge.forgetting import ForgetSink
 from edge.house import House
@@ -25,6 +24,7 @@ from edge.journal.room import Room
 from edge.observation import AGENT, Value, Verdict
 from edge.recorder import Recorder
 from tests.journal.test_retention import batch
+from tests.support.clock import ManualClock
 from tests.support.line import line, recording, scan, see
 
 CAP = 4_000_000
@@ -88,6 +88,9 @@ class Home:
 
     async def produce(self, events: int) -> None:
         await self.recorder.emit([see(self.clock, "gun-1", f"rubbish {n}") for n in range(events)])
+
+    def house(self) -> House:
+        return House(self.recorder, SINKS, self.far_ends, self.clock)
 
     async def share(self) -> float:
         room = Room(self.path, CAP)
@@ -197,7 +200,7 @@ async def test_production_records_stop_at_the_cap_and_go_on_by_themselves(home: 
         pass
     head = home.recorder.head
     await home.keeper.look()
-    assert home.keeper.status.alarm.startswith("the journal takes 2.4 MB of 2.5 MB")
+    assert home.keeper.status.alarm.startswith(("the journal takes 2.4 MB of 2.5", "the journal takes 2.5 MB of 2.5"))
     assert home.keeper.status.used > 0.95 * home.keeper.status.capacity
     assert len(home.says("scan")) == head
     larger = Housekeeper(
@@ -216,7 +219,7 @@ async def test_an_alarm_is_said_once_and_so_is_its_end(home: Home, caplog: pytes
     assert [one["state"] for one in home.says("health")] == ["filling"]
     assert caplog.text.count("the journal takes") == 1
     for sink in SINKS:
-        await ForgetSink(sink, configured=True).carry_out(House(home.recorder, home.far_ends, home.clock))
+        await ForgetSink(sink).carry_out(home.house())
     await home.keeper.look()
     assert [one["state"] for one in home.says("health")] == ["filling", "roomy"]
     assert home.keeper.status.alarm == ""
@@ -346,16 +349,17 @@ async def test_maintenance_and_decisions_never_use_the_journal_at_once(home: Hom
 async def test_what_waits_for_a_dead_sink_is_given_up_and_written_down(home: Home) -> None:
     await home.produce(5)
     await home.samples(2, ["mqtt"])
-    house = House(home.recorder, home.far_ends, home.clock)
-    words = await ForgetSink("influx", configured=True, by="kim").carry_out(house)
+    words = await ForgetSink("influx", by="kim").carry_out(home.house())
     assert words == "influx: 7 records no longer wait for it; it gets what comes from now on"
     assert home.far_ends["influx"].dropped == [(1, 7)]
     [loss] = home.says("loss")
     assert (loss["cause"], loss["subject"], loss["records"]) == ("records-dropped", "influx", 7)
     assert "kim" in str(loss["detail"])
+    words = await ForgetSink("influx").carry_out(home.house())
+    assert words == "influx: 1 record no longer waits for it; it gets what comes from now on", "that event"
 
 
 async def test_a_name_that_nobody_knows_is_refused(home: Home) -> None:
     await home.samples(1)
     with pytest.raises(NotRecorded, match="no sink is called 'inflox'; known are influx, mqtt"):
-        await ForgetSink("inflox", configured=False).carry_out(House(home.recorder))
+        await ForgetSink("inflox").carry_out(home.house())

@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge.clock import ManualClock
 from edge.inbox import (
     CORRECTION,
     FAR_MS,
@@ -25,6 +24,7 @@ from edge.production.events import Adjustment, Count
 from edge.production.slots import slots
 from edge.production.state import Run, Station
 from edge.production.totals import NOTHING, Totals, counted
+from tests.support.clock import ManualClock
 from tests.support.line import Core, HandAsker, line, recording, scan, see
 
 BOTH = ("press.total", "press.reject")

@@ -15,8 +15,10 @@ from edge.errors import JournalError, NotRecorded
 from edge.journal import Journal, JournalReader
 from edge.journal.store import encode_data
 from edge.observation import Observation
-from edge.production.events import Event, Health
-from edge.production.state import Context, LineRow
+from edge.production.context import Context
+from edge.production.events import Event
+from edge.production.losses import Health
+from edge.production.state import LineRow
 from tests.support.committer import SEVERAL
 from tests.support.line import no_room
 

@@ -5,7 +5,7 @@ import json
 import random
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ import pytest
 from edge.journal import JournalReader
 from simulators.labels import label
 from simulators.launch import Running, simulator
-from tests.line.test_agent import LINE, agent, made, packer
+from tests.line.test_agent import LINE, agent, made, packer, scan_until_answered
 from tests.support.servers import Heard, heard, mosquitto, session
 
 IN_CI, IN_SOAK = 20, 500
@@ -24,6 +24,11 @@ AGAIN_WITHIN_S = 10.0
 """After a kill, from the start of the next process to the first count on disk."""
 CAUGHT_UP_S = 60.0
 FAST = LINE.replace('ideal_cycle = "100ms"', 'ideal_cycle = "20ms"')
+NEVER_KILLED = (
+    "allow_anonymous true", "autosave_on_changes false", "autosave_interval 1800", "max_queued_messages 0"
+)  # fmt: skip
+"""Of a broker: it need not write down its whole queue after every message."""
+HEARD_WITHIN_S = 60.0
 SINK = """
 [sink.broker]
 type = "mqtt"
@@ -92,7 +97,7 @@ async def play(folder: Path, kills: int, seed: int) -> Killed:
     """Fifty parts a second, `kills` kills; then everything is asked for and compared."""
     dice, seen = random.Random(seed), Killed()
     async with (
-        mosquitto(folder / "broker") as broker,
+        mosquitto(folder / "broker", options=NEVER_KILLED) as broker,
         packer(folder, "--tcp", cycle=0.02) as machine,
         simulator("scanner", "--link", str(folder / "gun-1")) as gun,
     ):
@@ -106,8 +111,9 @@ async def play(folder: Path, kills: int, seed: int) -> Killed:
             await machine.do("stop")
             await running.until(lambda: parts(counts(folder), "WO-1") >= made(folder), CAUGHT_UP_S)
             await running.until(lambda: len(arrived(folder)) >= head(folder), CAUGHT_UP_S)
+            messages = await all_of_it(folder, broker.port, witness)
             assert await running.stop() == 0
-        compare(folder, await heard(broker.port, "#", 10**9, *witness, within_s=5))
+        compare(folder, messages + await all_of_it(folder, broker.port, witness, messages))
     return seen
 
 
@@ -115,7 +121,7 @@ async def begin_order(folder: Path, host: str, port: int, gun: Running) -> None:
     async with agent(folder, host, with_broker(port)) as running:
         await running.until(lambda: len(running.events("count")) == 2)
         await running.until(lambda: "gun-1: connected" in running.log)
-        assert (await gun.scan(label("J", "WO-1-10"))).answer == "confirmed"
+        assert await scan_until_answered(gun, label("J", "WO-1-10")) == "confirmed"
         running.process.kill()
         await running.process.wait()
 
@@ -129,6 +135,22 @@ def arrived(folder: Path) -> dict[str, set[str]]:
     return found
 
 
+async def all_of_it(
+    folder: Path, port: int, witness: Sequence[str], known: Sequence[Heard] = ()
+) -> list[Heard]:
+    """What the durable session has besides, until nothing that the file has is missing."""
+    found: list[Heard] = []
+    deadline = time.monotonic() + HEARD_WITHIN_S
+    while missing := arrived(folder).keys() - {one.json["id"] for one in (*known, *found) if is_event(one)}:
+        assert time.monotonic() < deadline, f"{len(missing)} events never came from the broker"
+        found += await heard(port, "#", 10**9, *witness, within_s=2)
+    return found
+
+
+def is_event(message: Heard) -> bool:
+    return "/_event/" in message.topic
+
+
 def compare(folder: Path, messages: Iterable[Heard]) -> None:
     """The machine's own truth, the journal and both far ends."""
     truth, events, far = made(folder), counts(folder), arrived(folder)
@@ -137,7 +159,7 @@ def compare(folder: Path, messages: Iterable[Heard]) -> None:
     assert Counter(int(name.rpartition("-")[2]) for name in far) == Counter(range(1, head(folder) + 1))
     there = [json.loads(text) for texts in far.values() for text in texts]
     assert parts((one for one in there if one["type"] == "count"), "WO-1") == truth
-    by_mqtt = {one.json["id"]: one.json for one in messages if "/_event/" in one.topic}
+    by_mqtt = {one.json["id"]: one.json for one in messages if is_event(one)}
     assert by_mqtt == {one["id"]: one for one in there}
     with apsw.Connection(str(folder / "data/journal.db")) as db:
         assert db.pragma("integrity_check") == "ok"

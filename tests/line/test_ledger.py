@@ -1,6 +1,7 @@
 """The loss ledger: no interval in which something could have been missed is left out, no part told twice."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +12,16 @@ from msgspec import json
 from typer.testing import CliRunner
 
 from edge.cli import app
-from edge.clock import ManualClock
 from edge.errors import NotRecorded
-from edge.journal import JournalReader
+from edge.journal import Journal, JournalReader
+from edge.journal.backup import back_up, restore
+from edge.journal.begin import news
 from edge.ledger import Interval, Ledger, read_ledger
 from edge.observation import AGENT, CLOCK, OVERFLOWED, ClockWord, Missed, Observation, Quality
 from edge.production import Line
 from edge.production.line import Role
 from edge.recorder import Recorder
+from tests.support.clock import ManualClock
 from tests.support.line import bulky, counter, line, no_room, recording, run_quickly, see, station
 
 TOTAL, REJECT = "press.total", "press.reject"
@@ -30,10 +33,10 @@ def two_stations() -> Line:
     return line(station(), packer)
 
 
-def ledger(path: Path, of: Line | None = None, **span: int) -> Ledger:
+def ledger(path: Path, of: Line | None = None, away: Sequence[str] | None = None, **span: int) -> Ledger:
     reader = JournalReader(path, "line-1")
     try:
-        return read_ledger(reader, of or line(), span.get("from_ms"), span.get("to_ms"))
+        return read_ledger(reader, of or line(), span.get("from_ms"), span.get("to_ms"), away)
     finally:
         reader.close()
 
@@ -77,6 +80,61 @@ async def test_an_agent_that_was_killed_is_an_interval_from_its_last_record(
     assert one.unseen == (
         "labels scanned with gun-1", "results of rig-press", "states that came and went at press",
     )  # fmt: skip
+
+
+async def test_a_first_start_with_a_clock_in_doubt_leaves_nothing_open(
+    path: Path, clock: ManualClock
+) -> None:
+    """What the clock says comes before the start: nobody saw anything before it all the same."""
+    now = clock.wall_ms()
+    word = ClockWord("doubtful", "no time server has set it", 0, now, now - clock.mono_ms())
+    sure = ClockWord("right", "a time server has set it", 0, now, word.offset_ms)
+    start = ((CLOCK, word), (AGENT, "start"), (TOTAL, 100), (REJECT, 0))
+    [doubt] = (await told(path, clock, *start, (CLOCK, sure))).intervals
+    assert doubt.cause == "clock-unknown"
+    last_ms = clock.wall_ms()
+    clock.pass_ms(60_000)
+    again = (await told(path, clock, *start)).intervals
+    assert [(one.cause, one.since_ms) for one in again if one.cause == "agent-off"] == [
+        ("agent-off", last_ms)
+    ]
+
+
+async def test_while_nobody_runs_the_agent_is_off_and_still(path: Path, clock: ManualClock) -> None:
+    await told(path, clock, (AGENT, "start"), (TOTAL, 100), (REJECT, 0))
+    [one] = ledger(path, away=()).intervals
+    assert (one.cause, one.since_ms, one.until_ms) == ("agent-off", clock.wall_ms(), None)
+    assert ("killed" in one.detail, one.uncertain) == (True, ())
+    assert one.unseen[0] == "labels scanned with gun-1"
+    await told(path, clock, (AGENT, "stop"))
+    [one] = ledger(path, away=()).intervals
+    assert (one.since_ms, one.until_ms, one.detail) == (clock.wall_ms(), None, "stopped")
+
+
+@pytest.mark.parametrize("ending", [(), ((AGENT, "stop"),)], ids=["killed", "stopped"])
+async def test_a_restored_journal_is_named_with_what_it_does_not_hold(
+    path: Path, clock: ManualClock, ending: tuple[tuple[str, Any], ...]
+) -> None:
+    await told(path, clock, (AGENT, "start"), (TOTAL, 100), (REJECT, 0), *ending)
+    saved_ms = clock.wall_ms()
+    back_up(path, path.with_name("saved.db"))
+    clock.pass_ms(60_000)
+    await told(path, clock, (AGENT, "start"), (TOTAL, 150), (REJECT, 2), (AGENT, "stop"))
+    restore(path.with_name("saved.db"), path)
+    [still] = ledger(path, away=news(path)).intervals
+    assert (still.cause, still.since_ms, still.until_ms) == ("journal-restored", saved_ms, None)
+    async with recording(line(), path) as recorder:
+        seen = ((AGENT, "start", ""), (AGENT, "journal", news(path)[0]), (TOTAL, 160, ""))
+        for signal, value, detail in seen:
+            clock.pass_ms(1_000)
+            await recorder.emit([see(clock, signal, value, detail=detail)])
+        await recorder.emit([see(clock, REJECT, 2)])
+    found = ledger(path)
+    [one] = found.intervals
+    assert (one.cause, one.since_ms, one.parts) == ("journal-restored", saved_ms, 62)
+    assert "kept as journal.db.replaced-1" in one.detail
+    assert "of another order" in one.uncertain[0]
+    assert one.unseen[:2] == ("labels scanned with gun-1", "results of rig-press")
 
 
 async def test_an_agent_that_was_stopped_is_an_interval_from_its_stop(path: Path, clock: ManualClock) -> None:
@@ -295,17 +353,24 @@ async def test_the_command_says_it_in_words_and_as_json(tmp_path: Path, clock: M
     await told(path, clock, (AGENT, "start"), (TOTAL, 100), (AGENT, "stop"), of=PRESS)
     clock.pass_ms(60_000)
     await told(path, clock, (AGENT, "start"), (TOTAL, 120), of=PRESS)
-    status, words = run(*where)
+    with closing(Journal(path)):  # an agent runs
+        status, words = run(*where)
     assert status == 0, words
     assert words.splitlines() == [
         "2026-05-04 14:06:43+01:00 for 61.0 s  the agent was off (stopped)",
         "    recovered 20 parts (press.total 20); 20 of them are of no order",
         "line-1: 1 interval, 20 parts recovered, nothing uncertain",
     ]
+    assert run("--line", str(file), "--data", str(path.parent))[1].splitlines()[-2:] == [
+        "2026-05-04 14:07:45+01:00 and still  the agent was off (ended without a word: killed, or the power "
+        "was cut)",
+        "line-1: 2 intervals, 20 parts recovered, nothing uncertain",
+    ]
     status, words = run(*where, "--json")
     found = json.decode(words.encode(), type=Ledger)
-    assert [type(one) for one in found.intervals] == [Interval]
-    assert run(*where, "--from", "2026-05-04T15:00")[1] == (
+    assert [type(one) for one in found.intervals] == [Interval, Interval]
+    await told(path, clock, (AGENT, "stop"), of=PRESS)
+    assert run(*where, "--to", "2026-05-04T14:00")[1] == (
         "line-1: 0 intervals, 0 parts recovered, nothing uncertain\n"
     )
     await told(path, clock, *[(TOTAL, 3)] * 4, of=PRESS)
@@ -317,3 +382,20 @@ def test_a_time_that_is_none_is_refused_in_a_sentence(tmp_path: Path) -> None:
     status, words = run(str(tmp_path / "line.toml"), "--data", str(tmp_path), "--from", "yesterday")
     assert status == 1
     assert "is no time; write 14:05" in words
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("FILE", "--from", "2026-05-04T10:00", "--to", "2026-05-04T09:00"), "(--from) is after 2026-05-04"),
+        ((), "which line? Write its file"),
+        (("FILE", "--line", "FILE"), "given twice"),
+    ],
+)
+def test_a_question_without_an_answer_is_refused(
+    arguments: tuple[str, ...], sentence: str, tmp_path: Path
+) -> None:
+    (tmp_path / "line.toml").write_text(TOML)
+    given = [str(tmp_path / "line.toml") if one == "FILE" else one for one in arguments]
+    status, words = run(*given, "--data", str(tmp_path))
+    assert (status, sentence in words) == (1, True), words

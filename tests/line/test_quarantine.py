@@ -1,10 +1,11 @@
 """What a far end will not take, and what nobody could decide: listed, tried again, given up."""
 
 import asyncio
+import contextlib
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
 import pytest
@@ -12,11 +13,11 @@ from msgspec import json
 from typer.testing import CliRunner
 
 from edge.cli import app
-from edge.clock import ManualClock
 from edge.commands import SOCKET, OrderDesk, send_chore, serve_commands
 from edge.config import LineConfig, load
 from edge.contract import Receipt, Record
 from edge.errors import JournalError, NotRecorded
+from edge.forgetting import ForgetSink
 from edge.house import House
 from edge.journal import Journal
 from edge.journal.sinks import SinkReader
@@ -24,6 +25,7 @@ from edge.observation import Observation, TestResult
 from edge.quarantine import DropObservations, DropRejected, RetryObservation, RetryRejected
 from edge.sockets import short_path
 from edge.upkeep import Chore
+from tests.support.clock import ManualClock
 from tests.support.delivering import Bench, HandSink, all_of_it, caught_up
 from tests.support.line import events_on_disk, recording, see
 
@@ -92,7 +94,7 @@ async def agent(config: LineConfig, sink: HandSink) -> AsyncIterator[Bench]:
     async with recording(config.line, config.journal) as recorder:
         bench = Bench(recorder, config.journal)
         async with bench.delivering(sink) as delivery, asyncio.TaskGroup() as group:
-            house = House(recorder, {"hand": delivery})
+            house = House(recorder, ["hand"], {"hand": delivery})
 
             async def upkeep(chore: Chore) -> str:
                 return await chore.carry_out(house)
@@ -159,7 +161,7 @@ async def test_what_is_given_up_is_not_sent_and_not_called_delivered(
             said = await send_chore(config, DropRejected("hand", (2,)))
     else:
         said = await send_chore(config, DropRejected("hand", (2,)))
-    assert said == "hand: 1 event given up; the journal still has them"
+    assert said == "hand: 1 event given up; the journal still has it"
     assert rejected(config) == [4]
     reader = SinkReader(config.journal, "line-1")
     assert (reader.skipped("hand"), reader.progress("hand")) == (1, [(1, 5)])
@@ -207,7 +209,10 @@ async def test_an_agent_that_does_not_listen_keeps_its_journal(config: LineConfi
 async def test_without_a_journal_there_is_nothing_to_do(config: LineConfig) -> None:
     with pytest.raises(JournalError, match="there is none"):
         await send_chore(config, RetryRejected("hand"))
-    assert not config.journal.exists()
+    config.data.mkdir()
+    with pytest.raises(JournalError, match="there is none"):
+        await send_chore(config, ForgetSink("hand"))
+    assert list(config.data.iterdir()) == [], "no lock, no socket"
 
 
 async def test_an_agent_that_does_no_chores_says_so(config: LineConfig) -> None:
@@ -218,6 +223,63 @@ async def test_an_agent_that_does_no_chores_says_so(config: LineConfig) -> None:
         with pytest.raises(NotRecorded, match="nobody does this here"):
             await send_chore(config, RetryRejected("hand"))
         serving.cancel()
+
+
+# --- a far end that is forgotten --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("running", [True, False])
+async def test_a_sink_that_the_line_does_not_have_is_not_made_by_forgetting_it(
+    config: LineConfig, running: bool
+) -> None:
+    await rejecting(config, HandSink(), [])
+    async with contextlib.AsyncExitStack() as stack:
+        if running:
+            await stack.enter_async_context(agent(config, HandSink()))
+            told = await tell(config, {"type": "forget_sink", "sink": "hnad", "configured": True})
+            assert "no sink is called 'hnad'; known are hand" in told
+        with pytest.raises(NotRecorded, match="no sink is called 'hnad'; known are hand"):
+            await send_chore(config, ForgetSink("hnad"))
+        assert await send_chore(config, ForgetSink("hand")) == (
+            "hand: 0 records no longer wait for it; it gets what comes from now on"
+        )
+    with closing(SinkReader(config.journal, "line-1")) as reader:
+        assert reader.sinks() == ["hand"]
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"type": "forget_sink", "sink": "hand", "by": "x" * 900_000},
+        {"type": "forget_sink", "sink": "x" * 65},
+        {"type": "forget_sink", "sink": ""},
+        {"type": "retry_rejected", "sink": "hand", "by": "\x1b[2J"},
+        {"type": "drop_rejected", "sink": "x" * 65, "seqs": [2]},
+        {"type": "drop_rejected", "sink": "hand", "by": "x" * 65},
+        {"type": "drop_rejected", "sink": "hand", "seqs": [1 << 63]},
+        {"type": "drop_observations", "numbers": [1] * 10_001},
+        {"type": "drop_observations", "numbers": [1], "by": "x" * 65},
+        {"type": "retry_observation", "number": 1, "by": "x" * 65},
+    ],
+)
+async def test_what_is_longer_than_it_may_be_is_refused_and_written_nowhere(
+    config: LineConfig, asked: dict[str, object]
+) -> None:
+    await rejecting(config, HandSink(), [2, 4])
+    async with agent(config, HandSink()):
+        assert "this is no command: Expected" in await tell(config, asked)
+    assert rejected(config) == [2, 4]
+    assert len(json.encode(events_on_disk(config.journal))) < 10_000
+
+
+async def tell(config: LineConfig, chore: dict[str, object]) -> str:
+    """What the agent answers to a client that does not go through the command line."""
+    with short_path(config.data, SOCKET) as path:
+        reader, writer = await asyncio.open_unix_connection(path)
+    writer.write(json.encode({"chore": chore}) + b"\n")
+    answer = await reader.readline()
+    writer.close()
+    return answer.decode()
 
 
 # --- observations -----------------------------------------------------------------------------------------
@@ -313,7 +375,7 @@ async def test_the_commands_show_and_do_it(config: LineConfig) -> None:
     assert cli(config, "quarantine", "retry", "hand")[1] == "say which: their numbers, or --all\n"
     assert cli(config, "quarantine", "retry", "hand", "3")[0] == 1
     assert cli(config, "quarantine", "drop", "hand", "2") == (
-        0, "hand: 1 event given up; the journal still has them\n",
+        0, "hand: 1 event given up; the journal still has it\n",
     )  # fmt: skip
     assert cli(config, "quarantine", "retry", "hand", "--all") == (0, "hand: 1 event to be sent again\n")
     assert cli(config, "quarantine", "retry", "core", "1")[1].startswith("observation 1: accepted")
@@ -322,6 +384,43 @@ async def test_the_commands_show_and_do_it(config: LineConfig) -> None:
     code, text = cli(config, "sink", "list", "--json")
     status = json.decode(text)["hand"]
     assert (status["skipped"], status["rejected"]) == (1, 0)
+
+
+@pytest.mark.parametrize("number", ["0", "-1", str(1 << 63), "9" * 23])
+@pytest.mark.parametrize("name", ["core", "hand"])
+def test_a_number_that_no_journal_has_is_a_fault_of_who_typed_it(
+    config: LineConfig, name: str, number: str
+) -> None:
+    for verb in ("retry", "drop"):
+        done = CliRunner().invoke(app, ["quarantine", verb, name, "--line", "x", "--", number])
+        assert (done.exit_code, "Invalid value for '[NUMBER]...'" in done.output) == (2, True), done.output
+
+
+@pytest.mark.parametrize("number", [0, -1, 1 << 63, 10**23])
+async def test_the_agent_takes_no_such_number_either(config: LineConfig, number: int) -> None:
+    async with agent(config, HandSink()):
+        for chore in (
+            RetryObservation(number),
+            DropObservations((number,)),
+            RetryRejected("hand", (number,)),
+        ):
+            with pytest.raises(NotRecorded, match="this is no command: Expected `int`"):
+                await send_chore(config, chore)
+
+
+async def test_a_bug_in_a_chore_is_answered(config: LineConfig, caplog: pytest.LogCaptureFixture) -> None:
+    async def upkeep(chore: Chore) -> str:
+        raise KeyError(chore.by)
+
+    async with recording(config.line, config.journal) as recorder, asyncio.TaskGroup() as group:
+        desk = OrderDesk(ManualClock(), recorder)
+        serving = group.create_task(serve_commands(config.data, desk, upkeep))
+        await listening(config)
+        for _ in range(2):
+            with pytest.raises(NotRecorded, match=r"a bug of the agent's stopped it; .*KeyError: 'anna'"):
+                await send_chore(config, RetryObservation(1, "anna"))
+        serving.cancel()
+    assert "RetryObservation: stopped by a bug" in caplog.text
 
 
 def test_without_a_journal_the_lists_say_so(config: LineConfig) -> None:

@@ -4,11 +4,11 @@ from pathlib import Path
 
 from msgspec import json
 
-from edge.clock import ManualClock
 from edge.journal import JournalReader
 from edge.production.line import Role
 from edge.production.totals import Totals
 from edge.readmodel import UNASSIGNED, current_states, order_totals, station_views
+from tests.support.clock import ManualClock
 from tests.support.line import counter, line, recording, scan, see, station
 
 

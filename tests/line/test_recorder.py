@@ -8,13 +8,13 @@ from pathlib import Path
 import apsw
 import pytest
 
-from edge.clock import ManualClock
 from edge.errors import JournalError, NotRecorded
 from edge.journal import Journal, JournalReader
 from edge.observation import AGENT, TICK, Observation, Outcome, Quality, Verdict
 from edge.production.line import Role
 from edge.recorder import Recorder
 from edge.waiting import CAPACITY
+from tests.support.clock import ManualClock
 from tests.support.line import (
     HandAsker,
     bulky,

@@ -9,16 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import convert, json
 
-from edge.clock import ManualClock
 from edge.journal import Journal, JournalReader
 from edge.journal.reader import iso
 from edge.observation import Observation
+from edge.production.context import Context
 from edge.production.events import Result
 from edge.production.runs import result_of
-from edge.production.state import Context, Job, Run, Station
+from edge.production.state import Job, Run, Station
 from edge.production.totals import Totals
 from edge.resultform import JobResult, as_csv, as_json, job_result, said_result
 from edge.results import job_results, results, settled
+from tests.support.clock import ManualClock
 from tests.support.line import line, recording, scan, see
 
 BOTH = ("press.total", "press.reject")

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from edge.clock import ManualClock
 from edge.contract import Ask
 from edge.errors import NotRecorded, SourceLost, SourceRefused
 from edge.intake import ASKS, Asks, SourceIntake
 from edge.observation import Quality, Stamp
 from edge.supervise import Supervisor
+from tests.support.clock import ManualClock
 from tests.support.line import events_on_disk, line, recording, run_quickly
 
 Collect = Callable[[SourceIntake], Awaitable[None]]

@@ -15,7 +15,6 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from edge.clock import ManualClock
 from edge.contract import Record
 from edge.errors import NotRecorded
 from edge.journal import JournalReader
@@ -36,6 +35,7 @@ from edge.production.line import Role
 from edge.production.slots import slots
 from edge.production.state import Job, Station
 from edge.production.totals import Totals, counted, disposed
+from tests.support.clock import ManualClock
 from tests.support.line import bulky, counter, label, no_room, recording, see, station
 
 SEED = 20_260_504

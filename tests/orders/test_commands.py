@@ -15,12 +15,11 @@ from hypothesis import strategies as st
 from msgspec import json
 
 from edge import commands
-from edge.clock import ManualClock
+from edge.bounds import LONGEST_NAME
 from edge.commands import (
     AT_ONCE,
     CLIENTS,
     LONGEST,
-    LONGEST_NAME,
     SOCKET,
     OrderDesk,
     os_user,
@@ -30,6 +29,7 @@ from edge.commands import (
 from edge.errors import NotRecorded
 from edge.observation import ACCEPTED, Observation, Outcome, Verdict, WorkOrder
 from edge.observation import ORDER as ORDER_SIGNAL
+from tests.support.clock import ManualClock
 from tests.support.line import events_on_disk, line, no_room, recording, run_quickly
 
 ORDER = WorkOrder("WO-7", "P7", 100, operations=(10,))

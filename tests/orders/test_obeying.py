@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import ValidationError, json
 
-from edge.clock import ManualClock
 from edge.commands import OrderDesk, read_command, send_command, send_orders, serve_commands
 from edge.errors import NotRecorded
 from edge.observation import (
@@ -27,6 +26,7 @@ from edge.observation import (
 )
 from edge.recorder import Recorder
 from tests.orders.test_commands import ORDER, Kept, _answers, agent, tell
+from tests.support.clock import ManualClock
 from tests.support.line import events_on_disk, line, no_room, recording, scan, see
 
 BOTH = ("press.total", "press.reject")

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from edge.clock import ManualClock
 from edge.journal import JournalReader
 from edge.observation import ORDER, Outcome, Verdict, WorkOrder
 from edge.production.events import OrderReceived
 from edge.production.state import Job, job_key, order_key
 from edge.readmodel import order_view, order_views, station_views
+from tests.support.clock import ManualClock
 from tests.support.line import Core, line, recording, scan, see, station
 
 NEW = WorkOrder("WO-7", "P7", 100, "C", "L12", (10, 20))

@@ -7,13 +7,13 @@ from contextlib import asynccontextmanager, suppress
 from itertools import count
 from pathlib import Path
 
-from edge.clock import ManualClock
 from edge.journal import Journal, JournalReader
 from edge.journal.reader import Fact
 from edge.production import Line
 from edge.recorder import Recorder
 from edge.recording import BLOCK, Tape, segments
 from edge.replay import Replay, Segment, play
+from tests.support.clock import ManualClock
 from tests.support.line import HandAsker, line, scan, see
 
 MB = 1_000_000

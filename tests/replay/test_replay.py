@@ -16,7 +16,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import json
 
-from edge.clock import ManualClock
 from edge.errors import NotRecorded, ReplayRefused
 from edge.journal import Journal, JournalReader
 from edge.observation import AGENT, ORDER, TICK, Observation, Quality, Step, TestResult, WorkOrder
@@ -35,6 +34,7 @@ from tests.replay.taped import (
     replayed,
     taped,
 )
+from tests.support.clock import ManualClock
 from tests.support.line import (
     HandAsker,
     bulky,

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
@@ -39,6 +40,33 @@ def test_a_misspelt_key_would_be_noticed(installed: Path) -> None:
     unit = installed / NAMES[0]
     unit.write_text(unit.read_text().replace("WatchdogSec=", "WatchdogSecs="))
     assert "WatchdogSecs" in analyze("verify", unit).stderr
+
+
+def test_the_backup_of_the_page_is_two_units_that_systemd_understands(tmp_path: Path) -> None:
+    text = (UNITS / "README.md").read_text().partition("## A backup every night")[2]
+    written = re.findall(r"^`/etc/systemd/system/(\S+)`:\n```ini\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    assert [name for name, _ in written] == ["lineside-backup@.service", "lineside-backup@.timer"]
+    for name, unit in written:
+        (tmp_path / name.replace("@", "@line-1")).write_text(unit.replace(PROGRAM, "/bin/true"))
+    verified = analyze("verify", *sorted(tmp_path.iterdir()))
+    assert (verified.returncode, verified.stderr) == (0, "")
+
+
+def test_the_backup_of_the_page_makes_one_and_throws_old_ones_away(tmp_path: Path) -> None:
+    """The two lines as they are, but for the program and the folder."""
+    page, folder = (UNITS / "README.md").read_text(), tmp_path / "backup" / "line-1"
+    folder.mkdir(parents=True)
+    old = folder / "2026-01-01-023000.db"
+    old.touch()
+    os.utime(old, (0, 0))
+    for key, value in re.findall(r"^(ExecStart|ExecStartPost)=(.*lineside-backup/.*)$", page, re.MULTILINE):
+        typed = value.replace("%i", "line-1").replace("%%", "%").replace("$$", "$")
+        typed = typed.replace("/var/lib/lineside-backup", str(tmp_path / "backup"))
+        if key == "ExecStart":
+            typed = typed.replace(f"{PROGRAM} backup", "touch").partition(" --line")[0] + "'"
+        subprocess.run(shlex.split(typed), check=True)
+    [made] = folder.iterdir()
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d-\d{6}\.db", made.name)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -35,9 +35,9 @@ from edge.observation import (
     WorkOrder,
 )
 from edge.production import Line
+from edge.production.context import NO_CONTEXT, Context
 from edge.production.events import Event
 from edge.production.orders import job_name
-from edge.production.state import NO_CONTEXT, Context
 from tests.support.line import Core, label
 
 CASES = Path(__file__).parent.parent / "cases"

@@ -5,8 +5,10 @@ from pathlib import Path
 
 from edge.journal import Journal
 from edge.journal.store import encode_data
-from edge.production.events import Event, Health
-from edge.production.state import Context, LineRow
+from edge.production.context import Context
+from edge.production.events import Event
+from edge.production.losses import Health
+from edge.production.state import LineRow
 
 SEVERAL = 3
 """Events of one commit; the row says how many there must be."""

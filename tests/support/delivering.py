@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
-from edge.clock import ManualClock
 from edge.contract import Duration, Mark, Receipt, Record, Sink, SinkSettings
 from edge.delivery import Delivery
 from edge.errors import SinkError
 from edge.journal.sinks import SinkReader
 from edge.recorder import Recorder
+from tests.support.clock import ManualClock
 from tests.support.line import see
 
 Answer = Callable[[Sequence[Record]], Receipt]

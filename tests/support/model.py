@@ -278,13 +278,17 @@ class Model(Counting):
 
     def _never_begun(self, run: Run, undone: Undo) -> None:
         """Its job is what it was, unless it runs, or has run, elsewhere since."""
-        job, was = self.job(run.job), undone.jobs.get(run.job, Job(run.job))
+        job, was = self.job(run.job), undone.jobs.get(run.job)
         if self.running_at(run.job):
             job.state, job.substate = "Running", ""
             return
         mine = [other for other in self.runs if other.job == run.job]
         ended = {other for other in mine if not (other.is_on or other.taken_back)}
-        if was.state == "Running" or (ended - undone.ended and was.state == "AllowedToStart"):
+        if was is None:  # it ran elsewhere then: there it has ended, or was taken back as well
+            was, since = Job(run.job), ended
+        else:
+            since = ended - undone.ended
+        if since and was.state == "AllowedToStart":
             job.state, job.substate = "Interrupted", "Suspended"
         else:
             job.state, job.substate = was.state, was.substate

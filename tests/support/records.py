@@ -22,9 +22,12 @@ def record(
     *,
     station: str = "press",
     at_ms: int = AT_MS,
+    attribution: int = 1,
 ) -> Record:
     body, owner = (json.dumps(one, separators=(",", ":"), default=str).encode() for one in (data, context))
-    one = Record(seq, f"k3f9-{seq}", type, at_ms, "receipt", at_ms, "line-1", station, body, owner)
+    one = Record(
+        seq, f"k3f9-{seq}", type, at_ms, "receipt", at_ms, "line-1", station, body, owner, attribution
+    )
     vars(one).update(data=data, context=context)  # also what no JSON can hold
     return one
 

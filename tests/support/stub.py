@@ -2,7 +2,7 @@
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
@@ -19,6 +19,11 @@ class Stub:
     """Takes requests and answers none."""
     half: bool = False
     """Hangs up in the middle of its status line."""
+    hangs_up: str = ""
+    """After each answer to this method, or to `any`; it does not say so before."""
+    hangs_up_after_s: float = 0.0
+    raw: Callable[[asyncio.StreamWriter], Awaitable[None]] | None = None
+    """Answers in this way, and hangs up."""
     requests: list[tuple[str, str, bytes]] = field(default_factory=list)
     """Method, path and body."""
     judge: Callable[[str, bytes], None] | None = None
@@ -60,11 +65,17 @@ class Stub:
         if self.silent:
             await reader.read()
             return False
+        if self.raw is not None:
+            await self.raw(writer)
+            return False
         said = {"Content-Length": str(len(self.body)), **self.headers}
         lines = [f"HTTP/1.1 {self.status} As told", *(f"{key}: {value}" for key, value in said.items())]
         answer = "\r\n".join([*lines, "", ""]).encode("latin-1") + self.body
         writer.write(answer[:10] if self.half else answer)
         await writer.drain()
+        if self.hangs_up in (method, "any"):
+            await asyncio.sleep(self.hangs_up_after_s)
+            return False
         return not self.half and said.get("Connection") != "close"
 
 

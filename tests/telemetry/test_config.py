@@ -93,6 +93,27 @@ def test_every_fault_is_told_where_it_stands_and_once(tmp_path: Path) -> None:
     assert not [key for key in found if key.startswith("telemetry.oven.zone")]
 
 
+@pytest.mark.parametrize(
+    ("source", "says"),
+    [('"bus-2"', "names no source"), ('"gun-1"', "speaks for itself"), ("3", "names no"), ('"odd"', "")],
+)
+def test_an_unknown_source_hides_no_other_fault(tmp_path: Path, source: str, says: str) -> None:
+    found = faults(
+        tmp_path,
+        '[source.odd]\ntype = "none"\n',
+        f'[telemetry.oven]\nsource = {source}\nevery = "soon"\nunti = 4\nunit = 3\n',
+        'zone = { input = 0, as = "f32", deadband = "half", silence = 5, node = "i=1", dedband = 2 }\n',
+    )
+    assert says in found.pop("telemetry.oven.source", "")
+    found.pop("source.odd.type")
+    assert found.keys() == {
+        "telemetry.oven.every", "telemetry.oven.unti", "telemetry.oven.zone.deadband",
+        "telemetry.oven.zone.silence", "telemetry.oven.zone.dedband",
+    }  # fmt: skip
+    assert 'did you mean "deadband"' in found["telemetry.oven.zone.dedband"]
+    assert 'did you mean "unit"' in found["telemetry.oven.unti"]
+
+
 @pytest.mark.parametrize("written", ['"2"', "-0.1", "true", "inf", "nan", '"-1%"', "[1]"])
 def test_a_deadband_is_a_number_or_a_percentage(tmp_path: Path, written: str) -> None:
     found = faults(tmp_path, OVEN.replace("deadband = 0.5", f"deadband = {written}"))

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from edge.clock import ManualClock
 from edge.errors import NotRecorded
 from edge.intake import SourceIntake
 from edge.journal import Journal, JournalReader
@@ -23,6 +22,7 @@ from edge.replay import Replay
 from edge.sifting import Sampled
 from edge.telemetry import CAPACITY, DROPPED, Telemetry, TelemetryTable, signal_of
 from tests.replay.taped import recorded
+from tests.support.clock import ManualClock
 from tests.support.line import HandAsker, bulky, line, no_room, scan, see
 
 A, B = signal_of("oven", "a"), signal_of("oven", "b")

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from edge.clock import ManualClock
 from edge.contract import Record
 from edge.journal import Journal, JournalReader
 from edge.journal.history import History
@@ -24,6 +23,7 @@ from edge.observation import (
 )
 from edge.production import Line, decide, needs
 from edge.production.state import Row
+from tests.support.clock import ManualClock
 from tests.support.line import scan, see, station
 
 ORDERS = {

@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import json
 
-from edge.clock import ManualClock
 from edge.observation import (
     AGENT,
     ORDER,
@@ -22,6 +21,7 @@ from edge.observation import (
     WorkOrder,
 )
 from edge.production.scanning import LETTERS
+from tests.support.clock import ManualClock
 from tests.support.line import Core, label, line, see, station
 from tests.support.line import counter as counter_of
 

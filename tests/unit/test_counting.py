@@ -7,13 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from edge.clock import ManualClock
 from edge.observation import AGENT
 from edge.production.counting import Kind
 from edge.production.events import Count
 from edge.production.line import Line, Role
 from edge.production.presence import BACK, LOST, SOURCE
 from edge.production.totals import Totals
+from tests.support.clock import ManualClock
 from tests.support.line import UNASSIGNED, Core, counter, line, scan, see, station
 
 IDEAL_MS = 1000

@@ -2,10 +2,10 @@
 
 import pytest
 
-from edge.clock import ManualClock
 from edge.observation import Outcome, Verdict, WorkOrder
 from edge.production.events import Order
 from edge.production.line import Line, Role, StationSpec
+from tests.support.clock import ManualClock
 from tests.support.line import Core, counter, line, scan, see, station
 
 PRESS = station("press", counter("press", Role.TOTAL))

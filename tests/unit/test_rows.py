@@ -7,14 +7,11 @@ from msgspec import DecodeError
 from msgspec.structs import replace
 
 from edge.observation import WorkOrder
+from edge.production.baselines import Counter, Earlier, Former, Suspect
+from edge.production.context import NO_CONTEXT, Context
 from edge.production.line import Role
 from edge.production.state import (
-    NO_CONTEXT,
-    Context,
-    Counter,
-    Earlier,
     Edge,
-    Former,
     Frame,
     Job,
     LastScan,
@@ -28,7 +25,6 @@ from edge.production.state import (
     Slice,
     Slot,
     Station,
-    Suspect,
     Undo,
     Unit,
     View,

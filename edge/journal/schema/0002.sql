@@ -22,8 +22,22 @@ CREATE TABLE recent (
     first INTEGER NOT NULL,
     last INTEGER NOT NULL,
     boot TEXT NOT NULL,
-    PRIMARY KEY (sink, at_ms, first)
+    begun_ms INTEGER NOT NULL, -- when it was acknowledged for the first time, by the same clock
+    long INTEGER NOT NULL, -- 1: kept for longer, in longer spans, where the far end keeps marks
+    PRIMARY KEY (sink, long, at_ms, begun_ms, first)
 ) STRICT, WITHOUT ROWID;
+
+-- Far ends that keep marks: since when, without a break, one was found there.
+CREATE TABLE marked (
+    sink TEXT PRIMARY KEY,
+    since_ms INTEGER NOT NULL, -- UTC
+    mono_ms INTEGER NOT NULL, -- the monotonic clock of the boot
+    boot TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- What a mark is signed with: the ids of events are known to all who read them.
+CREATE TABLE secret (one INTEGER PRIMARY KEY CHECK (one = 1), value BLOB NOT NULL) STRICT;
+INSERT INTO secret (one, value) VALUES (1, randomblob(32));
 
 -- How many records a far end was never given and never will be: they were no longer kept, or dropped by a person.
 CREATE TABLE skipped (sink TEXT PRIMARY KEY, count INTEGER NOT NULL) STRICT, WITHOUT ROWID;
