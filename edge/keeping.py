@@ -5,7 +5,6 @@ from contextlib import aclosing, closing
 from pathlib import Path
 from typing import Annotated
 
-import apsw
 import typer
 
 from edge.config import LineConfig
@@ -14,7 +13,7 @@ from edge.journal import JournalReader
 from edge.journal import backup as copies
 from edge.journal.files import refuse_odd
 from edge.journal.health import JournalStatus, told
-from edge.journal.integrity import examine
+from edge.journal.integrity import examine_whole
 from edge.shell import DataFolder, LineFile, fail, find_line, load_line, plain
 from edge.status import follow_status
 
@@ -49,9 +48,9 @@ def journal(
     typer.echo("\n".join(map(plain, lines)))
     if check:
         try:
-            fault = examine(config.journal, "integrity_check", lambda: True)
-        except apsw.Error as error:  # held by another all the while, say
-            fail(f"{config.journal} cannot be checked: {error}")
+            fault = examine_whole(config.journal)
+        except LinesideError as error:
+            fail(str(error))
         if fault:
             fail(f"{fault}; the agent sets the file aside when it meets that")
         typer.echo("  every page is well")

@@ -132,6 +132,14 @@ def examine(path: Path, how: str, go_on: Callable[[], bool]) -> str | None:
     return "; ".join(faults[:FAULTS]) + more
 
 
+def examine_whole(path: Path) -> str:
+    """The same at once, to its end, for a person who waits. Raises JournalError where it cannot be read."""
+    try:
+        return examine(path, "integrity_check", lambda: True) or ""
+    except apsw.Error as error:  # held by another all the while, say
+        raise JournalError(str(path), f"cannot be checked: {error}") from error
+
+
 class Pace:
     """Lets a check in the background go on, a little at a time, until it is told to stop."""
 

@@ -29,6 +29,9 @@ SCANNED = {
     "last_seen": {"event"},
     "rejected_of": {"rejected"},
     "sinks_known": {"progress", "rejected"},
+    "bounds": {"progress"},
+    "wrong_ranges": {"progress"},
+    "wrong_times": {"event"},
 }
 """What does read a table from one end, because:
 
@@ -36,6 +39,7 @@ SCANNED = {
 - all_progress has a row for each range of a sink, and wants them all, once a correction;
 - count_rejected is asked once, when a sink's delivery is made;
 - last_seen goes back from the newest and stops at once;
+- bounds and wrong_ranges are asked once, at the start, wrong_times of a backup that is to be restored;
 - rejected_of and sinks_known are asked when a person sees to the sinks, retention the latter once a minute;
 - count_records and count_rows are asked of a backup, and of a journal that was taken over from a damaged one;
 - the others are asked by people who look into the past, in a process of their own.

@@ -200,7 +200,9 @@ async def test_production_records_stop_at_the_cap_and_go_on_by_themselves(home: 
         pass
     head = home.recorder.head
     await home.keeper.look()
-    assert home.keeper.status.alarm.startswith(("the journal takes 2.4 MB of 2.5", "the journal takes 2.5 MB of 2.5"))
+    assert home.keeper.status.alarm.startswith(
+        ("the journal takes 2.4 MB of 2.5", "the journal takes 2.5 MB of 2.5")
+    )
     assert home.keeper.status.used > 0.95 * home.keeper.status.capacity
     assert len(home.says("scan")) == head
     larger = Housekeeper(

@@ -342,8 +342,8 @@ async def test_one_that_fails_again_is_in_quarantine_once(config: LineConfig) ->
     put_aside(config, see(ManualClock(), "rig-1", RESULT))
     journal = Journal(config.journal)
     with journal.transaction() as db:
-        row = b'{"type":"station","run":7}'
-        db.execute("INSERT OR REPLACE INTO state (key, body) VALUES ('station/press', ?)", (row,))
+        row = b'{"type":"station"}'
+        db.execute("INSERT OR REPLACE INTO state (key, body) VALUES ('unit/SN-1', ?)", (row,))
     journal.close()
     for _ in range(2):
         with pytest.raises(NotRecorded, match="cannot be decided"):
