@@ -341,9 +341,7 @@ def test_a_reading_that_is_not_believed_is_read_again_soon(path: Path) -> None:
 
 def damage(path: Path, key: str) -> None:
     with apsw.Connection(str(path)) as db:
-        db.execute(
-            "INSERT OR REPLACE INTO state (key, body) VALUES (?, ?)", (key, b'{"type":"station","run":7}')
-        )
+        db.execute("INSERT OR REPLACE INTO state (key, body) VALUES (?, ?)", (key, b'{"type":"line"}'))
         assert db.changes() == 1
     db.close()
 
@@ -409,7 +407,7 @@ async def test_a_failed_commit_refuses_everybody_and_forgets_what_was_decided(
                 [see(clock, "press.state", 1)],
             ]
             answers = await asyncio.gather(*(recorder.emit(one) for one in seen), return_exceptions=True)
-        assert [type(one) for one in answers] == [NotRecorded] * 3
+        assert [isinstance(one, NotRecorded) for one in answers] == [True] * 3
         assert len(events_on_disk(path)) == 2
         await counts(recorder, clock, 104, 11)
     assert attributed(path) == {("total", "UNASSIGNED"): 4, ("reject", "UNASSIGNED"): 1}

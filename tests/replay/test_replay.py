@@ -229,7 +229,7 @@ async def test_what_is_in_quarantine_changes_nothing_in_a_replay(tmp_path: Path)
     clock = ManualClock()
     Journal(tmp_path / "journal.db").close()
     with apsw.Connection(str(tmp_path / "journal.db")) as db:
-        db.execute("INSERT INTO state (key, body) VALUES ('station/packer', ?)", (b'{"run":7}',))
+        db.execute("INSERT INTO state (key, body) VALUES ('station/packer', ?)", (b'{"type":"line"}',))
     db.close()
     async with taped(BOTH, tmp_path) as recorder:
         await recorder.emit(
