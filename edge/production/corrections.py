@@ -289,12 +289,15 @@ def _can_be_earlier(row: Station, undone: Undo, one: Slice) -> bool:
 
 
 def _backdate_runs(draft: Draft, spec: StationSpec, undone: Undo, from_ms: int) -> None:
-    """The run that the scan began is longer by so much, the one that it ended shorter."""
+    """The run that the scan began is longer by so much, the one that it ended shorter.
+
+    A run that was on beside the one that ended, and still is, began when it began.
+    """
     row, ended = draft.station(spec), undone.run
     if row.run is not None and ended is not None and row.run.id == ended.id:
         return  # the run began when it began
     earlier_ms = undone.at_ms - from_ms
-    if row.run is not None:
+    if row.run is not None and row.run.id not in [home.run for home in _contexts_of(undone)]:
         run = replace(row.run, started_ms=from_ms, mono_ms=row.run.mono_ms - earlier_ms)
         draft.put(spec.key, replace(row, run=run))
         job = job_of(draft, run)

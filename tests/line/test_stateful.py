@@ -670,6 +670,27 @@ def test_a_doubt_that_ends_behind_the_last_reading_of_the_boot_before() -> None:
     assert (told.produced, told.quality) == (1, "uncertain")
 
 
+def test_a_pause_of_one_of_two_jobs_that_is_backdated_leaves_the_other_its_begin() -> None:
+    line = Play()
+    line.begin(Split.EQUAL)
+    other = station_of(line, "packer").others[0].run
+    line.time_passes(1000)
+    line.take_back("packer", "BACK1", None, "C PAUSE", [], 0)
+    line.they_agree()
+    on = station_of(line, "packer").run
+    assert on is not None
+    assert (on.id, on.started_ms) == (other.id, other.started_ms)
+    places = [place for place in line.moveable() if line.core.owner(place)[0].run == on.id]
+    line.reassign(Reassign("chief", "wrong card", None, on.id), places)
+    line.they_agree()
+
+
+def station_of(line: Play, name: str) -> Station:
+    row = decode_row(line.core.rows[f"station/{name}"])
+    assert isinstance(row, Station)
+    return row
+
+
 @pytest.mark.timeout(600)
 def test_the_journal_agrees_with_the_core() -> None:
     play(PlayOnDisk, settings=settings(SETTINGS, max_examples=60, derandomize=True))
