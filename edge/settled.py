@@ -15,6 +15,8 @@ log = logging.getLogger("lineside.sink")
 
 REDONE_S = 3_600.0
 """So long it is remembered what was sent once more under numbers that a mark may long have passed."""
+BEFORE_MARK_S = 60.0
+"""What was acknowledged so long before the first mark was found there has gone with it."""
 MARK_GONE_S = 35 * 60.0
 """Where a mark has gone, what was acknowledged in so long a time is sent again: mosquitto saves every half
 hour."""
@@ -168,7 +170,7 @@ class Settled:
 
     async def forget_since(self, since_s: float) -> int:
         """Its mark has gone, and with it what was acknowledged since then: how much that is."""
-        lost = self._long.since(since_s - self._window_s)
+        lost = self._long.since(since_s - max(self._window_s, BEFORE_MARK_S))
         for first, last in self._lately.since():
             lost.add(first, last)
         count = self._forget(lost)
