@@ -50,6 +50,10 @@ class Step(Struct, frozen=True, omit_defaults=True):
     unit_of_measure: str | None = None
     low: float | None = None
     high: float | None = None
+    passed: bool | None = None
+    """What the rig says of this one; None: it says nothing."""
+    text: str = ""
+    """Of a step whose outcome is no number: a firmware's version, a word."""
 
 
 class Material(Struct, frozen=True):
@@ -154,9 +158,11 @@ class TestResult(Struct, frozen=True, omit_defaults=True, tag="test"):
     __test__ = False
 
     unit: str
-    """Serial number of the unit under test."""
+    """Serial number of the unit under test; empty where the rig does not know it: it is then the one that
+    was scanned last at the station."""
     program: str
-    passed: bool
+    passed: bool | None
+    """What the rig says of all of it; None: it says nothing, and the limits of the steps decide."""
     revision: str | None = None
     """The program's revision."""
     number: str | None = None

@@ -77,7 +77,7 @@ def _counter_needs(place: CounterAt, rows: Rows) -> tuple[str, ...]:
 def _scan_needs(
     line: Line, stations: tuple[StationSpec, ...], observation: Observation, rows: Rows
 ) -> tuple[str, ...]:
-    label = read_label(observation.value) if isinstance(observation.value, str) else ""
+    label = read_label(observation.value, line.labels) if isinstance(observation.value, str) else ""
     keys = [LINE, *_card_needs(line, label, rows)]
     jobs: list[JobId | None] = []
     for spec in stations:

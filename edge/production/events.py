@@ -132,7 +132,7 @@ class Test(Struct, frozen=True, omit_defaults=True):
 
     unit: str
     program: str
-    passed: bool
+    passed: bool | None
     rig: str
     revision: str | None = None
     number: str | None = None

@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from edge.observation import WorkOrder
+from edge.production.scanning import OWN_LABELS, LabelRules
 
 
 class Role(StrEnum):
@@ -127,6 +128,9 @@ class Line:
     orders: Mapping[str, WorkOrder] = field(default_factory=dict)
     """Those written in the line's file; others come in as observations."""
     badge_required: bool = True
+    labels: LabelRules = OWN_LABELS
+    reasons: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """By kind (`scrap`, `downtime`): each code in use and its words; a kind that is missing takes any."""
     counters: Mapping[str, CounterAt] = field(init=False)
     states: Mapping[str, StationSpec] = field(init=False)
     guns: Mapping[str, tuple[StationSpec, ...]] = field(init=False)

@@ -6,6 +6,8 @@ check    := ISO 7064 MOD 37,36 over T and body, without "." and "-"
 """
 
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -20,10 +22,42 @@ LETTERS = {
 
 
 class Label(NamedTuple):
-    """What a label names."""
+    """What a label names: a noun or a verb by its letter, and what else the same label says of it."""
 
     letter: str
     body: str
+    form: str = "internal"
+    """`internal`, `gs1`, `iso15434` or the name of an alias."""
+    item: str | None = None
+    """What it is one of, where the label says so: as the line's file names it, else GTIN or part number."""
+    lot: str | None = None
+    """Of a unit or a pack: the lot or batch it belongs to."""
+    quantity: int | None = None
+    """Of a pack or a lot: how many are in it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Alias:
+    """A plant's own label, by its pattern."""
+
+    name: str
+    pattern: re.Pattern[str]
+    """Matches the whole label; its named groups are the parts of the meaning."""
+    letter: str
+    """What it means, as in `LETTERS`."""
+
+
+@dataclass(frozen=True, slots=True)
+class LabelRules:
+    """What the line's file says of labels."""
+
+    aliases: tuple[Alias, ...] = ()
+    items: Mapping[str, str] = field(default_factory=dict)
+    """From a GTIN (14 digits) or a part number to the item or material as orders name it."""
+
+
+OWN_LABELS = LabelRules()
+"""A line that has said nothing of labels."""
 
 
 def check_character(text: str) -> str:
@@ -40,7 +74,7 @@ def make_label(letter: str, body: str) -> str:
     return f"${letter}{body}{check_character(_checked(letter, body))}"
 
 
-def read_label(text: str) -> Label | str:
+def read_label(text: str, rules: LabelRules = OWN_LABELS) -> Label | str:
     """The label, or in words why it is none."""
     bare = text[3:] if _AIM.match(text) else text
     bare = bare.strip(" \r\n")

@@ -58,7 +58,7 @@ def scan(draft: Draft, gun: str, stations: Stations) -> None:
 def _readable(draft: Draft, text: str) -> Label | str:
     if draft.observation.quality is Quality.BAD or not text:
         return draft.observation.detail or "nothing readable"
-    return read_label(text)
+    return read_label(text, draft.line.labels)
 
 
 def _is_repeat(draft: Draft, station: StationSpec, text: str) -> bool:

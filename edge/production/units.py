@@ -185,14 +185,14 @@ def tested(draft: Draft, spec: StationSpec, result: TestResult) -> tuple[bool, b
     key = unit_key(result.unit)
     unit = draft.get(key, Unit) or Unit(result.unit, spec.name)
     first = result.program not in unit.tests
-    first_pass = first and result.passed and not unit.reworked
+    first_pass = first and result.passed is True and not unit.reworked
     if unit.state == "rework" and result.passed and unit.booked_at is not None:
         _out_of_rework(draft, unit, "reworked", f"passed {result.program}")
         unit = replace(unit, booked_at=None)
     decided = unit.state in ("scrap", "quarantined") or (unit.state == "rework" and not result.passed)
     state = unit.state if decided else "passed" if result.passed else "failed"
     tests = (
-        {**unit.tests, result.program: result.passed}
+        {**unit.tests, result.program: result.passed is True}
         if first and len(unit.tests) < MOST_STEPS
         else unit.tests
     )
