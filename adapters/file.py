@@ -17,6 +17,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from adapters._disk import disk_failure
 from adapters._line_protocol import points
 from edge.contract import (
     Duration,
@@ -25,7 +26,6 @@ from edge.contract import (
     Record,
     Sink,
     SinkError,
-    SinkLost,
     SinkRefused,
     SinkSettings,
     Size,
@@ -36,8 +36,6 @@ _log = logging.getLogger(__name__)
 
 _SUFFIXES = {"json": "jsonl", "line-protocol": "lp"}
 _STAMP = "%Y%m%dT%H%M%S.%fZ"
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-_FORBIDDEN = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.EISDIR})
 _BLOCK = 65_536
 
 
@@ -201,14 +199,10 @@ def _end_of_last_line(fd: int, size: int) -> int:
 
 def failure(sink: str, path: Path, error: OSError) -> SinkError:
     """What an error of the disk means for the sink."""
-    words = error.strerror or str(error)
-    if error.errno in _FULL:
-        return SinkLost(sink, f"no room for {path} ({words}); free some space, or lower rotate or keep")
-    if error.errno in _FORBIDDEN:
-        return SinkRefused(sink, f"{path} cannot be written ({words}); check the folder and who owns it")
     if error.errno == errno.EAGAIN:
         return SinkRefused(sink, f"another process writes {path}; give each agent a folder of its own")
-    return SinkLost(sink, f"{path} cannot be written ({words}); check the disk")
+    free = "free some space, or lower rotate or keep"
+    return disk_failure(sink, error, path, free=free, check="the disk")
 
 
 class FileSink(Unmarked):

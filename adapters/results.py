@@ -19,6 +19,7 @@ from typing import Literal
 import msgspec
 from pydantic import field_validator
 
+from adapters._disk import disk_failure
 from edge.contract import (
     Outlet,
     Receipt,
@@ -26,7 +27,6 @@ from edge.contract import (
     Sink,
     SinkError,
     SinkLost,
-    SinkRefused,
     SinkSettings,
     Unmarked,
 )
@@ -34,8 +34,6 @@ from edge.resultform import SaidResult, as_csv, as_json, said_result
 
 _log = logging.getLogger(__name__)
 
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-_FORBIDDEN = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ELOOP})
 _NO_FLUSH = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EBADF})
 """What a network share answers that cannot flush a folder."""
 _NAME = re.compile(r"[0-9A-Za-z_][0-9A-Za-z_.-]{0,150}")
@@ -179,15 +177,10 @@ def _flush_folder(folder: Path) -> None:
 
 def failure(sink: str, folder: Path, error: OSError) -> SinkError:
     """What an error of the disk or the share means for the sink."""
-    words = error.strerror or str(error)
-    where = error.filename or folder
-    if error.errno in _FULL:
-        return SinkLost(sink, f"no room in {folder} ({words}); free some space")
-    if error.errno in _FORBIDDEN:
-        return SinkRefused(sink, f"{where} cannot be written ({words}); check the folder and who owns it")
     if error.errno == errno.ENOENT:
         return SinkLost(sink, f"{folder} is not there; make it, or mount the share")
-    return SinkLost(sink, f"{folder} cannot be written ({words}); check the disk or the share")
+    check = "the disk or the share"
+    return disk_failure(sink, error, f"files in {folder}", free="free some space", check=check)
 
 
 class ResultsSink(Unmarked):

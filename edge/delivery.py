@@ -14,12 +14,13 @@ from edge.journal import Ranges
 from edge.journal.sinks import SinkReader
 from edge.marks import Marks
 from edge.observation import AGENT, Observation
-from edge.pace import Backoff, Rate
+from edge.pace import Backoff
 from edge.recorder import Recorder
 from edge.refusals import Refusals
 from edge.searching import Search, damage, reason_of
 from edge.settled import Settled
 from edge.showing import DENIED_S, Showing, States
+from edge.standing import Standing
 from edge.status import SinkStatus
 
 log = logging.getLogger("lineside.sink")
@@ -32,6 +33,9 @@ AGAIN_S = 1.0
 """What could not be sent yet is looked at again so often."""
 UNWATCHED_S = 10.0
 """A far end that is left alone for longer after it said no may have been killed meanwhile."""
+
+PROOFS = 5
+"""So often it is asked for a mark that was just left: it may be slow, or never let it be read."""
 
 Connect = Callable[[], AbstractAsyncContextManager[Sink]]
 
@@ -49,10 +53,6 @@ class Delivery:
         clock: Clock | None = None,
     ) -> None:
         self.name = name
-        self.state = "connecting"
-        """`connecting`, `connected`, `lost` or `refused`."""
-        self.reason = ""
-        """The last error, while it lasts."""
         self._settings = settings
         self._reader = reader
         self._recorder = recorder
@@ -65,6 +65,7 @@ class Delivery:
             name, window_s, reader, recorder, self._clock.boot, self._now(),
             keeps_marks=self._marks.since is not None,
         )  # fmt: skip
+        self._standing = Standing(name, reader, recorder, self._settled, self._clock)
         self._refusals = Refusals()
         self._denied_s = -inf
         """When what is denied may be tried again."""
@@ -78,13 +79,11 @@ class Delivery:
         self._doubt = True
         """Whether the far end may have forgotten something since it acknowledged it."""
         self._taken = 0
-        self._rate = Rate()
         self._acked_s = self._marked_s = -inf
         self._unmarked = False
         """Something was acknowledged since the last mark."""
-        self._unproven = False
-        """Whether it is open if this far end keeps marks."""
-        self._oldest: tuple[int, int | None] = (0, None)
+        self._proofs = 0
+        """So often it may still be asked if it keeps marks; none where that is known."""
         self._booked = asyncio.Event()
         self._committed = asyncio.Event()
         """There may be something to send; while a connection stands, every commit sets it."""
@@ -93,7 +92,17 @@ class Delivery:
     @property
     def pending(self) -> int:
         """Records on disk that are not settled with the far end."""
-        return self._recorder.head - len(self._settled)
+        return self._standing.pending
+
+    @property
+    def state(self) -> str:
+        """`connecting`, `connected`, `lost` or `refused`."""
+        return self._standing.state
+
+    @property
+    def reason(self) -> str:
+        """The last error, while it lasts."""
+        return self._standing.reason
 
     def reopen(self, ranges: Iterable[tuple[int, int]]) -> None:
         """These are sent once more, whatever was acknowledged; the disk knows it already."""
@@ -278,7 +287,7 @@ class Delivery:
         sent = {record.seq for record in records}
         settled = sent & {*receipt.acknowledged, *receipt.rejected}
         late, denied_before = Ranges(iter(self._refusals.seqs)), len(self._refusals)
-        for reason in self._refusals.take(records, settled, receipt.refused):
+        for reason in self._refusals.take(records, receipt):
             log.error("%s: denied, nothing is lost, see to it: %s", self.name, reason)
         if not denied_before:
             self._denied_s = self._now() + DENIED_S
@@ -300,7 +309,7 @@ class Delivery:
         self._booked.set()
         if settled := len(sent & {*receipt.acknowledged, *receipt.rejected}):
             self._taken += settled
-            self._rate.add(now, settled)
+            self._standing.rate.add(now, settled)
             self._acked_s, self._unmarked = now, True
 
     # --- what the far end may have forgotten --------------------------------------------------
@@ -314,7 +323,7 @@ class Delivery:
             words = "%s: the mark at the far end, of event %d, is of another journal, or forged; not believed"
             log.warning(words, self.name, mark.seq)
             mark = None
-        self._unproven = mark is None
+        self._proofs = PROOFS if mark is None else 0
         if mark is not None:
             count = self._settled.forget_after(mark.seq, marks.left_s(mark.seq))
             await self._keeps_marks()
@@ -331,13 +340,13 @@ class Delivery:
 
     async def _keeps_marks(self) -> None:
         """A mark that was left has been found."""
-        self._unproven = False
+        self._proofs = 0
         self._settled.keep_long()
         await self._marks.found(self._now())
 
     async def _mark_gone(self) -> None:
         """The far end has forgotten what it had confirmed and kept."""
-        count = await self._settled.forget_since(self._marks.since_s())
+        count = await self._settled.forget_long()
         if (missed := self._marks.gone(self._now(), count)) is not None:
             wall_ms, clock = self._clock.wall_ms(), self._clock
             self._recorder.post([Observation(
@@ -351,8 +360,8 @@ class Delivery:
         if mark := self._marks.of(self._whole()):
             await sink.mark(mark)
             self._marks.leave(mark.seq, now)
-            if self._unproven:  # one that may leave marks and not read them has none to miss
-                self._unproven = False
+            if self._proofs:
+                self._proofs -= 1
                 kept = await sink.kept()
                 if kept is not None and self._marks.believes(kept):
                     await self._keeps_marks()
@@ -375,49 +384,16 @@ class Delivery:
 
     def _tell_back(self) -> None:
         """It is back when it has taken something, not when a connection stands."""
-        states = self._showing.denied
-        states = states and f"its states are denied, events go out: {states}"
-        denied = "; ".join(filter(None, (self._refusals.words(), states)))
-        if self.state == "lost" or (self.state == "refused" and not denied):
-            log.warning("%s: back, %d events to deliver", self.name, self.pending)
-        self.state, self.reason = ("refused", denied) if denied else ("connected", "")
-        if denied:
+        self._standing.back(self._refusals.words(), self._showing.denied)
+        if self.reason:
             self._booked.set()
 
     def _tell_lost(self, error: SinkError, pause_s: float) -> None:
-        refused = isinstance(error, SinkRefused)
-        state = "refused" if refused else "lost"
-        if (self.state, self.reason) != (state, error.reason):
-            if refused:
-                log.error("%s: refused, nothing is lost, see to it: %s", self.name, error.reason)
-            else:
-                log.warning("%s: not delivering, nothing is lost: %s", self.name, error.reason)
-        self.state, self.reason = state, error.reason
-        answered = refused or (isinstance(error, SinkLost) and error.alive)
+        self._standing.gone(error)
+        answered = isinstance(error, SinkRefused) or (isinstance(error, SinkLost) and error.alive)
         self._doubt = self._doubt or not answered or pause_s > UNWATCHED_S
-        self._rate.forget()
         self._booked.set()
 
     def status(self, doubt: str = "") -> SinkStatus:
         """How it is, for people. `doubt`: why the clock is not believed, where it is not."""
-        settled, now = self._settled, self._now()
-        rate = self._rate.a_second(now)
-        backlog = sum(last - first + 1 for first, last in settled.missing(1, self._live - 1))
-        return SinkStatus(
-            self.state, self.reason, settled.delivered, self.pending, len(settled.rejected),
-            settled.skipped, backlog, self._oldest_s(), rate, self._eta_s(backlog, rate),
-            self._recorder.head - self._recorder.sendable, doubt,
-        )  # fmt: skip
-
-    def _eta_s(self, backlog: int, rate: float) -> float | None:
-        return backlog / rate if self.state == "connected" and backlog and rate else None
-
-    def _oldest_s(self) -> float | None:
-        """The age of the oldest record that is not settled."""
-        missing = next(self._settled.missing(1, self._recorder.head), None)
-        if missing is None:
-            return None
-        if self._oldest[0] != missing[0]:
-            self._oldest = (missing[0], self._reader.seen_ms(*missing))
-        seen_ms = self._oldest[1]
-        return None if seen_ms is None else max(0.0, (self._clock.wall_ms() - seen_ms) / 1000)
+        return self._standing.status(self._live, self._now(), doubt)

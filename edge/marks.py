@@ -56,17 +56,12 @@ class Marks:
         """When this one was left, as far as anybody remembers."""
         return self._left[1] if self._left[0] == seq else -inf
 
-    def since_s(self) -> float:
-        """When the series began; of another boot nobody knows how long ago it was."""
-        known = self.since is not None and self.since.boot == self._clock.boot
-        return self.since.mono_ms / 1000 if self.since is not None and known else -inf
-
     def age_s(self, now_s: float) -> float:
-        """For how long there has been one."""
+        """For how long there has been one; over another boot only the calendar knows."""
         if self.since is None:
             return 0.0
-        if (since_s := self.since_s()) > -inf:
-            return now_s - since_s
+        if self.since.boot == self._clock.boot:
+            return now_s - self.since.mono_ms / 1000
         return (self._clock.wall_ms() - self.since.since_ms) / 1000
 
     async def found(self, now_s: float) -> None:

@@ -2,11 +2,12 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from edge.errors import NotRecorded
 from edge.observation import Observation, Outcome
+from edge.production import Line
 from edge.production.context import Context
 from edge.production.draft import Hold, Move, Restamp
 from edge.production.events import Event
@@ -65,6 +66,13 @@ class Batch:
 
 class CommitFirst(Exception):
     """An observation asks about events that are not on disk yet."""
+
+
+def follows(observation: Observation, line: Line, waiting: Iterable[Held | Rest]) -> bool:
+    """A gun's scans are decided in their order: a job card needs the badge before it."""
+    if observation.signal not in line.guns:
+        return False
+    return any(one.entry.observations[one.index].signal == observation.signal for one in waiting)
 
 
 def answer(entry: Entry) -> None:

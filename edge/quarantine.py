@@ -1,7 +1,7 @@
 """What waits for a person: events that a far end will never take, observations that nobody could decide."""
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 from msgspec import DecodeError, Struct, json
 
@@ -40,13 +40,7 @@ class RetryRejected(Struct, frozen=True, tag="retry_rejected"):
 
     async def carry_out(self, house: House) -> str:
         """What was done, in a sentence. Raises NotRecorded, JournalError."""
-
-        def work(journal: Journal) -> list[int]:
-            seqs = _chosen(self.sink, self.seqs, rejected_seqs(journal, self.sink))
-            try_again(journal, self.sink, seqs)
-            return seqs
-
-        seqs = await house.maintain(work)
+        seqs = await house.maintain(lambda journal: _with_rejected(journal, self.sink, self.seqs, try_again))
         if self.sink in house.deliveries:
             house.deliveries[self.sink].reopen(_ranges(seqs))
         log.info("%s: %s sent again%s", self.sink, counted(len(seqs), "rejected event"), _signed(self.by))
@@ -63,13 +57,7 @@ class DropRejected(Struct, frozen=True, tag="drop_rejected"):
 
     async def carry_out(self, house: House) -> str:
         """What was done, in a sentence. Raises NotRecorded, JournalError."""
-
-        def work(journal: Journal) -> list[int]:
-            seqs = _chosen(self.sink, self.seqs, rejected_seqs(journal, self.sink))
-            give_up(journal, self.sink, seqs)
-            return seqs
-
-        seqs = await house.maintain(work)
+        seqs = await house.maintain(lambda journal: _with_rejected(journal, self.sink, self.seqs, give_up))
         if self.sink in house.deliveries:
             house.deliveries[self.sink].drop(_ranges(seqs))
         words = "%s: %s given up%s, the first of them %d"
@@ -113,6 +101,15 @@ class DropObservations(Struct, frozen=True, tag="drop_observations"):
 
         await house.maintain(work)
         return f"{counted(len(self.numbers), 'observation')} thrown away"
+
+
+def _with_rejected(
+    journal: Journal, sink: str, wanted: Sequence[int], work: Callable[[Journal, str, Collection[int]], None]
+) -> list[int]:
+    """Those of a sink with which it was done. Raises NotRecorded, JournalError."""
+    seqs = _chosen(sink, wanted, rejected_seqs(journal, sink))
+    work(journal, sink, seqs)
+    return seqs
 
 
 def _chosen(sink: str, wanted: Sequence[int], known: Sequence[int]) -> list[int]:

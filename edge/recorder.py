@@ -4,7 +4,6 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import reduce
 from typing import TypeVar
 
 from msgspec.structs import replace
@@ -15,16 +14,13 @@ from edge.deciding import Decided, Decider, Tape, tell
 from edge.errors import JournalError, NotRecorded
 from edge.interruptions import Outage, Stragglers, first_seen
 from edge.journal import Journal
-from edge.observation import AGENT, COMMAND, ORDER, Observation, Outcome, Quality, Verdict
-from edge.pending import Batch, CommitFirst, Entry, Held, Rest, answer, refuse
+from edge.observation import Observation, Outcome, Quality, Verdict
+from edge.pending import Batch, CommitFirst, Entry, Held, Rest, answer, follows, refuse
 from edge.production import Decision, Line
-from edge.production.context import Context
-from edge.production.presence import SOURCE
-from edge.production.slots import contexts
-from edge.production.state import Row, Station
+from edge.production.state import Row
 from edge.telemetry import Batch as Sample
 from edge.telemetry import Telemetry
-from edge.waiting import Item, Waiting
+from edge.waiting import Item, Waiting, is_urgent
 from edge.working import WorkingRows
 
 log = logging.getLogger("lineside.recorder")
@@ -110,7 +106,7 @@ class Recorder:
 
     def _waits(self, observations: Sequence[Observation]) -> Entry:
         entry = Entry(observations, asyncio.get_running_loop().create_future(), [None] * len(observations))
-        self._queue.put(entry, urgent=any(self._is_urgent(one) for one in observations))
+        self._queue.put(entry, urgent=any(is_urgent(one, self.line) for one in observations))
         return entry
 
     def note_progress(
@@ -235,7 +231,8 @@ class Recorder:
     async def _keep(self, batch: Batch) -> bool:
         """Commit and answer. False where nothing of it was recorded."""
         try:
-            batch.telemetry = [(one, self._context_at(one.station)) for one in self.telemetry.take()]
+            rows, line = self._rows, self.line
+            batch.telemetry = [(one, rows.context_at(one.station, line)) for one in self.telemetry.take()]
             if batch.events or batch.quarantined or batch.telemetry:
                 await self._commit(batch)
             else:
@@ -287,7 +284,8 @@ class Recorder:
 
     def _committed(self, batch: Batch, rows: Mapping[str, Row]) -> None:
         if batch.moves:
-            self._tell_moved()
+            for listener in self._movers:
+                listener(self._journal.moved)
         if rows and not batch.events:
             self._rows.committed()
         if self._failing:
@@ -303,25 +301,12 @@ class Recorder:
             for committed in self._listeners:
                 committed.set()
 
-    def _context_at(self, station: str) -> Context:
-        """What is certain of a sample there: of several jobs at the station, what they have in common."""
-        spec = self.line.named.get(station)
-        if spec is None:
-            return Context()
-        self._rows.load([spec.key])
-        row = self._rows[spec.key]
-        return reduce(Context.common, contexts(row)) if isinstance(row, Station) else Context()
-
     def _tell_missed(self, newest: Sample) -> None:
         """Telemetry is on disk again: what found no room meanwhile, or was not read, is an event."""
         if losses := self.telemetry.losses(newest):
             log.error("the journal took nothing for too long: telemetry was dropped, as its batches say")
         if told := [*losses, *self.telemetry.unread(newest)]:
             self._words[self._waits(told)] = None
-
-    def _tell_moved(self) -> None:
-        for listener in self._movers:
-            listener(self._journal.moved)
 
     async def maintain(self, work: Callable[[Journal], ResultT]) -> ResultT:
         """Do something to the journal between two commits, in its thread; it must be short.
@@ -332,21 +317,11 @@ class Recorder:
 
     # --- deciding ---------------------------------------------------------------------------
 
-    def _is_urgent(self, observation: Observation) -> bool:
-        signal, line = observation.signal, self.line
-        return (
-            bool(observation.answers)
-            or signal in line.guns
-            or signal in line.rigs
-            or signal in (AGENT, ORDER, COMMAND)
-            or signal.startswith(SOURCE)
-        )
-
     def _decide_from(self, batch: Batch, entry: Entry, start: int) -> None:
         batch.entries[entry] = None
         for index in range(start, len(entry.observations)):
             observation = self._stragglers.corrected(entry.observations[index])
-            if self._follows_a_held(observation):
+            if follows(observation, self.line, [*self._held, *self._behind]):
                 self._behind.append(Rest(entry, index))
                 return
             try:
@@ -391,13 +366,6 @@ class Recorder:
     def _put_back(self, held: Held) -> None:
         if not held.decided:
             self._queue.put(held, urgent=True)
-
-    def _follows_a_held(self, observation: Observation) -> bool:
-        """A gun's scans are decided in their order: a job card needs the badge before it."""
-        if observation.signal not in self.line.guns:
-            return False
-        before: list[Held | Rest] = [*self._held, *self._behind]
-        return any(one.entry.observations[one.index].signal == observation.signal for one in before)
 
     def _answered(self, batch: Batch, observation: Observation, outcome: Outcome) -> None:
         for held in [one for one in self._held if observation.answers in one.asks]:

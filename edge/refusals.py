@@ -1,9 +1,10 @@
 """What a far end denies for now while it takes the rest: one topic of many, by its access list."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
-from edge.contract import Record
+from edge.contract import Receipt, Record
 from edge.journal import Ranges
+from edge.plural import counted
 
 Kind = tuple[str, str, str]
 """Station, type and name: what an access list can tell apart."""
@@ -17,17 +18,21 @@ class Refusals:
         self.seqs = Ranges()
         self._kinds: dict[Kind, Ranges] = {}
         self._reasons: dict[Kind, str] = {}
+        self._going: set[Kind] = set()
+        """Of which one was acknowledged, and none denied since; looked at while something is denied."""
 
     def __len__(self) -> int:
         return len(self.seqs)
 
-    def take(self, records: Sequence[Record], settled: set[int], refused: Mapping[int, str]) -> list[str]:
+    def take(self, records: Sequence[Record], receipt: Receipt) -> list[str]:
         """What became of a write. The reasons of kinds that are denied for the first time."""
+        refused, acknowledged = receipt.refused, {*receipt.acknowledged}
+        settled = {*acknowledged, *receipt.rejected}
         denied: dict[Kind, list[int]] = {}
         new: list[str] = []
         for one in records:
             if one.seq in refused and one.seq not in settled:
-                kind = (one.station, one.type, one.name)
+                kind = _kind(one)
                 if kind not in self._reasons:
                     new.append(refused[one.seq])
                 self._reasons[kind] = refused[one.seq]
@@ -36,8 +41,9 @@ class Refusals:
             self._kinds.setdefault(kind, Ranges()).add_all(seqs)
             self.seqs.add_all(seqs)
         if self._kinds:
-            taken = {(one.station, one.type, one.name) for one in records if one.seq in settled}
-            for kind in taken & self._kinds.keys():
+            self._going |= {_kind(one) for one in records if one.seq in acknowledged}
+            self._going -= denied.keys()
+            for kind in {_kind(one) for one in records if one.seq in settled} & self._kinds.keys():
                 if kind not in denied:
                     self._release(kind)
         return new
@@ -46,6 +52,8 @@ class Refusals:
         del self._reasons[kind]
         for first, last in self._kinds.pop(kind):
             self.seqs.remove(first, last)
+        if not self._kinds:
+            self._going.clear()
 
     def forget(self, ranges: Iterable[tuple[int, int]]) -> None:
         """These are no longer waited for, or are something else now."""
@@ -61,10 +69,15 @@ class Refusals:
         return sorted(next(iter(seqs))[0] for seqs in self._kinds.values())
 
     def words(self) -> str:
-        """Why, for a person; empty where nothing is denied."""
+        """Why, for a person, and whether others go out; empty where nothing is denied."""
         if not self._kinds:
             return ""
         reasons = list(dict.fromkeys(self._reasons.values()))
         more = f" and {len(reasons) - SHOWN} more" if len(reasons) > SHOWN else ""
         why = "; ".join(reasons[:SHOWN])
-        return f"{len(self)} events are denied and kept, the others go out: {why}{more}"
+        said = f"{counted(len(self), 'event')} {'is' if len(self) == 1 else 'are'} denied and kept"
+        return f"{said}{', others go out' if self._going else ''}: {why}{more}"
+
+
+def _kind(record: Record) -> Kind:
+    return record.station, record.type, record.name

@@ -15,8 +15,6 @@ log = logging.getLogger("lineside.sink")
 
 REDONE_S = 3_600.0
 """So long it is remembered what was sent once more under numbers that a mark may long have passed."""
-BEFORE_MARK_S = 60.0
-"""What was acknowledged so long before the first mark was found there has gone with it."""
 MARK_GONE_S = 35 * 60.0
 """Where a mark has gone, what was acknowledged in so long a time is sent again: mosquitto saves every half
 hour."""
@@ -56,7 +54,9 @@ class Settled:
         self._redone = Lately(REDONE_S, int(REDONE_S / 10))
         self._lately = Lately(window_s, renewed_s=max(RENEWED * window_s, RENEWED_S))
         self._long = Lately(MARK_GONE_S, 35, 2 * MARK_GONE_S)
+        """What goes with a mark, also of the time before the first one was found."""
         self._keeps_marks = keeps_marks
+        """Then that is kept in the journal too."""
         self._load(reader.recent(name), now_s)
         if strange:
             words = "%s: the journal has it that records were delivered that there are not (%s); not believed"
@@ -72,6 +72,8 @@ class Settled:
             kept, wanted = (self._long, self._keeps_marks) if one.long else (self._lately, self._window_s)
             if wanted and 0 < one.first <= one.last <= self._recorder.head:
                 kept.put_back(at_s, begun_s, one.first, one.last)
+                if not self._keeps_marks:
+                    self._long.put_back(at_s, begun_s, one.first, one.last)
                 for first, last in self._ranges.missing(one.first, one.last):
                     self._again.add(first, last)
 
@@ -119,9 +121,8 @@ class Settled:
         if self._window_s:
             self._lately.add(now_s, seqs)
             self._lately.alive(now_s, self._again)
-        if self._keeps_marks:
-            self._long.add(now_s, seqs)
-            self._long.alive(now_s, self._again)
+        self._long.add(now_s, seqs)
+        self._long.alive(now_s, self._again)
 
     def reopen(self, ranges: Iterable[tuple[int, int]]) -> None:
         """These are sent once more: their parts have another owner, or a person says so."""
@@ -151,8 +152,7 @@ class Settled:
         """The far end keeps marks: should one be gone, more is sent again."""
         if not self._keeps_marks:
             self._keeps_marks = True
-            for row in self._lately:
-                self._long.put_back(*row)
+            self._note()
 
     def forget_after(self, seq: int, left_s: float) -> int:
         """The far end may have forgotten what came after its mark: how much that is.
@@ -168,15 +168,13 @@ class Settled:
         """It may have forgotten what came lately: how much that is."""
         return self._forget(self._lately.since())
 
-    async def forget_since(self, since_s: float) -> int:
-        """Its mark has gone, and with it what was acknowledged since then: how much that is."""
-        lost = self._long.since(since_s - max(self._window_s, BEFORE_MARK_S))
+    async def forget_long(self) -> int:
+        """Its mark has gone, and with it what was acknowledged in a longer time: how much that is."""
+        lost = self._long.since()
         for first, last in self._lately.since():
             lost.add(first, last)
-        count = self._forget(lost)
         self._keeps_marks = False
-        self._long.forget()
-        self._note()
+        count = self._forget(lost)
         acknowledged = list(iter(self._ranges))
         try:
             await self._recorder.maintain(lambda journal: mark_gone(journal, self._name, acknowledged))

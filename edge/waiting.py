@@ -4,7 +4,10 @@ import asyncio
 from collections import deque
 from collections.abc import Iterator
 
+from edge.observation import AGENT, COMMAND, ORDER, Observation
 from edge.pending import Entry, Held, Rest
+from edge.production import Line
+from edge.production.presence import SOURCE
 
 SAMPLES_WAIT_S = 0.25
 """Samples are committed within this time, together; scans and test results at once."""
@@ -14,6 +17,18 @@ CAPACITY = 20_000
 """Observations that may wait; beyond it `emit` waits for room."""
 
 Item = Entry | Held | Rest
+
+
+def is_urgent(observation: Observation, line: Line) -> bool:
+    """Whether somebody waits for its answer."""
+    signal = observation.signal
+    return (
+        bool(observation.answers)
+        or signal in line.guns
+        or signal in line.rigs
+        or signal in (AGENT, ORDER, COMMAND)
+        or signal.startswith(SOURCE)
+    )
 
 
 class Waiting:

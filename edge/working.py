@@ -1,9 +1,13 @@
 """The core's rows in memory: as committed, and what has changed since the last commit."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from functools import reduce
 
 from edge.journal import Journal
-from edge.production.state import Row
+from edge.production import Line
+from edge.production.context import Context
+from edge.production.slots import contexts
+from edge.production.state import Row, Station
 from edge.production.views import is_view
 
 KEPT = 10_000
@@ -44,6 +48,15 @@ class WorkingRows(Mapping[str, Row | None]):
         for key in missing:
             self._rows[key] = self._journal.row(key)
         return True
+
+    def context_at(self, station: str, line: Line) -> Context:
+        """What is certain of a sample there: of several jobs at the station, what they have in common."""
+        spec = line.named.get(station)
+        if spec is None:
+            return Context()
+        self.load([spec.key])
+        row = self._rows[spec.key]
+        return reduce(Context.common, contexts(row)) if isinstance(row, Station) else Context()
 
     def forget_views(self) -> None:
         """What the journal said of its events is true for one decision only."""

@@ -6,12 +6,12 @@ Packet layouts are those of "MQTT Version 5.0" (OASIS), sections 2 and 3.
 """
 
 import asyncio
-import contextlib
 import struct
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
-HOST = "127.0.0.1"
+from simulators.cuttable import Cuttable
+
 LARGEST = 16 << 20
 """Bytes of one packet."""
 AT_ONCE = 20
@@ -54,46 +54,18 @@ class Session:
     version: int = FIVE
 
 
-class Broker:
-    """`async with Broker(heard).open() as broker:`; its address is `url`."""
+class Broker(Cuttable):
+    """Sessions and retained messages outlive a cut."""
+
+    scheme = "mqtt"
 
     def __init__(self, heard: Heard = lambda topic, payload, retain: None) -> None:
-        self.port = 0
+        super().__init__()
         self.retained: dict[str, bytes] = {}
         self.acknowledged: list[Message] = []
         """What subscribers have confirmed, in that order."""
         self._heard = heard
         self._sessions: dict[str, Session] = {}
-        self._writers: set[asyncio.StreamWriter] = set()
-        self._server: asyncio.Server | None = None
-
-    @property
-    def url(self) -> str:
-        return f"mqtt://{HOST}:{self.port}"
-
-    @contextlib.asynccontextmanager
-    async def open(self) -> AsyncIterator["Broker"]:
-        """Listen inside the block."""
-        await self.heal()
-        try:
-            yield self
-        finally:
-            await self.cut()
-
-    async def cut(self) -> None:
-        """Nobody listens any more, and every connection is reset; sessions and retained messages stay."""
-        if self._server is not None:
-            self._server.close()
-            for writer in list(self._writers):
-                writer.transport.abort()
-            await self._server.wait_closed()
-            self._server = None
-
-    async def heal(self) -> None:
-        """Listen again on the same port."""
-        if self._server is None:
-            self._server = await asyncio.start_server(self._client, HOST, self.port)
-            self.port = self._server.sockets[0].getsockname()[1]
 
     def publish(self, topic: str, payload: bytes) -> None:
         """To every subscriber, with QoS 1; it waits for those that are away and have a session."""
@@ -101,8 +73,7 @@ class Broker:
 
     # --- one client -------------------------------------------------------------------------
 
-    async def _client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._writers.add(writer)
+    async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         session: Session | None = None
         try:
             kind, _, body = await _packet(reader)
@@ -112,13 +83,11 @@ class Broker:
             while True:
                 self._serve(session, writer, *await _packet(reader))
                 await writer.drain()
-        except (OSError, EOFError, Malformed, asyncio.CancelledError):
-            pass  # gone, or not worth an answer; streams of Python 3.11 would report the end as an error
+        except Malformed:
+            pass  # not worth an answer
         finally:
-            self._writers.discard(writer)
             if session is not None and session.writer is writer:
                 session.writer = None
-            writer.close()
 
     def _connect(self, body: bytes, writer: asyncio.StreamWriter) -> Session:
         packet = _Reader(body)

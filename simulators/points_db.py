@@ -6,15 +6,15 @@ without TLS and without credentials. It can be cut: then nobody listens, and eve
 """
 
 import asyncio
-import contextlib
 import json
 import re
 import zlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-HOST = "127.0.0.1"
+from simulators.cuttable import Cuttable
+
 LARGEST = 64 << 20
 """Bytes of one request's body, unpacked."""
 _HEADERS = 100
@@ -44,56 +44,22 @@ class _Request:
     body: bytes
 
 
-class PointsDb:
-    """`async with PointsDb(heard).open() as database:`; its address is `url`."""
+class PointsDb(Cuttable):
+    """It tells what it has heard, and keeps nothing."""
+
+    scheme = "http"
 
     def __init__(self, heard: Heard = lambda points: None) -> None:
-        self.port = 0
+        super().__init__()
         self._heard = heard
-        self._writers: set[asyncio.StreamWriter] = set()
-        self._server: asyncio.Server | None = None
 
-    @property
-    def url(self) -> str:
-        return f"http://{HOST}:{self.port}"
-
-    @contextlib.asynccontextmanager
-    async def open(self) -> AsyncIterator["PointsDb"]:
-        """Listen inside the block."""
-        await self.heal()
-        try:
-            yield self
-        finally:
-            await self.cut()
-
-    async def cut(self) -> None:
-        """Nobody listens any more, and every connection is reset."""
-        if self._server is not None:
-            self._server.close()
-            for writer in list(self._writers):
-                writer.transport.abort()
-            await self._server.wait_closed()
-            self._server = None
-
-    async def heal(self) -> None:
-        """Listen again on the same port."""
-        if self._server is None:
-            self._server = await asyncio.start_server(self._client, HOST, self.port)
-            self.port = self._server.sockets[0].getsockname()[1]
-
-    async def _client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._writers.add(writer)
+    async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             while (request := await _request(reader)) is not None:
                 self._answer(writer, request)
                 await writer.drain()
         except BadRequest as error:
             writer.write(_response("400 Bad Request", {"message": str(error)}))
-        except (OSError, EOFError, asyncio.CancelledError):
-            pass  # gone; streams of Python 3.11 would report a cancel as an error
-        finally:
-            self._writers.discard(writer)
-            writer.close()
 
     def _answer(self, writer: asyncio.StreamWriter, request: _Request) -> None:
         path = request.path.partition("?")[0]

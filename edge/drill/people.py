@@ -1,6 +1,7 @@
 """Who speaks for himself on the drill's floor: guns, test rigs, and an office that sends orders."""
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
@@ -10,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from edge.config import SourceConfig
+from edge.drill.substitute import is_plain_rig
 from simulators.labels import label
 from simulators.mqtt_broker import Broker
 from simulators.speaker import Speaker
@@ -31,10 +33,13 @@ class Wire(msgspec.Struct):
     confirm: str
     refuse: str
     duplicate: str | None = None
+    begin: str = ""
+    trailer: int = 0
 
     def framed(self, body: bytes) -> bytes:
         end = self.end if isinstance(self.end, str) else self.end[0]
-        return body + end.encode("latin-1")
+        closed = b"" if end == "idle" else end.encode("latin-1") + bytes(self.trailer)
+        return self.begin.encode("latin-1") + body + closed
 
     def thanks(self) -> list[bytes]:
         """What says that it is on disk; nothing where the device is told nothing."""
@@ -47,26 +52,26 @@ class Wire(msgspec.Struct):
 class Names(msgspec.Struct):
     """What a rig calls the parts of a result."""
 
-    unit: str
-    program: str
-    revision: str
-    number: str
-    result: str
+    unit: str = "unit"
+    program: str = "program"
+    revision: str = "revision"
+    number: str = "number"
+    result: str = "result"
 
 
 class RigTable(msgspec.Struct):
-    """How a rig writes a result."""
+    """How a rig writes a result; unless it is said, as adapters/testrig.md has it."""
 
-    fields: Names
-    separator: str
-    encoding: str
-    checksum: str
-    passes: list[str] = msgspec.field(name="pass")
-    fails: list[str] = msgspec.field(name="fail")
+    fields: Names = msgspec.field(default_factory=Names)
+    separator: str = ";"
+    encoding: str = "utf-8"
+    checksum: str = "auto"
+    passes: list[str] = msgspec.field(name="pass", default_factory=lambda: ["PASS"])
+    fails: list[str] = msgspec.field(name="fail", default_factory=lambda: ["FAIL"])
 
 
 @dataclass(slots=True)
-class Device:
+class Device(ABC):
     """Something that says things until each is answered, while it is switched on."""
 
     name: str
@@ -80,9 +85,9 @@ class Device:
     """Whether it ever gets an answer."""
     busy: bool = False
 
+    @abstractmethod
     async def work(self, on: asyncio.Event) -> None:
         """Until it is cancelled: say one thing after the other while it is switched on."""
-        raise NotImplementedError
 
 
 class Gun(Device):
@@ -199,10 +204,11 @@ class Office(Device):
 def serial_device(source: SourceConfig, number: int, link: Path) -> Gun | Rig:
     """What stands in for a gun or a rig, with the answers and the words of its own table."""
     table = source.settings.model_dump(by_alias=True)
-    wire = msgspec.convert(table, Wire)
-    if source.settings.type == "testrig":
-        return Rig(source.name, number, wire, msgspec.convert(table, RigTable), link)
-    return Gun(source.name, number, wire, link)
+    if source.settings.type != "testrig":
+        return Gun(source.name, number, msgspec.convert(table, Wire), link)
+    if is_plain_rig(source.settings.model_dump(by_alias=True, exclude_unset=True)):
+        return Rig(source.name, number, msgspec.convert(table, Wire), msgspec.convert(table, RigTable), link)
+    return Rig(source.name, number, Wire(["\r", "\n"], "\x06", "\x15"), RigTable(), link)
 
 
 def command_topic(path: str, line: str) -> str:

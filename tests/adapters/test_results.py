@@ -218,7 +218,7 @@ async def test_a_full_disk_leaves_the_old_file_whole(tmp_path: Path) -> None:
     async with open_sink(tmp_path) as sink:
         await sink.write([said(7)])
         before = (tmp_path / "line-1_WO-1-10.json").read_bytes()
-        with no_room(100), pytest.raises(SinkLost, match=r"no room in .*; free some space"):
+        with no_room(100), pytest.raises(SinkLost, match=r"no room for files in .*; free some space"):
             await sink.write([count(8), said(9, good=0)])
         assert (tmp_path / "line-1_WO-1-10.json").read_bytes() == before
         assert names(tmp_path) == {"line-1_WO-1-10.json"}

@@ -1,5 +1,6 @@
 """The verdict, on drills that went well and on drills that did not."""
 
+import asyncio
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,6 +24,13 @@ class Stopwatch:
 
     def __call__(self) -> float:
         return self.now_s
+
+
+class Silent(Device):
+    """It says nothing more."""
+
+    async def work(self, on: asyncio.Event) -> None:
+        await asyncio.Event().wait()
 
 
 def books(facts: Sequence[Fact], written_s: Sequence[float]) -> Books:
@@ -128,14 +136,14 @@ def test_what_is_counted_after_its_scene_is_not_twice() -> None:
 
 def test_what_was_confirmed_must_be_on_record() -> None:
     facts = [Fact(1, "e-1", "test", "U1"), Fact(2, "e-2", "test", "U2"), Fact(3, "e-3", "test", "U2")]
-    rig = Device("d", "test", ["U1", "U2", "U3"])
+    rig = Silent("d", "test", ["U1", "U2", "U3"])
     fault = judge(scene(moment(9.0, 3, said=3)), books(facts, [1.0] * 3), [rig], [])
     assert row(fault, "of d") == Row("results of d", 3, lost=1, duplicated=1)
     assert not fault.remarks
 
 
 def test_who_is_told_nothing_is_told_so() -> None:
-    gun = Device("d", "scan", ["A"], is_told=False)
+    gun = Silent("d", "scan", ["A"], is_told=False)
     fault = judge(scene(moment(9.0, 0, said=1)), books([], []), [gun], [])
     assert fault.lost == 1
     assert "set `confirm`" in fault.remarks[0]

@@ -12,9 +12,9 @@ from edge.config import load
 from edge.drill.books import Books, Fact
 from edge.drill.clock import ClockFile
 from edge.drill.options import DrillOptions
-from edge.drill.people import Device
 from edge.drill.settling import SAY_S, Patience, expected, patience, settle
 from edge.drill.stage import Stage
+from tests.drill.test_judge import Silent
 
 LINE = '[line]\nname = "l"\n[[station]]\nname = "s"\nideal_cycle = "1s"\n'
 
@@ -36,7 +36,7 @@ async def test_what_is_quiet_is_not_waited_for(stage: Stage) -> None:
 async def test_what_does_not_come_is_named_and_not_waited_for_much_longer(stage: Stage) -> None:
     stage.floor.made["s.total"] = 3
     stage.books.counted["s.total"] = 1
-    stage.floor.devices.append(Device("gun", "scan", busy=True))
+    stage.floor.devices.append(Silent("gun", "scan", busy=True))
     [words] = await settle(stage, Patience(0.2, 60))
     assert words == "after 0 s still not there: 2 counts of s.total, an answer to gun"
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from edge.config import load
 from edge.drill.options import parse_length
-from edge.drill.substitute import Places, substitute
+from edge.drill.substitute import Places, is_plain_rig, substitute
 from edge.drill.toml import to_toml
 
 PRESS_LINE = Path("config/press-line.toml")
@@ -64,6 +64,36 @@ def test_what_is_changed_is_told() -> None:
         "press-3 makes a part every 500 ms, not 6s",
     ):
         assert word in notes
+
+
+@pytest.mark.parametrize(
+    ("keys", "stays"),
+    [
+        ({"separator": "|", "fields": {"unit": "SN"}, "pass": ["GUT"], "fail": ["SCHLECHT"]}, True),
+        ({"handshake": "none", "end": "\x03"}, True),
+        ({"handshake": "enq"}, False),
+        ({"end": "idle"}, False),
+        ({"begin": "\x02"}, False),
+        ({"checksum": {"kind": "xor"}}, False),
+        ({"unit": "scanned"}, False),
+        ({"step": [{"name": "a", "at": "a"}]}, False),
+        ({"format": "csv", "fields": {"unit": 1, "program": 2, "result": 3}}, False),
+    ],
+)  # fmt: skip
+def test_a_rig_is_played_as_it_speaks_or_it_is_told(
+    keys: dict[str, Any], stays: bool, tmp_path: Path
+) -> None:
+    document = press_line()
+    document["source"]["rig-1"] = {"type": "testrig", "connect": "10.0.0.7:4001", "timeout": "1s", **keys}
+    result = substitute(document, PLACES)
+    assert result.document["source"]["rig-1"] == {
+        "type": "testrig", "port": "/tmp/d/rig-1", **(keys if stays else {}),
+    }  # fmt: skip
+    assert any("rig-1" in note for note in result.notes) is not stays
+    file = tmp_path / "drill.toml"
+    file.write_text(to_toml(result.document), encoding="utf-8")
+    settings = load(file, tmp_path).sources["rig-1"].settings
+    assert is_plain_rig(settings.model_dump(by_alias=True, exclude_unset=True))
 
 
 def test_the_users_own_document_is_not_touched() -> None:

@@ -28,13 +28,18 @@ class KeepingSink(HandSink):
     given: list[Mark] = field(default_factory=list)
     deaf: bool = False
     """Marks may be left there, and not be read."""
+    slow: int = 0
+    """So often it has no answer in time."""
+    asked: int = 0
 
     async def mark(self, mark: Mark) -> None:
         self.keeps = mark
         await super().mark(mark)
 
     async def kept(self) -> Mark | None:
-        return None if self.deaf else self.keeps
+        self.asked += 1
+        self.slow -= 1
+        return None if self.deaf or self.slow >= 0 else self.keeps
 
 
 def run_line(
@@ -118,6 +123,96 @@ def test_that_holds_over_a_restart_of_the_agent(tmp_path: Path) -> None:
     run_line(path, begin, again, between=lambda: forgets(sink))
 
 
+def test_what_was_acknowledged_long_before_the_first_mark_was_found_has_gone_with_it(tmp_path: Path) -> None:
+    async def runs(bench: Bench) -> None:
+        sink = KeepingSink(deaf=True)
+        async with bench.delivering(sink, replay=WINDOW) as delivery:
+            await bench.happen(3)
+            await caught_up(delivery, sink)
+            await asyncio.sleep(100)
+            await bench.happen(1)
+            await caught_up(delivery, sink)
+            await marked(sink, 4)
+            sink.deaf = False
+            assert await Plug(sink).pull(bench, delivery) == [5], "its mark is found"
+            await marked(sink, 5)
+            forgets(sink)
+            assert sorted(await Plug(sink).pull(bench, delivery)) == [1, 2, 3, 4, 5, 6]
+
+    run_line(tmp_path / "journal.db", runs)
+
+
+def test_that_holds_over_a_restart_before_it_was_found(tmp_path: Path) -> None:
+    async def begin(bench: Bench) -> None:
+        async with bench.delivering(sink, replay=WINDOW) as delivery:
+            await bench.happen(3)
+            await caught_up(delivery, sink)
+            await marked(sink, 3)
+
+    async def again(bench: Bench) -> None:
+        async with bench.delivering(sink, replay=WINDOW) as delivery:
+            await asyncio.sleep(100)
+            await bench.happen(1)
+            await caught_up(delivery, sink)
+            await marked(sink, 4)
+            assert sink.seqs() == [1, 2, 3, 4], "its mark was found"
+            forgets(sink)
+            assert sorted(await Plug(sink).pull(bench, delivery)) == [1, 2, 3, 4, 5]
+
+    def heard() -> None:
+        sink.deaf = False
+
+    sink = KeepingSink(deaf=True)
+    run_line(tmp_path / "journal.db", begin, again, between=heard)
+
+
+def test_a_far_end_that_is_slow_to_give_its_mark_is_asked_again(tmp_path: Path) -> None:
+    async def runs(bench: Bench) -> None:
+        sink = KeepingSink(slow=4)
+        async with bench.delivering(sink, replay=WINDOW) as delivery:
+            await bench.happen(3)
+            await caught_up(delivery, sink)
+            await asyncio.sleep(100)
+            await bench.happen(1)
+            await caught_up(delivery, sink)
+            await marked(sink, 4)
+            assert sink.asked == 5, "not again, once it is found"
+            forgets(sink)
+            assert sorted(await Plug(sink).pull(bench, delivery)) == [1, 2, 3, 4, 5]
+
+    run_line(tmp_path / "journal.db", runs)
+
+
+def test_one_that_comes_and_goes_without_its_mark_does_not_get_the_same_for_ever(tmp_path: Path) -> None:
+    async def begin(bench: Bench) -> None:
+        async with bench.delivering(sink, replay=WINDOW) as delivery:
+            await bench.happen(3)
+            await caught_up(delivery, sink)
+            await marked(sink, 3)
+
+    async def again(bench: Bench) -> None:
+        async with bench.delivering(sink, replay=WINDOW) as delivery:
+            await bench.happen(1)
+            await caught_up(delivery, sink)
+            await marked(sink, bench.recorder.head)
+            forgets(sink)
+            sent.append(sorted(await Plug(sink).pull(bench, delivery)))
+            await marked(sink, bench.recorder.head)
+
+    def meanwhile() -> None:
+        with apsw.Connection(str(path)) as db:
+            at_ms, begun_ms = ages.pop(0)
+            db.execute("UPDATE recent SET at_ms = at_ms - ?1, begun_ms = begun_ms - ?2", (at_ms, begun_ms))
+        db.close()
+
+    sent: list[list[int]] = []
+    ages = [(30 * 60_000, 80 * 60_000), (10 * 60_000, 0), (0, 0)]
+    sink, path = KeepingSink(), tmp_path / "journal.db"
+    run_line(path, begin, again, again, between=meanwhile)
+    assert sent[0] == [1, 2, 3, 4, 5]
+    assert sent[1] == [4, 5, 6, 7], "young they were for the last time"
+
+
 def test_what_may_be_lost_beyond_what_is_remembered_is_in_the_ledger(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -154,7 +249,8 @@ def test_where_a_mark_can_be_left_and_not_read_none_is_missed(tmp_path: Path) ->
             await bench.happen(3)
             await caught_up(delivery, sink)
             await marked(sink, 3)
-            await asyncio.sleep(20)
+            await asyncio.sleep(120)
+            assert 2 <= sink.asked <= 6, "it is not asked for ever"
             await bench.happen(1)
             await caught_up(delivery, sink)
             assert sorted(await Plug(sink).pull(bench, delivery)) == [4, 5]

@@ -11,6 +11,7 @@ import pytest
 from edge.contract import Receipt, Record
 from edge.errors import SinkRefused
 from edge.journal.sinks import SinkReader
+from edge.refusals import Refusals
 from tests.line.test_delivery_forgotten import KeepingSink, run_line
 from tests.line.test_delivery_replay import WINDOW, Plug
 from tests.support.delivering import Bench, HandSink, all_of_it, caught_up
@@ -49,7 +50,7 @@ def test_a_topic_that_is_denied_starves_no_other(tmp_path: Path, caplog: pytest.
             await sink.until(lambda: len(sink.got) == 35)
             await caught_up_but(delivery, 25)
             assert delivery.state == "refused"
-            assert "25 events are denied and kept" in delivery.reason
+            assert "25 events are denied and kept, others go out" in delivery.reason
             assert "_event/scan" in delivery.reason
             writes = len(sink.writes)
             await asyncio.sleep(130)
@@ -87,6 +88,7 @@ def test_all_that_is_denied_is_no_reason_to_hang_up(tmp_path: Path) -> None:
             await bench.happen(25)
             await sink.until(lambda: len(set(sink.seqs())) == 25)
             assert delivery.state == "refused"
+            assert "25 events are denied and kept: line-1" in delivery.reason, "none goes out"
             await asyncio.sleep(30)
             assert sink.connections == 1
             assert len(sink.writes) <= 4
@@ -115,6 +117,57 @@ def test_states_that_are_denied_stop_no_event(tmp_path: Path, caplog: pytest.Log
 
     run_line(tmp_path / "journal.db", runs)
     assert caplog.text.count("shows no states, events go on") == 1
+
+
+# --- how it is said -------------------------------------------------------------------------------
+
+
+def record(seq: int, type_: str) -> Record:
+    return Record(seq, f"0-{seq}", type_, 0, "receipt", 0, "line-1", "press", b"{}", b"{}")
+
+
+SCAN, COUNT, STOP = record(1, "scan"), record(2, "count"), record(3, "stop")
+NO = "Not authorized"
+
+
+@pytest.mark.parametrize(("writes", "words"), [
+    ([([SCAN], Receipt([], {}, {1: NO}))], "1 event is denied and kept: Not authorized"),
+    (
+        [([SCAN, COUNT], Receipt([2], {}, {1: NO}))],
+        "1 event is denied and kept, others go out: Not authorized",
+    ),
+    (
+        [([SCAN, COUNT], Receipt([], {2: "too large"}, {1: NO}))],
+        "1 event is denied and kept: Not authorized",
+    ),
+    (
+        [([SCAN, COUNT], Receipt([2], {}, {1: NO})), ([record(4, "count")], Receipt([], {}, {4: NO}))],
+        "2 events are denied and kept: Not authorized",
+    ),
+    (
+        [([SCAN], Receipt([], {}, {1: NO})), ([COUNT], Receipt([2])), ([SCAN], Receipt([], {}, {1: NO}))],
+        "1 event is denied and kept, others go out: Not authorized",
+    ),
+    (
+        [([SCAN, COUNT], Receipt([], {}, {1: NO, 2: NO})), ([COUNT], Receipt([2]))],
+        "1 event is denied and kept, others go out: Not authorized",
+    ),
+    ([([SCAN, COUNT], Receipt([2], {}, {1: NO})), ([SCAN], Receipt([1]))], ""),
+    (
+        [
+            ([SCAN, COUNT], Receipt([2], {}, {1: NO})), ([SCAN], Receipt([1])),
+            ([STOP], Receipt([], {}, {3: "Banned"})),
+        ],
+        "1 event is denied and kept: Banned",
+    ),
+])  # fmt: skip
+def test_others_are_said_to_go_out_where_they_do(
+    writes: Sequence[tuple[list[Record], Receipt]], words: str
+) -> None:
+    refusals = Refusals()
+    for records, receipt in writes:
+        refusals.take(records, receipt)
+    assert refusals.words() == words
 
 
 # --- damage ---------------------------------------------------------------------------------------

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
-from simulators.mqtt_broker import HOST, Broker, matches
+from simulators.cuttable import HOST
+from simulators.mqtt_broker import Broker, matches
 
 
 class Client:

@@ -10,7 +10,8 @@ from influxdb_client.client.influxdb_client import InfluxDBClient
 from influxdb_client.client.write_api import SYNCHRONOUS
 from influxdb_client.rest import ApiException
 
-from simulators.points_db import HOST, BadRequest, Point, PointsDb, read_points
+from simulators.cuttable import HOST
+from simulators.points_db import BadRequest, Point, PointsDb, read_points
 
 LINES = 'count,line=l\\ 1,kind=good produced=1i,text="a b, 12" 1777875129412000017\norder_total good=2i 5\n'
 
