@@ -2,7 +2,7 @@
 # make test     everything that proves it, against real servers
 # make check    style, types, import direction
 # make bench    the figures
-# make install  /opt/lineside and the systemd units (as root)
+# make install  /opt/lineside and the systemd units (as root); HID=yes for guns in keyboard mode
 # make soak     the long runs
 # make lock     renew the lock files (needs uv)
 
@@ -33,14 +33,14 @@ soak: $(STAMPS)/dev
 
 install:
 	@systemd/install.sh --check
-	@.ci/prepare install "$(PYTHON)" /opt/lineside/venv
+	@.ci/prepare install "$(PYTHON)" /opt/lineside/venv $(if $(HID),hid)
 	@systemd/install.sh
 
 $(STAMPS)/run: requirements.lock pyproject.toml .ci/prepare $(STAMPS)/place
 	@.ci/prepare run "$(PYTHON)" $(VENV)
 	@touch $@
 
-$(STAMPS)/dev: requirements-dev.lock pyproject.toml .ci/prepare $(STAMPS)/place
+$(STAMPS)/dev: requirements-dev.lock requirements-hid.lock pyproject.toml .ci/prepare $(STAMPS)/place
 	@.ci/prepare dev "$(PYTHON)" $(VENV)
 	@touch $@ $(STAMPS)/run
 
@@ -54,6 +54,8 @@ lock:
 	    --extra build pyproject.toml -o requirements.lock
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	    --extra build --extra dev -c requirements.lock pyproject.toml -o requirements-dev.lock
+	sed -n 's/^ *"\(evdev[^"]*\)".*/\1/p' pyproject.toml | uv pip compile -q --universal --python-version 3.11 \
+	    --generate-hashes --no-emit-index-url - -o requirements-hid.lock
 
 clean:
 	rm -rf $(VENV) $(STAMPS) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .bench-*

@@ -16,6 +16,8 @@ Kind = Literal["u16", "i16", "u32", "i32", "u64", "i64", "f32", "f64", "bool"]
 Order = Literal["big", "little"]
 Cells = Sequence[int] | Sequence[bool]
 """The registers (0 to 65535 each) or the bits of one reply."""
+WRITES = (5, 6, 22)
+"""Functions that write one coil, one register, some bits of a register: each is answered by its own echo."""
 Decode = Callable[[Cells, int], int | float | bool | None]
 """Cells and the index of the value's first one to the value; None for a float that is no number."""
 
@@ -98,6 +100,9 @@ _NAMED = (
     (2, "transaction id"), (4, "protocol id"), (6, "length"), (7, "unit"), (8, "function"), (9, "byte count")
 )  # fmt: skip
 
+_READ_HEAD = 9
+"""Bytes before the data in the answer to a read."""
+
 
 def reply_bytes(function: int, count: int) -> int:
     """Bytes of data in the answer to a read of `count` registers (3, 4) or bits (1, 2)."""
@@ -109,10 +114,15 @@ def tcp_reply(sent: bytes, received: bytes) -> bytes:
 
     Raises WrongReply as soon as a byte cannot be: another transaction, unit, function or size.
     """
-    unit, function, size = sent[6], sent[7], reply_bytes(sent[7], int.from_bytes(sent[10:12], "big"))
-    good = sent[:4] + (3 + size).to_bytes(2, "big") + bytes((unit, function, size))
+    unit, function = sent[6], sent[7]
+    if function in WRITES:
+        good, whole = sent, len(sent)
+    else:
+        size = reply_bytes(function, int.from_bytes(sent[10:12], "big"))
+        good = sent[:4] + (3 + size).to_bytes(2, "big") + bytes((unit, function, size))
+        whole = 9 + size
     refusal = sent[:4] + b"\0\3" + bytes((unit, function | 0x80))
-    for head, length in ((good, 9 + size), (refusal, 9)):
+    for head, length in ((good, whole), (refusal, 9)):
         if received[: len(head)] == head[: len(received)]:
             if len(received) > length:
                 raise WrongReply("more bytes came than one answer has")
@@ -122,7 +132,8 @@ def tcp_reply(sent: bytes, received: bytes) -> bytes:
 
 def _first_difference(received: bytes, good: bytes, refusal: bytes) -> str:
     same = max(_common(received, good), _common(received, refusal))
-    return next(name for end, name in _NAMED if same < end)
+    named = _NAMED if len(good) == _READ_HEAD else _NAMED[:-1]
+    return next((name for end, name in named if same < end), "echo of what was written")
 
 
 def _common(one: bytes, other: bytes) -> int:
@@ -137,7 +148,8 @@ def rtu_reply(sent: bytes, received: bytes) -> bytes:
     is no transaction id: that no late answer is about is the caller's care.
     """
     unit, function, size = sent[0], sent[1], reply_bytes(sent[1], int.from_bytes(sent[4:6], "big"))
-    for head, length in ((bytes((unit, function, size)), 5 + size), (bytes((unit, function | 0x80)), 5)):
+    good = (sent, len(sent)) if function in WRITES else (bytes((unit, function, size)), 5 + size)
+    for head, length in (good, (bytes((unit, function | 0x80)), 5)):
         at = received.find(head)
         while at >= 0:
             frame = received[at : at + length]

@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import NoReturn
 
 from adapters._modbus_codec import Cells, exception_words
+from adapters._modbus_outputs import Outputs, Place, Write
 from adapters._modbus_plan import (
     Block,
     Cut,
@@ -24,6 +25,7 @@ from adapters._modbus_wire import Link, NoAnswer, Refused
 from edge.contract import Ask, Intake, Observation, Quality, SourceLost
 from edge.errors import NotRecorded
 
+_ILLEGAL_FUNCTION = 1
 _BUSY = (5, 6)
 """Exceptions that pass by themselves: acknowledge, server device busy."""
 _GATEWAY = (10, 11)
@@ -86,8 +88,14 @@ class Sampler:
         intake: Intake,
         link: Link,
         wake: asyncio.Event,
+        outputs: Outputs,
     ) -> None:
         self._points = points
+        self._outputs = outputs
+        self._turn_to_switch = True
+        """Switching and polling take turns: neither waits for more than one request of the other."""
+        self._by_hand: set[int] = set()
+        """Units that cannot write single bits of a register."""
         self._limits = limits
         self._probe_every_s = probe_every_s
         self._intake = intake
@@ -96,7 +104,7 @@ class Sampler:
         """Set when a fresh read is asked for or the connection is lost."""
         self._now = asyncio.get_running_loop().time
         self._schedule = Schedule(plan_by_period(points, limits), self._now())
-        self._roll = Roll({point.unit for point in points}, _TRIES, probe_every_s)
+        self._roll = Roll({point.unit for point in points} | outputs.units, _TRIES, probe_every_s)
         self._parked: dict[int, list[Block]] = {}
         """The requests of each lost unit."""
         self._cuts: set[Cut] = set()
@@ -126,26 +134,37 @@ class Sampler:
     async def _listen(self) -> None:
         while True:
             ask = await self._intake.asked()
-            if ask is not None:
+            if ask is not None and ask.on is not None:
+                self._outputs.want(ask.number, ask.on)
+            elif ask is not None:
                 self._asks.append(ask)
-                self._wake.set()
+            self._wake.set()
 
     async def _work(self) -> NoReturn:
         while True:
             self._link.check()
             if self._asks:
                 await self._answer(self._asks.popleft())
+            elif self._turn_to_switch and (write := self._to_switch()) is not None:
+                self._turn_to_switch = False
+                await self._switch(write)
             elif (unit := self._roll.probe(self._now())) is not None:
                 await self._probe(unit)
             elif (slot := self._schedule.take(self._now())) is not None:
+                self._turn_to_switch = True
                 await self._poll(slot)
-            else:
+            elif self._turn_to_switch:
+                self._tell_switched()
                 await self._rest()
+            else:
+                self._turn_to_switch = True
 
     async def _rest(self) -> None:
         """Until the next request is due, a fresh read is asked for or the connection is lost."""
         self._wake.clear()
-        times = [at for at in (self._schedule.next_at(), self._roll.probe_at()) if at is not None]
+        switch_at = self._outputs.next_at(self._roll.is_lost)
+        due = (self._schedule.next_at(), self._roll.probe_at(), switch_at)
+        times = [at for at in due if at is not None]
         with suppress(TimeoutError):
             async with asyncio.timeout_at(min(times, default=None)):
                 await self._wake.wait()
@@ -158,7 +177,7 @@ class Sampler:
             cells = await self._read(block)
         except NoAnswer as error:
             self._schedule.put(block, self._now(), slot.grid)
-            await self._unanswered(block, error)
+            await self._unanswered(block.unit, f"{block}", error)
             return
         if isinstance(cells, Refused):
             await self._isolate(slot, cells.code)
@@ -170,15 +189,20 @@ class Sampler:
 
     async def _read(self, block: Block) -> Cells | Refused:
         cells = await self._link.read(block)
+        self._note_answer(block.unit, cells)
+        return cells
+
+    def _note_answer(self, unit: int, answer: object) -> None:
+        """Raises NoAnswer where it was only a gateway that answered."""
         if not self._heard:
             self._heard = True
             self._intake.connected()
-        if isinstance(cells, Refused) and cells.code in _GATEWAY:
-            raise NoAnswer(exception_words(cells.code), late=False)
-        if self._roll.answered(block.unit):
-            for parked in self._parked.pop(block.unit):
+        if isinstance(answer, Refused) and answer.code in _GATEWAY:
+            raise NoAnswer(exception_words(answer.code), late=False)
+        if self._roll.answered(unit):
+            self._outputs.forget(unit)
+            for parked in self._parked.pop(unit):
                 self._schedule.put(parked, self._now())
-        return cells
 
     def _sample(self, block: Block, cells: Cells) -> list[Observation]:
         """Hand over the telemetry of a poll; the rest is given."""
@@ -219,22 +243,72 @@ class Sampler:
 
     # --- units that do not answer ---
 
-    async def _unanswered(self, block: Block, why: NoAnswer) -> None:
-        if self._roll.failed(block.unit, self._now()):
-            self._parked[block.unit] = self._schedule.remove(block.unit)
-            gone = [point for point in self._points if point.unit == block.unit]
-            await self._outbox.put(self._complain(gone, f"unit {block.unit} is lost: {why}"))
+    async def _unanswered(self, unit: int, what: str, why: NoAnswer) -> None:
+        if self._roll.failed(unit, self._now()):
+            self._parked[unit] = self._schedule.remove(unit)
+            gone = [point for point in self._points if point.unit == unit]
+            await self._outbox.put(self._complain(gone, f"unit {unit} is lost: {why}"))
         if self._roll.all_lost():
-            raise SourceLost(self._intake.name, f"no unit answers; {block}: {why}")
+            raise SourceLost(self._intake.name, f"no unit answers; {what}: {why}")
         if why.late:
             await self._link.recover()
 
     async def _probe(self, unit: int) -> None:
+        if not self._parked[unit]:  # it has nothing but outputs
+            if (write := self._outputs.first_of(unit)) is not None:
+                await self._switch(write)
+            return
         block = self._parked[unit][0]
         try:
             await self._read(block)
         except NoAnswer as error:
-            await self._unanswered(block, error)
+            await self._unanswered(block.unit, f"{block}", error)
+
+    # --- outputs ---
+
+    def _to_switch(self) -> Write | None:
+        write = self._outputs.next(self._now(), self._roll.is_lost)
+        if write is None:
+            self._tell_switched()
+        return write
+
+    def _tell_switched(self) -> None:
+        answer = self._outputs.answer(self._roll.is_lost)
+        if answer is not None:
+            self._intake.switched(*answer)
+
+    async def _switch(self, write: Write) -> None:
+        try:
+            refused = await self._write(write)
+        except NoAnswer as error:
+            self._outputs.failed(write, str(error), self._now(), passes=True)
+            await self._unanswered(write.place.unit, str(write), error)
+            return
+        if refused is None:
+            self._outputs.written(write)
+        else:
+            words, passes = exception_words(refused.code), refused.code in _BUSY
+            self._outputs.failed(write, words, self._now(), passes=passes)
+
+    async def _write(self, write: Write) -> Refused | None:
+        unit, bit = write.place.unit, write.place.bit
+        if bit is None or unit not in self._by_hand:
+            refused = await self._link.write(write)
+            self._note_answer(unit, refused)
+            if bit is None or refused is None or refused.code != _ILLEGAL_FUNCTION:
+                return refused
+            self._by_hand.add(unit)
+        return await self._write_by_hand(write.place, bit, write.value)
+
+    async def _write_by_hand(self, place: Place, bit: int, value: int) -> Refused | None:
+        """Read the register and write it back with one bit changed."""
+        cells = await self._read(Block((), place.unit, "holding", place.start, 1, 0.0))
+        if isinstance(cells, Refused):
+            return cells
+        whole = Write(Place(place.unit, "holding", place.start), cells[0] & ~(1 << bit) | value << bit)
+        refused = await self._link.write(whole)
+        self._note_answer(place.unit, refused)
+        return refused
 
     # --- registers that are refused ---
 
@@ -285,7 +359,7 @@ class Sampler:
             cells = await self._read(block)
         except NoAnswer as error:
             await self._answer_bad(block, str(error), number)
-            await self._unanswered(block, error)
+            await self._unanswered(block.unit, f"{block}", error)
             return ()
         if not isinstance(cells, Refused):
             await self._outbox.put(self._observe(block, block.points, cells, number), urgent=True)

@@ -9,7 +9,7 @@ import asyncio
 import errno
 import os
 import termios
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -19,6 +19,7 @@ from pymodbus.exceptions import ConnectionException
 from pymodbus.pdu import ModbusPDU
 
 from adapters._modbus_codec import BIT_TABLES, Cells, Table, WrongReply, reply_bytes, rtu_reply, tcp_reply
+from adapters._modbus_outputs import Write
 from adapters._modbus_plan import Block
 from edge.errors import SourceLost
 
@@ -171,12 +172,25 @@ class Link:
 
     async def read(self, block: Block) -> Cells | Refused:
         """Ask for a block. Raises NoAnswer; `recover` before the next then."""
+        answer = reply_bytes(_FUNCTIONS[block.table], block.count)
+        pdu = await self._request(lambda: self._ask(block), answer)
+        if pdu.isError():
+            return Refused(pdu.exception_code)
+        return pdu.bits if block.table in BIT_TABLES else pdu.registers
+
+    async def write(self, write: Write) -> Refused | None:
+        """Switch one output. Raises NoAnswer, after which nobody knows how it is; `recover` then, too."""
+        pdu = await self._request(lambda: self._order(write), 4)
+        return Refused(pdu.exception_code) if pdu.isError() else None
+
+    async def _request(self, ask: Callable[[], Awaitable[ModbusPDU]], answer: int) -> ModbusPDU:
+        """One request, whose answer has so many bytes of data."""
         self.check()
         await self._silence()
         self._wrong, self._noise, self._reader = "", 0, asyncio.current_task()
         try:
-            async with asyncio.timeout(self._answer_s(block)) as self._limit:
-                pdu = await self._ask(block)
+            async with asyncio.timeout(self._answer_s(answer)) as self._limit:
+                pdu = await ask()
         except TimeoutError:
             self.check()
             raise NoAnswer(self._why()) from None
@@ -187,9 +201,7 @@ class Link:
         # Python 3.11's wait_for, on which pymodbus waits, swallows a cancel that comes with the answer.
         if self._given_up():
             raise asyncio.CancelledError
-        if pdu.isError():
-            return Refused(pdu.exception_code)
-        return pdu.bits if block.table in BIT_TABLES else pdu.registers
+        return pdu
 
     async def _ask(self, block: Block) -> ModbusPDU:
         assert self._client is not None
@@ -201,11 +213,23 @@ class Link:
         }
         return await calls[block.table](block.start, count=block.count, device_id=block.unit)
 
-    def _answer_s(self, block: Block) -> float:
+    async def _order(self, write: Write) -> ModbusPDU:
+        assert self._client is not None
+        client, at, unit = self._client, write.place.start, write.place.unit
+        if write.place.table == "coil":
+            return await client.write_coil(at, bool(write.value), device_id=unit)
+        if write.place.bit is None:
+            return await client.write_register(at, write.value, device_id=unit)
+        mask = 1 << write.place.bit
+        return await client.mask_write_register(
+            address=at, and_mask=0xFFFF & ~mask, or_mask=mask * write.value, device_id=unit
+        )
+
+    def _answer_s(self, answer: int) -> float:
         """How long to wait: the time set for the unit, and on a serial line that of the bytes."""
         if isinstance(self._line, TcpLine):
             return self._timeout_s
-        octets = 8 + 5 + reply_bytes(_FUNCTIONS[block.table], block.count)
+        octets = 8 + 5 + answer
         return self._timeout_s + octets * self._line.octet_s
 
     def _why(self) -> str:

@@ -19,10 +19,20 @@ from adapters._modbus_codec import (
     read_bit,
     registers_of,
 )
+from adapters._modbus_outputs import Lamp, Outputs, Place
 from adapters._modbus_plan import Limits, Point
 from adapters._modbus_sampler import Sampler
 from adapters._modbus_wire import Link, Parity, SerialLine, TcpLine
-from edge.contract import Duration, Intake, Signal, SignalAddress, SourceRefused, SourceSettings, refuse
+from edge.contract import (
+    Duration,
+    Intake,
+    Signal,
+    SignalAddress,
+    SourceRefused,
+    SourceSettings,
+    SwitchAddress,
+    refuse,
+)
 
 
 class Settings(SourceSettings):
@@ -182,22 +192,64 @@ class Address(SignalAddress):
         return decoder(self.kind or "bool", self.words or "big", self.octets, self.bit)
 
 
+class Switch(SwitchAddress):
+    """`{ coil = 0 }`, `{ holding = 10, on = 2 }` or `{ holding = 10, bit = 3 }`."""
+
+    unit: int = Field(default=1, ge=0, le=255)
+    """The unit (slave) address; on a serial line 1 to 247."""
+    coil: int | None = Field(default=None, ge=0, le=65535)
+    """A coil, counted from zero: what a manual calls 00001 is 0."""
+    holding: int | None = Field(default=None, ge=0, le=65535)
+    """A holding register, counted from zero: what a manual calls 40101 is 100."""
+    bit: int | None = Field(default=None, ge=0, le=15)
+    """One bit of the register, 0 the least significant; the others stay as they are."""
+    on: int = Field(default=1, ge=0, le=65535)
+    """What is written to switch it on: of a register a colour, a pattern, a melody."""
+    off: int = Field(default=0, ge=0, le=65535)
+    """What is written to switch it off."""
+
+    @model_validator(mode="after")
+    def _one_place(self) -> "Switch":
+        one = (self.coil is None) != (self.holding is None)
+        single = self.coil is not None or self.bit is not None
+        refuse(
+            "" if one else "give exactly one of coil and holding",
+            "a coil has no bit" if self.coil is not None and self.bit is not None else "",
+            "on and off are the same" if self.on == self.off else "",
+            "a coil and a bit know 0 and 1 only" if single and max(self.on, self.off) > 1 else "",
+        )
+        return self
+
+    def identity(self) -> str:
+        """Unit, table, place and value."""
+        return f"{self.lamp().place} {self.on}/{self.off}"
+
+    def lamp(self) -> Lamp:
+        if self.coil is not None:
+            return Lamp(Place(self.unit, "coil", self.coil), self.on, self.off)
+        return Lamp(Place(self.unit, "holding", int(self.holding or 0), self.bit), self.on, self.off)
+
+
 async def collect(settings: Settings, signals: Sequence[Signal[Address]], intake: Intake) -> None:
-    """Sample the signals until the connection is lost.
+    """Sample the signals, and switch the outputs, until the connection is lost.
 
     Raises SourceLost, and SourceRefused for a unit address that a serial line cannot have.
     """
     points = [_point(signal) for signal in signals]
     line = settings.line()
+    lamps = {output.name: output.address.lamp() for output in intake.outputs}
     if isinstance(line, SerialLine):
-        _check_units(points, intake.name)
+        used = [(point.signal, point.unit) for point in points]
+        _check_units([*used, *((f"{lamp.place}", lamp.place.unit) for lamp in lamps.values())], intake.name)
     wake = asyncio.Event()
     timeout_s, worst_answer_s = settings.timeout.total_seconds(), settings.worst_answer.total_seconds()
     link = Link(intake.name, line, timeout_s, worst_answer_s, wake.set)
     limits = Limits(settings.max_registers, settings.max_gap)
     try:
         await link.open()
-        await Sampler(points, limits, settings.probe_every.total_seconds(), intake, link, wake).run()
+        probe_every_s = settings.probe_every.total_seconds()
+        outputs = Outputs(lamps, probe_every_s)
+        await Sampler(points, limits, probe_every_s, intake, link, wake, outputs).run()
     finally:
         link.close()
 
@@ -210,7 +262,7 @@ def _point(signal: Signal[Address]) -> Point:
     )  # fmt: skip
 
 
-def _check_units(points: Sequence[Point], source: str) -> None:
-    for point in points:
-        if not 1 <= point.unit <= 247:
-            raise SourceRefused(source, f"{point.signal}: a serial line has units 1 to 247, not {point.unit}")
+def _check_units(used: Sequence[tuple[str, int]], source: str) -> None:
+    for name, unit in used:
+        if not 1 <= unit <= 247:
+            raise SourceRefused(source, f"{name}: a serial line has units 1 to 247, not {unit}")

@@ -1,40 +1,117 @@
-"""Source `serial-scanner`: a barcode gun on a serial port or in USB serial mode.
+"""Source `serial-scanner`: a barcode gun or a fixed scanner, on a serial port or over TCP.
 
 Its page is serial_scanner.md.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
-from adapters._serial import converse
-from adapters._serial_port import Bytes, LineSettings
-from edge.contract import Intake, Signal, SignalAddress, Value, Verdict
+from msgspec.structs import replace
+from pydantic import model_validator
+
+from adapters._frames import Frame, shown
+from adapters._stream import open_line
+from adapters._stream_settings import Bytes, LineSettings
+from edge.contract import Intake, Observation, Outcome, Quality, Signal, SignalAddress, Verdict
+from edge.errors import NotRecorded
+
+REFUSED = Outcome(Verdict.REFUSED)
+_GREEN, _RED, _DARK = "\x1b[6q", "\x1b[8q", "\x1b[7q\x1b[9q"
+_FEEDBACK = {
+    "ack": {"confirm": "\x06", "refuse": "\x15", "duplicate": "\x06\x07", "unrecorded": "\x15"},
+    # Honeywell Xenon/Granit user guide, "Host ACK": ESC and a digit, ended by a comma.
+    "honeywell": {
+        "confirm": "\x1b7,",
+        "refuse": "\x1b8,",
+        "duplicate": "\x1b4,\x1b4,",
+        "unrecorded": "\x1b8,\x1b8,\x1b8,",
+    },
+    # Zebra product reference guides, "RS-232": ACK/NAK handshaking and "Beep on <BEL>". A NAK makes the
+    # gun send the same again, which helps only where it could not be recorded.
+    "zebra": {
+        "confirm": "\x06",
+        "refuse": "\x06\x07\x07\x07",
+        "duplicate": "\x06\x07",
+        "unrecorded": "\x15",
+    },
+    # Datalogic Gryphon/QuickScan/PowerScan product reference guides, "Message formatting": ended by CR.
+    "datalogic": {
+        "confirm": f"{_GREEN}\x1b[3q\x1b[5q{_DARK}\r",
+        "refuse": f"{_RED}\x1b[4q\x1b[5q{_DARK}\r",
+        "duplicate": "\x1b[1q\x1b[1q\r",
+        "unrecorded": f"{_RED}\x1b[2q\x1b[2q\x1b[2q{_DARK}\r",
+    },
+    "none": {"confirm": "", "refuse": "", "duplicate": "", "unrecorded": ""},
+}  # fmt: skip
+_FOLLOWS = {"duplicate": "confirm", "unrecorded": "refuse"}
 
 
 class Settings(LineSettings):
-    """`[source.NAME]` with `type = "serial-scanner"`."""
+    """`[source.NAME]` with `type = "serial-scanner"`. The four answers come from `feedback` unless given."""
 
-    duplicate: Bytes | None = None
-    """Written back when the same label was just read; as `confirm` unless given."""
+    feedback: Literal["ack", "honeywell", "zebra", "datalogic", "none"] = "ack"
+    """What the gun understands: plain ACK and NAK, its maker's beeps and lights, or nothing."""
+    confirm: Bytes = ""
+    """Written back once the scan is on disk and accepted; empty: nothing."""
+    refuse: Bytes = ""
+    """Written back when it was refused or broken."""
+    duplicate: Bytes = ""
+    """Written back when the same label was just read; as `confirm`, if only that is given."""
+    unrecorded: Bytes = ""
+    """Written back when it could not be recorded; as `refuse`, if only that is given."""
 
-    def thanks(self) -> dict[Verdict, str]:
-        """What the gun hears by verdict; `refuse` for any other."""
-        duplicate = self.confirm if self.duplicate is None else self.duplicate
-        return {Verdict.ACCEPTED: self.confirm, Verdict.DUPLICATE: duplicate}
+    @model_validator(mode="before")
+    @classmethod
+    def _as_its_maker_says(cls, table: Any) -> Any:
+        answers = _FEEDBACK.get(str(table.get("feedback", "ack"))) if isinstance(table, dict) else None
+        if answers is None:
+            return table
+        own = {of: table[given] for of, given in _FOLLOWS.items() if given in table}
+        return answers | own | table
+
+    def answer(self, outcome: Outcome | None) -> bytes:
+        """What the gun hears of it; None: it could not be recorded."""
+        if outcome is None:
+            return self.unrecorded.encode("latin-1")
+        thanks = {Verdict.ACCEPTED: self.confirm, Verdict.DUPLICATE: self.duplicate}
+        return thanks.get(outcome.verdict, self.refuse).encode("latin-1")
 
 
 Address: type[SignalAddress] | None = None
 gives = "labels"
 
 
-def label(raw: bytes) -> tuple[Value, str]:
+def label(raw: bytes) -> str:
     """The label's text. Control characters are a part of it; what is no UTF-8 becomes `\\xHH`."""
-    return raw.decode("utf-8", "backslashreplace"), ""
+    return raw.decode("utf-8", "backslashreplace")
 
 
 async def collect(settings: Settings, signals: Sequence[Signal[Any]], intake: Intake) -> None:
     """Hand over each label under the source's name, and answer the gun when it is on disk.
 
-    Raises SourceLost, SourceRefused.
+    A single byte says only that the scanner is there. Raises SourceLost, SourceRefused.
     """
-    await converse(settings, intake, label, settings.thanks(), "answer-each")
+    async with open_line(settings, intake) as line:
+        intake.connected()
+        while True:
+            arrival = await line.next()
+            if arrival.frame.kind != "single":
+                outcome = await _recorded(_observed(arrival.frame, arrival.stamped), intake)
+                await line.write(settings.answer(outcome))
+
+
+def _observed(frame: Frame, stamped: Observation) -> Observation:
+    """The label; or, with quality bad, why it is not believed and its escaped bytes."""
+    if not frame.broken:
+        return replace(stamped, value=label(frame.raw))
+    detail = f"{frame.broken}: {shown(frame.raw)}" if frame.raw else frame.broken
+    return replace(stamped, quality=Quality.BAD, detail=detail)
+
+
+async def _recorded(observation: Observation, intake: Intake) -> Outcome | None:
+    """What became of it, once it is on disk; what is not believed is refused, whatever is made of it."""
+    try:
+        [outcome] = await intake.emit([observation])
+    except NotRecorded:
+        return None
+    return outcome if observation.quality is Quality.GOOD else REFUSED

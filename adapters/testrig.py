@@ -1,217 +1,149 @@
-"""Source `testrig`: a test rig that sends a line of text a result on a serial port.
+"""Source `testrig`: a test rig or a scale that sends what it measured, on a serial port or over TCP.
 
-Its page is testrig.md. `parse` is the whole grammar and knows no port.
+Its page is testrig.md. `_rig_format` and `_rig_parse` say how a result is written and read, `_rig_checksum`
+how a frame is known to be whole, `_rig_talk` who says what when. Here is what needs a clock and a wire.
 """
 
-import math
-import re
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
-from functools import partial, reduce
-from operator import xor
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from msgspec.structs import replace
+from pydantic import Field, model_validator
 
-from adapters._serial import Broken, converse
-from adapters._serial_port import LineSettings
+from adapters._frames import Framing, shown
+from adapters._rig_checksum import MARKED, Checksum
+from adapters._rig_format import ResultFormat
+from adapters._rig_parse import Parsed
+from adapters._rig_talk import ENQ, EOT, Answered, Asker, Due, Gather, Load, Talk, Turn
+from adapters._stream import Arrival, Line, open_line
+from adapters._stream_settings import Bytes, LineSettings
 from edge.contract import (
     Duration,
     Intake,
+    Observation,
+    Quality,
     Signal,
     SignalAddress,
-    Step,
-    TestResult,
-    Value,
-    Verdict,
+    SourceLost,
+    refuse,
 )
-from edge.contract import Settings as Table
-
-_SUM = re.compile(rb"\*([0-9A-Fa-f]{2})\Z")
-_NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-_SHOWN = 40
-
-# --- settings -------------------------------------------------------------------------------
+from edge.errors import NotRecorded
 
 
-def _sendable(word: str) -> str:
-    if not word or word != word.strip(" ") or "=" in word or _CONTROL.search(word):
-        raise ValueError('write it as the rig sends it, without "=", control characters or blanks around it')
-    return word
-
-
-def _separates(character: str) -> str:
-    if len(character) != 1 or character in "=:*.+-" or character.isalnum():
-        raise ValueError('one character that occurs in no name and no number, such as ";", "," or "|"')
-    return character
-
-
-def _repeated(words: Sequence[str]) -> str:
-    """The first word that is there twice, or an empty text."""
-    return next((word for at, word in enumerate(words) if word in words[:at]), "")
-
-
-Word = Annotated[str, AfterValidator(_sendable)]
-
-
-class Fields(Table):
-    """What the rig calls the parts of a result."""
-
-    unit: Word = "unit"
-    program: Word = "program"
-    revision: Word = "revision"
-    number: Word = "number"
-    result: Word = "result"
-
-    def names(self) -> list[str]:
-        return [self.unit, self.program, self.revision, self.number, self.result]
-
-
-class Settings(LineSettings):
+class Settings(LineSettings, ResultFormat):
     """`[source.NAME]` with `type = "testrig"`."""
 
     longest: int = Field(default=4096, ge=1, le=65_536)
-    """Bytes of a line at the most, without its end."""
+    """Bytes of a frame at the most, without its begin, end and trailer."""
     idle: Duration = timedelta(seconds=1)
-    """A line without an end is given up after so long without a byte."""
-    format: Literal["key=value"] = "key=value"
-    """How a result is written."""
-    encoding: Literal["utf-8", "latin-1"] = "utf-8"
-    """Of the text; `latin-1` where the degree sign is one byte."""
-    separator: Annotated[str, AfterValidator(_separates)] = ";"
-    """Between two fields."""
-    fields: Fields = Fields()
-    """What the rig calls the parts of a result."""
-    ignore: list[Word] = Field(default=[])
-    """Fields that are neither named above nor a measurement."""
-    passes: list[Word] = Field(default=["PASS", "OK"], alias="pass", min_length=1)
-    """The words of the result that mean good."""
-    fails: list[Word] = Field(default=["FAIL", "NG"], alias="fail", min_length=1)
-    """The words that mean bad."""
-    checksum: Literal["auto", "none", "xor"] = "auto"
-    """`*HH` at the line's end: checked where present, no checksum at all, or demanded."""
+    """A frame without an end is given up after so long without a byte."""
+    handshake: Literal["ack", "enq", "none"] = "ack"
+    """`ack`: each frame is answered. `enq`: the rig asks with ENQ before it sends. `none`: no answers."""
+    confirm: Bytes = "\x06"
+    """Written back once the result is on disk; empty: nothing."""
+    refuse: Bytes = "\x15"
+    """Written back when it was refused, broken or could not be recorded; empty: nothing."""
+    checksum: Literal["auto", "none", "xor"] | Checksum = "auto"
+    """How a frame says that it is whole; `auto`: `*HH` is checked where it is there."""
+    gather: Gather | None = None
+    """A result of several frames, a line each."""
+    ask: Bytes = ""
+    """Written to a device that only answers."""
+    every: Duration = timedelta(seconds=1)
+    """How often it is asked."""
+    patience: Duration = timedelta(seconds=3)
+    """So long its answer may take: a scale may wait until it has come to rest."""
+    load: Load | None = None
+    """Of all the weights that come, one for each load."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _usual(cls, data: Any) -> Any:
+        """A `*HH` is looked for in key=value alone; without a handshake there is nothing to answer."""
+        if not isinstance(data, dict):
+            return data
+        usual: dict[str, str] = {}
+        if data.get("format", "key=value") != "key=value":
+            usual["checksum"] = "none"
+        if data.get("handshake") == "none":
+            usual |= {"confirm": "", "refuse": ""}
+        return usual | data
 
     @model_validator(mode="after")
-    def _unambiguous(self) -> Self:
-        if name := _repeated(self.fields.names() + self.ignore):
-            raise ValueError(f"two fields have the name {name!r}")
-        if word := _repeated(self.passes + self.fails):
-            raise ValueError(f"{word!r} cannot be two results, or one twice")
-        words = self.fields.names() + self.ignore + self.passes + self.fails
-        if word := next((word for word in words if self.separator in word), ""):
-            raise ValueError(f"{word!r} contains the separator {self.separator!r}")
-        if self.separator.encode(self.encoding) in self.ends():
-            raise ValueError(f"{self.separator!r} cannot be both `separator` and `end`")
+    def _agrees(self) -> Self:
+        refuse(*self._clashes())
         return self
 
-    def thanks(self) -> dict[Verdict, str]:
-        """What the rig hears by verdict; `refuse` for any other."""
-        return {Verdict.ACCEPTED: self.confirm, Verdict.DUPLICATE: self.confirm}
+    def _clashes(self) -> Iterator[str]:
+        if self.handshake == "none" and (self.confirm or self.refuse):
+            yield 'confirm and refuse are never written with handshake = "none"; leave them out'
+        if self.handshake == "enq" and not self.confirm:
+            yield 'handshake = "enq" needs a confirm: the rig waits for it'
+        if self.ask and self.handshake != "none":
+            yield 'with ask write handshake = "none": a device that only answers takes an ACK for a command'
+        if {"every", "patience"} & self.model_fields_set and not self.ask:
+            yield "every and patience are of a device that is asked; write ask too"
+        behind = self.checksum.trailer() if isinstance(self.checksum, Checksum) else 0
+        if behind and self.trailer not in (0, behind):
+            yield f"trailer is {self.trailer}, but the checksum takes {behind} bytes; leave it out"
+        if behind and not self.ends():
+            yield "a checksum behind the end needs an end, and a pause is none"
+        if self.format in ("key=value", "csv") and self.separator.encode(self.encoding) in self.ends():
+            yield f"{self.separator!r} cannot be both `separator` and `end`"
+        if self.gather and self.holds != "lines":
+            yield 'gather makes one result of several lines; write holds = "lines"'
+        if self.load and self.load.step not in [one.name for one in self.step]:
+            yield f"load.step: no step has the name {self.load.step!r}"
+
+    @property
+    def begin_bytes(self) -> bytes:
+        """The begin as it is on the wire."""
+        return self.begin.encode("latin-1")
+
+    @property
+    def sum(self) -> Checksum | None:
+        """How a frame says that it is whole."""
+        if isinstance(self.checksum, Checksum):
+            return self.checksum
+        return None if self.checksum == "none" else MARKED
+
+    @property
+    def sum_may_lack(self) -> bool:
+        return self.checksum == "auto"
+
+    @property
+    def message(self) -> ResultFormat:
+        """How a result is written."""
+        return self
+
+    def framing(self) -> Framing:
+        """How the frames are cut; what the handshake and the checksum need is added."""
+        singles = self.singles or (ENQ + EOT if self.handshake == "enq" else "")
+        trailer = self.checksum.trailer() if isinstance(self.checksum, Checksum) else self.trailer
+        return Framing(
+            self.ends(), self.longest, self.idle.total_seconds(),
+            begin=self.begin_bytes, trailer=trailer, singles=singles.encode("latin-1"),
+        )  # fmt: skip
+
+    @property
+    def resends(self) -> bool:
+        """Whether the same text may be the same result: a scale that is never answered sends nothing again,
+        and two parts may well weigh the same."""
+        return self.handshake != "none" or self.unit == "sent"
+
+    def waited(self) -> Literal["refuse", "take"]:
+        """A rig that waits for an answer sends again what waited in the port; any other would lose it."""
+        return "take" if self.handshake == "none" and self.unit == "sent" and not self.ask else "refuse"
+
+    def warnings(self) -> list[str]:
+        """What is allowed but unwise, a sentence each."""
+        return [*super().warnings(), *self.doubts()]
 
 
 Address: type[SignalAddress] | None = None
 gives = "results"
-
-# --- the grammar ----------------------------------------------------------------------------
-
-
-def checksum(data: bytes) -> int:
-    """XOR of all bytes, as NMEA 0183 does it."""
-    return reduce(xor, data, 0)
-
-
-def parse(settings: Settings, raw: bytes) -> TestResult:
-    """A line without its end to a result. Raises Broken."""
-    fields = _fields(_text(_checked(raw, settings), settings), settings.separator)
-    names = settings.fields
-    unit, program, result = (_taken(fields, name) for name in (names.unit, names.program, names.result))
-    revision, number = (fields.pop(name, "") or None for name in (names.revision, names.number))
-    steps = [_step(name, value) for name, value in fields.items() if name not in settings.ignore]
-    return TestResult(
-        unit=unit, program=program, passed=_passed(result, settings),
-        revision=revision, number=number, steps=tuple(steps),
-    )  # fmt: skip
-
-
-def _checked(raw: bytes, settings: Settings) -> bytes:
-    """The line without its checksum."""
-    found = None if settings.checksum == "none" else _SUM.search(raw)
-    if found is None:
-        if settings.checksum == "xor":
-            raise Broken("the checksum *HH is missing")
-        return raw
-    body = raw[: found.start()]
-    if int(found[1], 16) != checksum(body):
-        raise Broken(f"the checksum is *{checksum(body):02X}, the line says *{found[1].decode()}")
-    return body
-
-
-def _text(body: bytes, settings: Settings) -> str:
-    try:
-        text = body.decode(settings.encoding)
-    except UnicodeDecodeError as error:
-        raise Broken(f"byte {error.start + 1} is no {settings.encoding}; see `encoding`") from error
-    if found := _CONTROL.search(text.replace(settings.separator, "")):
-        raise Broken(f"a control character ({found[0]!r}) in the line")
-    return text
-
-
-def _fields(text: str, separator: str) -> dict[str, str]:
-    """Each name with its value; one separator at the end does no harm."""
-    fields: dict[str, str] = {}
-    for field in text.removesuffix(separator).split(separator):
-        name, *values = (part.strip(" ") for part in field.split("="))
-        if not name or len(values) != 1:
-            raise Broken(f"{_short(field)} is no name=value")
-        if name in fields:
-            raise Broken(f"{_short(name)} is there twice")
-        fields[name] = values[0]
-    return fields
-
-
-def _taken(fields: dict[str, str], name: str) -> str:
-    value = fields.pop(name, "")
-    if not value:
-        raise Broken(f"no {name}")
-    return value
-
-
-def _passed(result: str, settings: Settings) -> bool:
-    if result not in settings.passes + settings.fails:
-        raise Broken(f"{_short(result)} is no known result; see `pass` and `fail`")
-    return result in settings.passes
-
-
-def _step(name: str, text: str) -> Step:
-    """`value:unit:low:high`; what follows the value may be empty or absent."""
-    parts = [part.strip(" ") for part in text.split(":")]
-    if len(parts) > 4:
-        raise Broken(f"{_short(name)} is more than value:unit:low:high")
-    value, unit, low, high = parts + [""] * (4 - len(parts))
-    return Step(
-        name=name, value=_number(name, value), unit_of_measure=unit or None,
-        low=_number(name, low) if low else None, high=_number(name, high) if high else None,
-    )  # fmt: skip
-
-
-def _number(name: str, text: str) -> float:
-    number = float(text) if _NUMBER.fullmatch(text) else math.nan
-    if not math.isfinite(number):
-        raise Broken(f"{_short(name)}: {_short(text)} is no number; a field without one goes into `ignore`")
-    return number
-
-
-def _short(text: str) -> str:
-    return repr(text if len(text) <= _SHOWN else text[:_SHOWN] + "...")
-
-
-# --- the source -----------------------------------------------------------------------------
-
-
-def reading(settings: Settings, raw: bytes) -> tuple[Value, str]:
-    """The result, and the line as it was sent. Raises Broken."""
-    return parse(settings, raw), raw.decode(settings.encoding)
 
 
 async def collect(settings: Settings, signals: Sequence[Signal[Any]], intake: Intake) -> None:
@@ -219,4 +151,105 @@ async def collect(settings: Settings, signals: Sequence[Signal[Any]], intake: In
 
     Raises SourceLost, SourceRefused.
     """
-    await converse(settings, intake, partial(reading, settings), settings.thanks(), "answer-last")
+    async with open_line(settings, intake, waited=settings.waited()) as line:
+        intake.connected()
+        await _converse(settings, line, intake)
+
+
+async def _converse(settings: Settings, line: Line, intake: Intake) -> None:
+    now_s = asyncio.get_running_loop().time
+    talk = Talk(settings)
+    every_s, patience_s = settings.every.total_seconds(), settings.patience.total_seconds()
+    asker = Asker(every_s, patience_s, now_s()) if settings.ask else None
+    answered = Answered(settings.baud)
+    while True:
+        dues = [one for one in (talk.due_s, asker.due_s if asker else None) if one is not None]
+        arrival = await _next(line, min(dues) - now_s() if dues else None)
+        if asker:
+            await _ask(settings, line, intake, asker, answered=arrival is not None)
+        if arrival is None:
+            await _take(settings, line, intake, None, talk.expire(now_s()))
+        else:
+            crossed = answered.crossed(arrival.frame, now_s())
+            turns = talk.take(arrival.frame, now_s())
+            confirmed = await _take(settings, line, intake, arrival, turns, crossed=crossed)
+            if not crossed:
+                answered.confirmed(arrival.frame if confirmed else None, now_s())
+
+
+async def _take(
+    settings: Settings, line: Line, intake: Intake, arrival: Arrival | None, turns: Sequence[Turn], *,
+    crossed: bool = False,
+) -> bool:  # fmt: skip
+    """Hand over, and answer unless the rig waits for no answer to this. Whether a result was confirmed."""
+    stamped = arrival.stamped if arrival else intake.observe(intake.name, None)
+    confirmed = False
+    for turn in turns:
+        answer = await _answer(settings, intake, stamped, turn)
+        if not crossed and not (arrival and _moved_on(settings, line, arrival)):
+            await line.write(answer.encode("latin-1"))
+            confirmed = turn.due is Due.VERDICT and answer == settings.confirm
+    return confirmed
+
+
+async def _next(line: Line, timeout_s: float | None) -> Arrival | None:
+    """The next frame, or None when it is time for something else."""
+    try:
+        async with asyncio.timeout(timeout_s):
+            return await line.next()
+    except TimeoutError:
+        return None
+
+
+async def _ask(settings: Settings, line: Line, intake: Intake, asker: Asker, *, answered: bool) -> None:
+    """Ask when it is time. Raises SourceLost where no answer ever comes."""
+    now_s = asyncio.get_running_loop().time()
+    if answered:
+        asker.heard()
+    if not asker.is_due(now_s):
+        return
+    if asker.in_vain:
+        what = f"{line.name} does not answer {settings.ask!r}"
+        raise SourceLost(intake.name, f"{what}; is it switched on, and are `baud`, `parity` and `ask` right?")
+    asker.asked(now_s)
+    await line.write(settings.ask.encode("latin-1"))
+
+
+def _moved_on(settings: Settings, line: Line, arrival: Arrival) -> bool:
+    """Whether the rig waits for the answer to something later: one to this would be taken for that."""
+    return line.waiting if settings.handshake == "enq" else line.repeated(arrival.frame)
+
+
+async def _answer(settings: Settings, intake: Intake, stamped: Observation, turn: Turn) -> str:
+    """Hand over, and what is to be written back."""
+    recorded = await _recorded(intake, [_observed(settings, stamped, one, turn.raw) for one in turn.results])
+    match turn.due:
+        case Due.NOTHING:
+            return ""
+        case Due.CONFIRM:
+            return settings.confirm
+        case Due.REFUSE:
+            return settings.refuse
+        case Due.VERDICT:
+            return settings.confirm if recorded else settings.refuse
+
+
+def _observed(settings: Settings, stamped: Observation, parsed: Parsed, raw: bytes) -> Observation:
+    """A result with its text, by which a repeated one is recognised; or why it is none."""
+    if parsed.result is not None:
+        detail = parsed.raw if settings.resends else f"{parsed.raw} @ {stamped.seen_ms}"
+        return replace(stamped, value=parsed.result, detail=detail)
+    detail = f"{parsed.reason}: {shown(raw)}" if raw else parsed.reason
+    return replace(stamped, quality=Quality.BAD, detail=detail)
+
+
+async def _recorded(intake: Intake, observations: list[Observation]) -> bool:
+    """Whether all of them are results that are on disk."""
+    if not observations:
+        return True
+    try:
+        outcomes = await intake.emit(observations)
+    except NotRecorded:
+        return False
+    good = all(one.quality is Quality.GOOD for one in observations)
+    return good and all(one.recorded for one in outcomes)

@@ -6,6 +6,7 @@ import gc
 import logging
 import signal
 from collections.abc import Mapping
+from functools import partial
 
 from msgspec import json
 
@@ -16,9 +17,10 @@ from edge.config import LineConfig, SinkConfig, SourceConfig
 from edge.contract import Outlet
 from edge.delivery import Delivery
 from edge.errors import JournalError, JournalFull, NotRecorded
+from edge.feedback import Feedback
 from edge.house import House
 from edge.housekeeping import Housekeeper
-from edge.intake import Asks, SourceIntake
+from edge.intake import Asks, Beside, SourceIntake
 from edge.journal import Integrity, Journal, JournalReader
 from edge.journal.begin import forget_news, news
 from edge.journal.health import JournalHealth
@@ -26,6 +28,7 @@ from edge.journal.room import Room, begin_with_reserve
 from edge.journal.sinks import SinkReader
 from edge.observation import AGENT, TICK, Observation, Value
 from edge.orders import watch
+from edge.production.gs1 import prepare
 from edge.production.state import DOUBT, Doubt
 from edge.readmodel import current_states
 from edge.recorder import Recorder
@@ -51,6 +54,7 @@ class Agent:
     def __init__(self, config: LineConfig, clock: Clock | None = None) -> None:
         """Opens the journal. Raises JournalError."""
         self._config = config
+        prepare(config.line.labels)
         self._journal, _ = begin_with_reserve(config.journal, Watchdog().starting)
         last = _last_seen(self._journal)
         self._keeper = Timekeeper(clock or SystemClock(), last, require_ntp=config.require_ntp)
@@ -60,6 +64,7 @@ class Agent:
         self._reader = SinkReader(config.journal, config.line.name)
         sources = config.sources.values()
         self._asks = Asks({one.name: source.name for source in sources for one in source.signals})
+        self._feedback = Feedback(config.feedback, self._asks.intakes)
         self._tape = self._new_tape()
         self._recorder = Recorder(
             config.line, self._journal, self._asks, self._tape, first=self._keeper.words,
@@ -111,12 +116,14 @@ class Agent:
         await self._say(AGENT, "start", __version__)
         await self._tell_news()
         sinks = self._start_sinks(group)
+        feedback = group.create_task(self._feedback.run(), name="feedback")
         sources = self._start_sources(group)
         gc.freeze()  # what is there now stays: no need to look through it again and again
         self._watchdog.ready()
         log.info("line %s is up, its journal is %s", self._config.line.name, self._config.journal)
         await self._stop.wait()
         self._watchdog.stopping()
+        await _end([feedback])  # while the sources can still switch its lamps off
         await _end(sources)
         for missed in self._recorder.telemetry.ended(self._clock.wall_ms(), self._clock.mono_ms()):
             await self._say(AGENT, missed)
@@ -158,7 +165,13 @@ class Agent:
             supervisor.back()
 
         config = self._config
-        intake = SourceIntake(source.name, self._clock, self._recorder, back, config.path, self._results)
+        beside = Beside(
+            source.outputs, partial(self._feedback.switched, source.name),
+            partial(self._feedback.heard, source.name),
+        )  # fmt: skip
+        intake = SourceIntake(
+            source.name, self._clock, self._recorder, back, config.path, self._results, beside
+        )  # fmt: skip
         supervisor = self._supervisors[source.name] = Supervisor(intake, self._clock)
         self._asks.intakes[source.name] = intake
         await supervisor.run(lambda: source.module.collect(source.settings, source.signals, intake))

@@ -10,7 +10,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from edge import __version__, far_ends, office
+from edge import __version__, far_ends, office, registry
+from edge.cards.cli import cards
 from edge.clock import Clock
 from edge.contract import parse_duration
 from edge.errors import JournalError, LinesideError
@@ -18,6 +19,7 @@ from edge.keeping import add_journal_commands
 from edge.ledger_cli import ledger
 from edge.observation import Verdict
 from edge.plural import counted
+from edge.probe.cli import add_commands as add_probe_commands
 from edge.shell import DataFolder, LineFile, err, fail, find_line, load_line, open_journal, plain
 from edge.trace.cli import add_commands
 
@@ -117,9 +119,12 @@ def check(file: ConfigFile) -> None:
     for source in config.sources.values():
         typer.echo(
             f"  source {source.name}: {source.settings.type}, {counted(len(source.signals), 'signal')}"
+            + (f", {counted(len(source.outputs), 'output')}" if source.outputs else "")
         )
     for table in config.telemetry:
         typer.echo(f"  telemetry {table.name}: {counted(len(table.signals), 'signal')}")
+    for example in config.label_examples:
+        typer.echo(f"  label {example}")
     typer.echo(f"  sinks: {', '.join(f'{one.name} ({one.settings.type})' for one in config.sinks.values())}")
     typer.echo(f"  orders: {', '.join(line.orders) or 'none'}")
     typer.echo(f"  journal: {config.journal}")
@@ -300,6 +305,8 @@ def show(
 add_commands(app)
 app.command("ledger")(ledger)
 add_journal_commands(app)
+app.command()(cards)
+add_probe_commands(app, registry.serial_probe)
 
 
 class _Plain(logging.Formatter):

@@ -5,6 +5,8 @@ A source is a module with
     class Address(SignalAddress)                    how a signal of it is written; None if it
                                                     speaks for itself (a scanner, a rig)
     gives = "labels", "results" or "orders"         of one that speaks for itself: what it sends
+    class Switch(SwitchAddress)                     how an output is written; only of one that can
+                                                    switch outputs: see `Intake.outputs`
     async def collect(settings, signals, intake)    lives as long as its connection, then
                                                     raises SourceLost or SourceRefused
 A sink is a module with
@@ -47,9 +49,10 @@ from edge.sifting import Lane, Number
 
 __all__ = [
     "TELEMETRY", "Ask", "Duration", "Intake", "Lane", "Mark", "Number", "Observation", "Outcome", "Outlet",
-    "Quality", "Receipt", "Record", "Secret", "Settings", "Signal", "SignalAddress", "Sink", "SinkError",
-    "SinkLost", "SinkRefused", "SinkSettings", "Size", "SourceError", "SourceLost", "SourceRefused",
-    "SourceSettings", "Stamp", "Step", "TestResult", "Unmarked", "Value", "Verdict",
+    "Output", "Quality", "Receipt", "Record", "Secret", "Settings", "Signal", "SignalAddress", "Sink",
+    "SinkError", "SinkLost", "SinkRefused", "SinkSettings", "Size", "SourceError", "SourceLost",
+    "SourceRefused", "SourceSettings", "Stamp", "Step", "SwitchAddress", "TestResult", "Unmarked",
+    "Value", "Verdict",
 ]  # fmt: skip
 
 # --- how settings are written -------------------------------------------------------------
@@ -201,6 +204,14 @@ class SignalAddress(Settings):
         return self.model_dump_json(exclude_defaults=True)
 
 
+class SwitchAddress(Settings):
+    """An output that a source can switch on and off, such as a lamp: what its protocol needs to know."""
+
+    def identity(self) -> str:
+        """The place and what is written there, in words: two outputs with the same are one."""
+        return self.model_dump_json(exclude_defaults=True)
+
+
 class SinkSettings(Settings):
     """What every `[sink.NAME]` has."""
 
@@ -238,12 +249,27 @@ class Signal(Generic[AddressT]):
     """Of telemetry: its table. Numbers of one table that are read together can go to `Intake.sample`."""
 
 
+SwitchT = TypeVar("SwitchT", bound=SwitchAddress)
+
+
+@dataclass(frozen=True, slots=True)
+class Output(Generic[SwitchT]):
+    """One output that is to be switched."""
+
+    name: str
+    """Its address's identity."""
+    address: SwitchT
+
+
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """A request to read some signals now, on the wire, not from any memory."""
+    """A request to read some signals now, on the wire, not from any memory; or to switch outputs."""
 
     number: int
-    signals: frozenset[str]
+    signals: frozenset[str] = frozenset()
+    on: frozenset[str] | None = None
+    """The outputs that are to be on from now, all others off; it takes the place of every such ask before
+    it. None: a request to read."""
 
 
 class Intake(Protocol):
@@ -254,6 +280,9 @@ class Intake(Protocol):
     line: str
     path: str
     """ISA-95 enterprise/site/area of the line; may be empty."""
+    outputs: "Sequence[Output[Any]]"
+    """What the source may be asked to switch; empty for most. Nobody knows how they are after a connect: all
+    are switched off then, whether anybody asks or not."""
 
     def observe(
         self,
@@ -298,10 +327,16 @@ class Intake(Protocol):
         """
 
     async def asked(self, timeout_s: float | None = None) -> Ask | None:
-        """The next request for a fresh read, or None after `timeout_s`.
+        """The next request for a fresh read or, where there are outputs, to switch; None after `timeout_s`.
 
         Start the read after this returned, and emit every value with `answers=ask.number`, in
-        order with all other values of this source.
+        order with all other values of this source. What is switched is answered by `switched`.
+        """
+
+    def switched(self, number: int, trouble: str = "") -> None:
+        """Say that all outputs are as this ask wants them, or in words why some are not.
+
+        Number 0 is the switching off after a connect.
         """
 
     def connected(self) -> None:

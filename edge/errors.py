@@ -9,6 +9,8 @@ LinesideError
 ├── TraceRefused         there is no such lot, serial number or run to tell of, or it is not clear which
 ├── DossierRefused       a file is no dossier, or cannot be read or written
 ├── BackupRefused        no backup can be made there, or a file cannot be restored
+├── CardsRefused         cards cannot be printed so; carries all that is wrong
+├── ProbeRefused         a port cannot be listened to
 ├── NotRecorded          the observations did not reach the disk; keep them or read again
 │   └── JournalFull      there is no room for them: a state that is known and alarmed, until there is
 ├── JournalError         the journal cannot be used: locked, from a newer version, its disk fails
@@ -97,6 +99,20 @@ class BackupRefused(LinesideError):
         super().__init__(f"{path} {reason}")
 
 
+class CardsRefused(LinesideError):
+    """Cards cannot be printed so; nothing was written."""
+
+    def __init__(self, faults: Sequence[str]) -> None:
+        super().__init__("\n".join(faults))
+
+
+class ProbeRefused(LinesideError):
+    """A port cannot be listened to."""
+
+    def __init__(self, port: str, reason: str) -> None:
+        super().__init__(f"{port}: {reason}")
+
+
 class NotRecorded(LinesideError):
     """The observations are not on disk, and nobody has seen an effect of them."""
 
@@ -130,6 +146,11 @@ class SourceError(LinesideError):
 
 class SourceLost(SourceError):
     """The connection is gone or was never there."""
+
+    def __init__(self, source: str, reason: str, *, again_s: float = 0.0) -> None:
+        """`again_s`: the longest pause before the next try, in seconds, where a try harms nobody."""
+        self.again_s = again_s
+        super().__init__(source, reason)
 
 
 class SourceRefused(SourceError):

@@ -3,13 +3,16 @@
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
 
 from msgspec import DecodeError, Struct, json
 from msgspec.structs import replace
 
 from edge.clock import Clock
 from edge.commands import OrderDesk
-from edge.contract import Ask, Lane, Number
+from edge.contract import Ask, Lane, Number, Output
+from edge.errors import NotRecorded
 from edge.observation import ACCEPTED, Observation, Outcome, Quality, Stamp, Value, Verdict
 from edge.orders import Entry, Taken, parse, take_in
 from edge.recorder import Recorder
@@ -19,9 +22,24 @@ CREDIBLE_MS = 86_400_000
 """A device's time further than a day from ours is no time."""
 LONGEST_QUESTION = 1_000
 """Bytes of a message that asks for results."""
+NOT_RECORDED = Outcome(Verdict.REFUSED, "nothing could be recorded")
 ASKS = 100
 """Asks that may wait for a source; a source that does not take them loses the oldest."""
 
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """What goes along with a source: its outputs, and who hears what became of its labels."""
+
+    outputs: Sequence[Output[Any]] = ()
+    switched: Callable[[int, str], None] = lambda number, trouble: None
+    """Of an ask to switch: its number, and why not all of it could be done."""
+    heard: Callable[[Verdict], None] = lambda verdict: None
+    """Called for each label when it is on disk, and with REFUSED where it cannot be."""
+
+
+NOTHING_BESIDE = Beside()
 
 Results = Callable[[str], bytes]
 """Of an order's id: the results of its jobs until now, as JSON. Runs in a thread of its own."""
@@ -53,9 +71,11 @@ class SourceIntake:
 
     def __init__(
         self, name: str, clock: Clock, recorder: Recorder, on_connect: Callable[[], None], path: str = "",
-        results: Results | None = None,
+        results: Results | None = None, beside: Beside = NOTHING_BESIDE,
     ) -> None:  # fmt: skip
         self.name = name
+        self.outputs = beside.outputs
+        self._beside = beside
         self.line = recorder.line.name
         self.path = path
         self.is_connected = False
@@ -91,6 +111,21 @@ class SourceIntake:
     async def emit(self, observations: Sequence[Observation]) -> list[Outcome]:
         if observations:
             self.last_data_mono_ms = self._clock.mono_ms()
+        try:
+            outcomes = await self._record(observations)
+        except NotRecorded:
+            self._tell(observations, [NOT_RECORDED] * len(observations))
+            raise
+        self._tell(observations, outcomes)
+        return outcomes
+
+    def _tell(self, observations: Sequence[Observation], outcomes: Sequence[Outcome]) -> None:
+        """A source that speaks for itself does so under its own name: no other signal is a label."""
+        for one, outcome in zip(observations, outcomes, strict=True):
+            if one.signal == self.name:
+                self._beside.heard(outcome.verdict)
+
+    async def _record(self, observations: Sequence[Observation]) -> list[Outcome]:
         if not self._telemetry.has_tables:
             return await self._recorder.emit(observations)
         taken = [self._telemetry.observe(one) for one in observations]
@@ -124,6 +159,9 @@ class SourceIntake:
                 return await self._asks.get()
         except TimeoutError:
             return None
+
+    def switched(self, number: int, trouble: str = "") -> None:
+        self._beside.switched(number, trouble)
 
     def connected(self) -> None:
         if not self.is_connected:

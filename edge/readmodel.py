@@ -6,10 +6,12 @@ from msgspec import Struct, json
 
 from edge.journal import JournalReader
 from edge.observation import WorkOrder
+from edge.production.beside import Stops
 from edge.production.line import Line, StationSpec
 from edge.production.orders import job_name
 from edge.production.slots import slots
 from edge.production.state import LINE, Job, LineRow, Slot, Station, job_key
+from edge.production.tools import tools_in_use
 from edge.production.totals import Totals
 
 UNASSIGNED = "UNASSIGNED"
@@ -58,6 +60,10 @@ class StationView(Struct, frozen=True):
     """False while a source of this station is lost, or one of its signals cannot be read."""
     unreadable: Mapping[str, str]
     """Signals that cannot be read, with the reason."""
+    tools: tuple[str, ...] = ()
+    """In use at the station."""
+    stop_reason: str = ""
+    """Why it stands, as a person said; empty where it does not, or nobody did."""
 
 
 def station_views(reader: JournalReader, line: Line) -> list[StationView]:
@@ -65,10 +71,19 @@ def station_views(reader: JournalReader, line: Line) -> list[StationView]:
     rows = {key: row for key, row in reader.rows("station/") if isinstance(row, Station)}
     found = dict(reader.rows(LINE)).get(LINE)
     lost = found.lost if isinstance(found, LineRow) else {}
-    return [station_view(spec, rows.get(spec.key) or Station(), lost) for spec in line.stations]
+    stops = {key: row for key, row in reader.rows("stops/") if isinstance(row, Stops)}
+    return [
+        station_view(spec, rows.get(spec.key) or Station(), lost, stops.get(spec.stops_key) or Stops())
+        for spec in line.stations
+    ]
 
 
-def station_view(spec: StationSpec, row: Station, lost: Mapping[str, int]) -> StationView:
+NO_STOPS = Stops()
+
+
+def station_view(
+    spec: StationSpec, row: Station, lost: Mapping[str, int], stops: Stops = NO_STOPS
+) -> StationView:
     """One station; `lost` names the sources that are out of reach."""
     context, run = row.context, row.run
     totals = run.order_totals if run else Totals()
@@ -83,6 +98,7 @@ def station_view(spec: StationSpec, row: Station, lost: Mapping[str, int]) -> St
         row.last_cycle_s, round(run.cycles_s / run.cycles, 4) if run and run.cycles else None,
         spec.ideal_cycle_ms / 1000, row.said, row.said_verdict,
         not row.bad_signals and not any(name in lost for name in spec.sources), row.bad_signals,
+        tools_in_use(row), next((stop.reason for stop in stops.recent[-1:] if stop.end is None), ""),
     )  # fmt: skip
 
 
@@ -149,6 +165,11 @@ def order_views(reader: JournalReader, line: Line) -> list[OrderView]:
     return _order_views(reader, line, "")
 
 
+def written_orders(line: Line) -> list[OrderView]:
+    """Those of the line's file, before anything has been made of them."""
+    return [_order_view(line.orders[name], {}, {}) for name in sorted(line.orders)]
+
+
 def order_view(reader: JournalReader, line: Line, order: str) -> OrderView | None:
     """One of them; None where the line has no such order."""
     return next((view for view in _order_views(reader, line, order) if view.id == order), None)
@@ -201,8 +222,11 @@ def current_states(reader: JournalReader, line: Line) -> dict[str, bytes]:
             "batch": view.batch, "operator": view.operator, "quantity": view.quantity,
             "kind": view.run_kind, "good": view.good, "scrap": view.scrap, "rework": view.rework,
             "over": view.over, "also": view.also, "unassigned": view.unassigned, "held": view.held,
-            "paused": view.paused, "live": view.live,
+            "paused": view.paused, "live": view.live, "tools": view.tools,
         })  # fmt: skip
-        machine = {"state": view.state, "since_ms": view.state_since_ms, "live": view.live}
+        machine = {
+            "state": view.state, "since_ms": view.state_since_ms, "live": view.live,
+            "reason": view.stop_reason,
+        }  # fmt: skip
         states[f"{view.station}/machine"] = json.encode(machine)
     return states

@@ -6,6 +6,7 @@ or a row that the next observation needs. A segment needs no other to be replaye
 
 import json
 import logging
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
@@ -13,6 +14,7 @@ from hashlib import sha256
 from io import BufferedWriter
 from math import isfinite
 from pathlib import Path
+from types import FunctionType
 
 import msgspec
 from msgspec import Struct, convert, to_builtins
@@ -79,7 +81,16 @@ class Entry(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True)
 def core_hash(line: Line) -> str:
     """sha256 of everything in the configuration that the core decides by, in one canonical form."""
     given = {one.name: getattr(line, one.name) for one in fields(line) if one.init}
-    return sha256(msgspec.json.encode(given, order="sorted")).hexdigest()
+    return sha256(msgspec.json.encode(given, enc_hook=_by_name, order="sorted")).hexdigest()
+
+
+def _by_name(thing: object) -> str:
+    """What no JSON holds of a line: the patterns of its labels, and how it tells the time of day."""
+    if isinstance(thing, re.Pattern):
+        return f"{thing.flags} {thing.pattern}"
+    if isinstance(thing, FunctionType):
+        return thing.__qualname__
+    raise NotImplementedError(f"{type(thing).__name__} is no part of a line")
 
 
 @dataclass(slots=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from edge.clock import Clock
-from edge.errors import NotRecorded, SourceError
+from edge.errors import NotRecorded, SourceError, SourceLost
 from edge.intake import SourceIntake
 from edge.observation import Observation
 from edge.production.presence import BACK, LOST, SOURCE
@@ -47,9 +47,9 @@ class Supervisor:
         while True:
             try:
                 await collect()
-                state, reason = LOST, "the adapter ended without a word"
+                state, reason, again_s = LOST, "the adapter ended without a word", 0.0
             except Exception as error:  # a bug in one adapter must not take the line down
-                state, reason = self._judged(error)
+                state, reason, again_s = self._judged(error)
             finally:
                 was_connected = self._intake.is_connected
                 self._intake.lost()
@@ -57,7 +57,7 @@ class Supervisor:
             await self._record_lost()
             if state == BROKEN:
                 return
-            pause_s = FIRST_S if was_connected else min(pause_s * 2, LONGEST_S)
+            pause_s = FIRST_S if was_connected else min(pause_s * 2, again_s or LONGEST_S)
             await asyncio.sleep(pause_s * random.uniform(0.5, 1.0))  # noqa: S311
 
     def back(self) -> None:
@@ -71,13 +71,14 @@ class Supervisor:
         self._intake.post([*self._untold, self._word(BACK)])
         self._untold.clear()
 
-    def _judged(self, error: Exception) -> tuple[str, str]:
-        """What an adapter's end means: something about the source, or a bug of ours."""
+    def _judged(self, error: Exception) -> tuple[str, str, float]:
+        """What an adapter's end means, something about the source or a bug of ours, and its `again_s`."""
         known = _source_error(error)
         if known is not None:
-            return LOST, known.reason if isinstance(known, SourceError) else str(known)
+            again_s = known.again_s if isinstance(known, SourceLost) else 0.0
+            return LOST, known.reason if isinstance(known, SourceError) else str(known), again_s
         log.error("%s: stopped by a bug in its adapter; restart the agent", self._intake.name, exc_info=error)
-        return BROKEN, f"{type(error).__name__}: {error}"
+        return BROKEN, f"{type(error).__name__}: {error}", 0.0
 
     def _tell_lost(self, state: str, reason: str) -> None:
         if self.presence.state == state:

@@ -39,9 +39,12 @@ class Running:
         """A command of a machine or a rig; it has taken effect when this returns."""
         return await self._ask(command, Did)
 
-    async def scan(self, label: str) -> Scan:
-        """Pull the trigger of a scanner; returns with the host's answer or without."""
-        return await self._ask(f"scan {label}", Scan)
+    async def scan(self, label: str, verb: str = "scan") -> Scan:
+        """Pull the trigger of a scanner; returns with the host's answer or without.
+
+        Another verb says what goes wrong: `cut`, `merge`, `noise`, `double`, `hang-up`.
+        """
+        return await self._ask(f"{verb} {label}", Scan)
 
     async def become_ready(self) -> None:
         self.where = (await self._heard(Ready)).ready

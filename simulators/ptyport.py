@@ -8,7 +8,6 @@ import struct
 import termios
 import tty
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
 from pathlib import Path
 
 _AT_ONCE = 4096
@@ -70,44 +69,6 @@ class PtyPort:
             self._link.unlink()
         os.close(self._host)
         os.close(self._device)
-
-
-class Answers:
-    """A device that sends and then waits for one byte of an answer."""
-
-    ACK = b"\x06"
-    NAK = b"\x15"
-
-    def __init__(self, link: Path) -> None:
-        self._port = PtyPort(link)
-        self._heard: bytes | None = None
-        self._arrived = asyncio.Event()
-
-    def open(self) -> AbstractContextManager[None]:
-        """Plugged in."""
-        return self._port.open(self._hear)
-
-    def send(self, data: bytes) -> None:
-        """Send, and expect nothing."""
-        self._port.send(data)
-
-    async def ask(self, data: bytes, patience_s: float) -> bytes | None:
-        """Send; ACK or NAK, or None where neither came in time. Earlier answers do not count."""
-        self._port.take()
-        self._heard = None
-        self._arrived.clear()
-        self._port.send(data)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(patience_s):
-                await self._arrived.wait()
-        return self._heard
-
-    def _hear(self, data: bytes) -> None:
-        for number in data:
-            byte = bytes([number])
-            if self._heard is None and byte in (self.ACK, self.NAK):
-                self._heard = byte
-                self._arrived.set()
 
 
 def _point(link: Path, target: str) -> None:

@@ -28,7 +28,8 @@ class Scan(Struct, frozen=True):
     """One label that left the gun, and what the host answered."""
 
     scan: str
-    answer: Literal["confirmed", "refused", "none"]
+    answer: Literal["confirmed", "refused", "duplicate", "none"]
+    """`duplicate` only from a gun that hears an answer of its own for it."""
     sent_ms: float
     answered_ms: float | None
     """None where no answer came in time."""
@@ -45,6 +46,34 @@ class ResultMade(Struct, frozen=True, tag_field="event", tag="made"):
 
 class ResultAcked(Struct, frozen=True, tag_field="event", tag="acked"):
     """The host took result `number`, at the `tries`th whole line."""
+
+    number: int
+    acked_ms: float
+    tries: int
+
+
+class Weighed(Struct, frozen=True):
+    """A scale was loaded, and came to rest."""
+
+    number: int
+    weight: float
+    """In the scale's unit."""
+    steady_ms: float
+
+
+class Tightened(Struct, frozen=True, tag_field="event", tag="made"):
+    """A joint was tightened; its result is sent until it is acknowledged."""
+
+    number: int
+    """The tightening id."""
+    unit: str
+    ok: bool
+    torque_nm: float
+    made_ms: float
+
+
+class TighteningAcked(Struct, frozen=True, tag_field="event", tag="acked"):
+    """The host took result `number`, at the `tries`th copy."""
 
     number: int
     acked_ms: float
@@ -118,6 +147,13 @@ def read_truth(path: Path, kind: type[LineT]) -> list[LineT]:
 def read_results(path: Path) -> list[ResultMade | ResultAcked]:
     """A test rig's truth, in order."""
     decoder: msgspec.json.Decoder[ResultMade | ResultAcked] = msgspec.json.Decoder(ResultMade | ResultAcked)
+    return [decoder.decode(line) for line in path.read_bytes().splitlines()]
+
+
+def read_tightenings(path: Path) -> list[Tightened | TighteningAcked]:
+    """A tightening controller's truth, in order."""
+    kinds = Tightened | TighteningAcked
+    decoder: msgspec.json.Decoder[Tightened | TighteningAcked] = msgspec.json.Decoder(kinds)
     return [decoder.decode(line) for line in path.read_bytes().splitlines()]
 
 

@@ -113,7 +113,8 @@ def _windows(run: Iterable[Scan]) -> list[tuple[float, float]]:
     for scan in run:
         if since_ms is None and scan.answer != "refused":
             since_ms = scan.sent_ms
-        if scan.answer == "confirmed" and scan.answered_ms is not None and since_ms is not None:
+        taken = scan.answer in ("confirmed", "duplicate")
+        if taken and scan.answered_ms is not None and since_ms is not None:
             found.append((since_ms, scan.answered_ms))
             since_ms = None
     return found if since_ms is None else [*found, (since_ms, inf)]

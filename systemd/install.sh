@@ -23,7 +23,9 @@ runuser -u lineside -- $venv/bin/lineside --version >/dev/null ||
     fail "The user lineside cannot start $venv/bin/lineside. Type:  sudo chmod -R go+rX /opt/lineside"
 install -d -m 750 -g lineside /etc/lineside
 install -m 644 lineside@.service lineside-board@.service /etc/systemd/system/
+install -D -m 644 70-lineside-guns.rules /etc/udev/rules.d/70-lineside-guns.rules
 [ ! -d /run/systemd/system ] || systemctl daemon-reload
+[ ! -S /run/udev/control ] || udevadm control --reload
 
 cat <<END
 Lineside is installed. For a line that is described in press-hall.toml, as root:

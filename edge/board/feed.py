@@ -8,11 +8,13 @@ from dataclasses import replace
 
 from msgspec import DecodeError, json
 
-from edge.board.snapshot import Committed, Heard, Snapshot, nothing_yet, snapshot
+from edge.board.screen import KEPT, ScanLog, Screen
+from edge.board.snapshot import Committed, Heard, Moment, Snapshot, nothing_yet, snapshot
 from edge.clock import Clock
 from edge.config import LineConfig
 from edge.errors import JournalError
 from edge.journal import JournalReader
+from edge.production.state import Station
 from edge.readmodel import station_views
 from edge.status import AgentStatus, follow_status
 from edge.watchdog import Watchdog
@@ -44,6 +46,7 @@ class Feed:
         self._read_ms: int | None = None
         self._news = asyncio.Event()
         self._published = asyncio.Condition()
+        self._scans = ScanLog(config.line.stations)
         self._committed = nothing_yet(config)
         self._publish(self._committed)
 
@@ -117,10 +120,21 @@ class Feed:
                 head = reader.head()
                 newest = reader.records(head, head)
                 views = station_views(reader, config.line)
+                screens = self._screens(reader, head)
         except (JournalError, DecodeError) as error:
             return self._unread(str(error))
         self._read_ms = self._clock.mono_ms()
-        return Committed(views, head, newest[0].at_ms if newest else None)
+        return Committed(views, head, newest[0].at_ms if newest else None, screens=screens)
+
+    def _screens(self, reader: JournalReader, head: int) -> list[Screen]:
+        stations = self.config.line.stations
+        self._scans.add(reader.said(self._scans.after(head), KEPT * len(stations) * 2), head)
+        rows = dict(reader.rows("station/"))
+        found = [(spec, rows.get(spec.key)) for spec in stations]
+        return [
+            Screen(self._scans.of(spec.name), row if isinstance(row, Station) else Station())
+            for spec, row in found
+        ]
 
     def _unread(self, fault: str) -> Committed:
         """What was read before, marked."""
@@ -131,7 +145,9 @@ class Feed:
             log.info("%s", committed.fault or "the journal can be read")
         self._committed = committed
         heard = Heard(self._status, self._since_s(self._heard_ms))
-        self.snapshot: Snapshot = snapshot(self.config, committed, heard, self._clock.wall_ms())
+        clock = self._clock
+        moment = Moment(clock.wall_ms(), clock.mono_ms(), clock.boot)
+        self.snapshot: Snapshot = snapshot(self.config, committed, heard, moment)
         self.encoded = json.encode(self.snapshot)
         self._made_ms = self._clock.mono_ms()
         self.number += 1

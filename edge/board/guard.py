@@ -24,7 +24,7 @@ class Guard:
 
     A page of another site can make a browser ask a board on loopback. By the Host header it is
     known where the name that it used was rebound; by Sec-Fetch-Site where it asks across sites.
-    Following a link from elsewhere to the page itself is allowed.
+    Following a link from elsewhere to a page itself is allowed.
     """
 
     def __init__(self, app: ASGIApp, hosts: Sequence[str] | None) -> None:
@@ -48,6 +48,7 @@ class Guard:
         headers, path = Headers(scope=scope), scope["path"]
         if self._hosts is not None and headers.get("host", "").lower() not in self._hosts:
             return refusal(path, 421, "this board answers only under its own address")
-        if path != "/" and headers.get("sec-fetch-site") in ("cross-site", "same-site"):
+        is_page = path == "/" or path.startswith("/station/")
+        if not is_page and headers.get("sec-fetch-site") in ("cross-site", "same-site"):
             return refusal(path, 403, "this board answers only its own page")
         return None

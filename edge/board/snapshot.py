@@ -15,6 +15,7 @@ from msgspec import Struct, structs
 
 from edge import __version__
 from edge.board import words
+from edge.board.screen import Screen, ScreenNow, screen_now
 from edge.board.words import NONE, Kind
 from edge.config import LineConfig, SourceConfig
 from edge.production.line import StationSpec
@@ -70,6 +71,7 @@ class StationNow(StationView, frozen=True, kw_only=True):
     trouble_s: float | None
     """How old they are; None where nobody knows."""
     words: StationWords
+    screen: ScreenNow
 
 
 class SourceNow(Struct, frozen=True):
@@ -136,6 +138,18 @@ class Committed:
     """Why this is not from the journal of now."""
     age_s: float | None = None
     """With a fault: since the journal could be read; None: it never could."""
+    screens: Sequence[Screen] = ()
+    """Of each station; empty: nothing of any."""
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """Now, on both clocks."""
+
+    wall_ms: int
+    """UTC since 1970."""
+    mono_ms: int = 0
+    boot: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,15 +174,20 @@ def nothing_yet(config: LineConfig) -> Committed:
     return Committed([station_view(spec, Station(), {}) for spec in config.line.stations])
 
 
-def snapshot(config: LineConfig, committed: Committed, heard: Heard, now_ms: int) -> Snapshot:
-    """The line at `now_ms` (UTC)."""
+def snapshot(config: LineConfig, committed: Committed, heard: Heard, now: Moment) -> Snapshot:
+    """The line at this moment."""
+    now_ms = now.wall_ms
     agent = _agent(committed, heard, now_ms)
     sources = [_source(config, one, heard.status) for one in config.sources.values()]
     general = _general_doubt(committed, agent)
+    screens = committed.screens or [Screen() for _ in committed.views]
     stations = [
-        _station(spec, view, general or _doubt(config, view, sources), now_ms)
-        for spec, view in zip(config.line.stations, committed.views, strict=True)
-    ]
+        _station(
+            spec, view, general or _doubt(config, view, sources), now_ms,
+            screen_now(screen, now_ms, now.mono_ms, now.boot),
+        )
+        for spec, view, screen in zip(config.line.stations, committed.views, screens, strict=True)
+    ]  # fmt: skip
     sinks = [_sink(name, heard.status) for name in config.sinks]
     return Snapshot(
         page_id(config), config.line.name, now_ms, _clock(config, now_ms), committed.seq,
@@ -234,13 +253,15 @@ def _stations_of(source: SourceConfig) -> set[str]:
 # --- its parts ----------------------------------------------------------------------------------
 
 
-def _station(spec: StationSpec, view: StationView, doubt: _Doubt, now_ms: int) -> StationNow:
+def _station(
+    spec: StationSpec, view: StationView, doubt: _Doubt, now_ms: int, screen: ScreenNow
+) -> StationNow:
     state_s = None
     if view.state_since_ms is not None and not doubt.words:
         state_s = max(0.0, (now_ms - view.state_since_ms) / 1000)
     return StationNow(
         **structs.asdict(view), kind=words.kind_of(view.state), state_s=state_s, trouble=doubt.words,
-        trouble_s=doubt.seconds, words=_words(spec, view, doubt),
+        trouble_s=doubt.seconds, words=_words(spec, view, doubt), screen=screen,
     )  # fmt: skip
 
 

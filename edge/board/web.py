@@ -45,6 +45,7 @@ def application(feed: Feed, hosts: Sequence[str] | None, clients: Clients) -> St
     read_only = BEYOND if hosts is None and not clients else ""
     routes = [
         Route("/", board.page),
+        Route("/station/{name}", board.station),
         Route("/events", board.events),
         Route("/api/line", board.line),
         Route("/healthz", board.health),
@@ -92,9 +93,19 @@ class _Board:
         )  # fmt: skip
         pages.filters["span"] = words.span
         self._page = pages.get_template("board.html")
+        self._screen = pages.get_template("station.html")
 
     async def page(self, _: Request) -> Response:
         return HTMLResponse(self._page.render(now=self._feed.snapshot))
+
+    async def station(self, request: Request) -> Response:
+        """One station's screen; for another name, those there are."""
+        now, name = self._feed.snapshot, request.path_params["name"]
+        for index, one in enumerate(now.stations):
+            if one.station == name:
+                return HTMLResponse(self._screen.render(now=now, one=one, index=index))
+        known = ", ".join(one.station for one in now.stations)
+        return PlainTextResponse(f"this line has no such station; it has: {known}\n", 404)
 
     async def line(self, _: Request) -> Response:
         return Response(self._feed.encoded, media_type="application/json")

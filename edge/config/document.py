@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from edge.config.faults import Faults, nearest
+from edge.config.reasons import ReasonsTable
 from edge.config.tables import (
     NAME,
     TOP_LEVEL,
@@ -37,8 +38,14 @@ def read_document(tables: Mapping[str, Any], faults: Faults) -> Document:
         _named(tables, "source", faults), _named(tables, "sink", faults),
         faults.check(BoardTable, _table(tables.get("board", {}), "board", faults), "board"),
         faults.check(OrdersTable, _table(tables.get("orders", {}), "orders", faults), "orders"),
-        _named(tables, "telemetry", faults),
+        _named(tables, "telemetry", faults), reasons=_reasons(tables, faults),
+        labels=_table(tables.get("labels", {}), "labels", faults),
     )  # fmt: skip
+
+
+def _reasons(tables: Mapping[str, Any], faults: Faults) -> Mapping[str, Mapping[str, str]]:
+    table = faults.check(ReasonsTable, _table(tables.get("reasons", {}), "reasons", faults), "reasons")
+    return table.known() if table is not None else {}
 
 
 def _line(tables: Mapping[str, Any], faults: Faults) -> LineTable | None:

@@ -11,10 +11,13 @@ from typing import Any
 from edge import registry
 from edge.config.document import read_document
 from edge.config.faults import Faults, nearest
+from edge.config.feedback import StationFeedback, build_feedback
+from edge.config.hours import Hours
+from edge.config.labels import build_labels
 from edge.config.stations import Sources, build_stations
 from edge.config.tables import BoardTable, Document, LineTable, OrderTable
 from edge.config.telemetry import build_telemetry
-from edge.contract import Signal, SinkModule, SinkSettings, Source, SourceSettings
+from edge.contract import Output, Signal, SinkModule, SinkSettings, Source, SourceSettings
 from edge.errors import ConfigError
 from edge.journal.retention import Keep
 from edge.observation import WorkOrder
@@ -33,6 +36,8 @@ class SourceConfig:
     module: Source
     settings: SourceSettings
     signals: Sequence[Signal[Any]]
+    outputs: Sequence[Output[Any]] = ()
+    """What stations have it switch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +70,10 @@ class LineConfig:
     require_ntp: bool = False
     """The clock is believed only where a time server has set it."""
     telemetry: Sequence[TelemetryTable] = ()
+    feedback: Sequence[StationFeedback] = ()
+    """Of the stations that show what became of a scan by lamps or a buzzer."""
+    label_examples: Sequence[str] = ()
+    """What each example of a plant's own labels means, in words."""
 
     @property
     def journal(self) -> Path:
@@ -78,7 +87,9 @@ def load(file: Path, data: Path | None = None) -> LineConfig:
     sources = _sources(document, faults)
     stations, signals = build_stations(document, sources, faults)
     telemetry = build_telemetry(document, sources, signals, faults)
+    feedback, outputs = build_feedback(document, sources, faults)
     orders = _orders(document.orders, faults)
+    labels, examples = build_labels(document.labels, faults)
     sinks = _sinks(document, faults)
     owned = {f"source.{name}": one.owns() for name, (_, one) in sources.items() if one}
     owned |= {f"sink.{name}": one.settings.owns() for name, one in sinks.items()}
@@ -86,18 +97,22 @@ def load(file: Path, data: Path | None = None) -> LineConfig:
     if faults.found or document.line is None or document.board is None:
         raise ConfigError(faults.found)
     data = data or _data_folder(file, document.line)
-    line = Line(document.line.name, tuple(stations), orders, document.line.badge == "required")
+    line = Line(
+        document.line.name, tuple(stations), orders, document.line.badge == "required",
+        labels, document.reasons, badge_ends_ms=_badge_ends_ms(document.line),
+        hour=Hours(document.line.timezone),
+    )  # fmt: skip
     return LineConfig(
         file, line, document.line.path, document.line.timezone,
         data,
         {
-            name: SourceConfig(name, module, settings, tuple(signals.get(name, ())))
+            name: SourceConfig(name, module, settings, tuple(signals.get(name, ())), outputs.get(name, ()))
             for name, (module, settings) in sources.items()
             if settings is not None
         },
         sinks, document.board, _warnings(sources, stations), _orders_folder(data, document),
         document.line.record, _keep(document.line), document.line.clock == "require-ntp",
-        telemetry,
+        telemetry, feedback, examples,
     )  # fmt: skip
 
 
@@ -216,6 +231,10 @@ def _orders_folder(data: Path, document: Document) -> Path | None:
     """Relative to the data folder; an absolute path stays as it is."""
     table = document.intake
     return data / table.folder if table is not None and table.folder is not None else None
+
+
+def _badge_ends_ms(line: LineTable) -> int | None:
+    return None if line.badge_ends is None else round(line.badge_ends.total_seconds() * 1000)
 
 
 def _keep(line: LineTable) -> Keep:

@@ -1,7 +1,7 @@
 """The tables of the TOML file, as far as no adapter has a say in them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
@@ -55,6 +55,15 @@ def _room_enough(size: int) -> int:
     return size
 
 
+SHORTEST_BADGE = timedelta(minutes=1)
+
+
+def _long_enough(duration: timedelta) -> timedelta:
+    if duration < SHORTEST_BADGE:
+        raise ValueError('must be at least "1min"')
+    return duration
+
+
 class LineTable(Settings):
     """`[line]`"""
 
@@ -66,6 +75,8 @@ class LineTable(Settings):
     """Folder of the journal; relative to the file."""
     badge: Literal["required", "optional"] = "required"
     """Whether an operator must badge in before a job can be started."""
+    badge_ends: Annotated[Duration, AfterValidator(_long_enough)] | None = None
+    """So long after a badge was scanned nobody is at the station any more, as `"10h"`; off unless written."""
     clock: Literal["plausible", "require-ntp"] = "plausible"
     """When the box's clock is believed: where it is neither before this Lineside was built nor before the
     last event, or only once a time server has set it. Until then events are recorded and held back."""
@@ -143,6 +154,8 @@ class StationTable(Settings):
     good: dict[str, Any] | None = None
     reject: dict[str, Any] | None = None
     state: dict[str, Any] | None = None
+    feedback: dict[str, Any] | None = None
+    """Lamps and a buzzer beside the scanner: see `feedback.py`."""
     capacity: Annotated[int, Field(ge=1, le=16)] = 1
     """Jobs that can run here at once."""
     split: Literal["equal", "first"] = "equal"
@@ -242,6 +255,12 @@ class Document:
     intake: OrdersTable | None
     telemetry: Mapping[str, Mapping[str, Any]]
     """As written."""
+    reasons: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """By kind: codes and their words."""
+    labels: Mapping[str, Any] = field(default_factory=dict)
+    """As written."""
 
 
-TOP_LEVEL = ("line", "order", "orders", "source", "station", "telemetry", "sink", "board")
+TOP_LEVEL = (
+    "line", "order", "orders", "source", "station", "telemetry", "sink", "board", "reasons", "labels",
+)  # fmt: skip

@@ -56,8 +56,39 @@ def _opcua(table: Table, place: str) -> None:
     table.pop("security", None)
 
 
+def _serial(table: Table, place: str) -> None:
+    """The stand-in is on a serial port, also where the device itself is on TCP."""
+    for key in ("connect", "listen", "timeout"):
+        table.pop(key, None)
+    table["port"] = place
+
+
+def _rig(table: Table, place: str) -> None:
+    if not is_plain_rig(table):
+        table.clear()
+        table["type"] = "testrig"
+    _serial(table, place)
+
+
+def is_plain_rig(table: Mapping[str, Any]) -> bool:
+    """Whether the stand-in can speak as this rig does: a line of key=value, answered or not."""
+    return (
+        set(table) <= _PLAIN
+        and table.get("format", "key=value") == "key=value"
+        and table.get("handshake", "ack") != "enq"
+        and table.get("end") != "idle"
+        and isinstance(table.get("checksum", "auto"), str)
+    )
+
+
+_PLAIN = {
+    "type", "port", "connect", "listen", "timeout", "baud", "bits", "parity", "stop", "end", "longest",
+    "idle", "handshake", "confirm", "refuse", "format", "encoding", "separator", "fields", "ignore", "pass",
+    "fail",
+    "checksum",
+}  # fmt: skip
 SOURCES: dict[str, Callable[[Table, str], None]] = {
-    "modbus": _modbus, "opcua": _opcua, "serial-scanner": _at("port"), "testrig": _at("port"),
+    "modbus": _modbus, "opcua": _opcua, "serial-scanner": _serial, "testrig": _rig,
     "mqtt-orders": _at("broker"),
 }  # fmt: skip
 SINKS: dict[str, Callable[[Table, str], None]] = {
@@ -105,6 +136,8 @@ def _ends(
             del tables[name]
             notes.append(f"{kind}.{name} is left out: there is no stand-in for type {table['type']!r}")
             continue
+        if table["type"] == "testrig" and not is_plain_rig(table):
+            notes.append(f"{kind}.{name}: the stand-in sends lines of key=value and waits for ACK")
         known[table["type"]](table, places[name])
         dropped = [key for key in _CREDENTIALS if table.pop(key, None) is not None]
         if dropped:

@@ -122,6 +122,14 @@ FROM event JOIN context ON context.id = event.context JOIN boot ON boot.id = eve
 LEFT JOIN restamped ON restamped.seq = event.seq
 WHERE event.seq BETWEEN ? AND ? ORDER BY event.seq LIMIT ?;
 
+-- name: said_after
+-- The newest labels that were read, and what was said of one that waited in vain.
+SELECT
+    event.seq, coalesce(restamped.at_ms, event.at_ms), event.station, event.type,
+    coalesce(restamped.data, event.data)
+FROM event LEFT JOIN restamped ON restamped.seq = event.seq
+WHERE event.seq > ? AND event.type IN ('scan', 'forgotten') ORDER BY event.seq DESC LIMIT ?;
+
 -- name: begin_epoch
 INSERT INTO epoch (first_seq, name) VALUES (?, ?) ON CONFLICT (first_seq) DO UPDATE SET name = excluded.name;
 
@@ -184,7 +192,8 @@ GROUP BY 1, 2, 3, 4 ORDER BY min(event.seq);
 -- Serial numbers that were scanned with the lot in use, or are of this batch.
 SELECT CAST(event.data AS TEXT) ->> '$.unit' AS unit,
     max(EXISTS (SELECT 1 FROM json_each(CAST(event.data AS TEXT), '$.lots') WHERE value = ?2)) AS listed,
-    max(coalesce(context.body ->> '$.batch' = ?2, 0)) AS member, min(event.seq)
+    max(coalesce(context.body ->> '$.batch' = ?2, 0)
+        OR coalesce(CAST(event.data AS TEXT) ->> '$.lot' = ?2, 0)) AS member, min(event.seq)
 FROM mention JOIN event ON event.seq = mention.seq
 LEFT JOIN attribution ON attribution.seq = event.seq
 JOIN context ON context.id = coalesce(attribution.context, event.context)
@@ -197,7 +206,7 @@ FROM mention JOIN event ON event.seq = mention.seq
 LEFT JOIN attribution ON attribution.seq = event.seq
 JOIN context ON context.id = coalesce(attribution.context, event.context)
 WHERE mention.subject = ?1 AND event.type IN ('unit', 'test') AND (
-    context.body ->> '$.batch' = ?2
+    context.body ->> '$.batch' = ?2 OR CAST(event.data AS TEXT) ->> '$.lot' = ?2
     OR EXISTS (SELECT 1 FROM json_each(CAST(event.data AS TEXT), '$.lots') WHERE value = ?2)
 );
 
@@ -210,7 +219,7 @@ FROM mention JOIN event ON event.seq = mention.seq
 LEFT JOIN attribution ON attribution.seq = event.seq
 JOIN context ON context.id = coalesce(attribution.context, event.context)
 WHERE mention.subject = ?1 AND event.type IN ('unit', 'test') AND (
-    context.body ->> '$.batch' = ?2
+    context.body ->> '$.batch' = ?2 OR CAST(event.data AS TEXT) ->> '$.lot' = ?2
     OR EXISTS (SELECT 1 FROM json_each(CAST(event.data AS TEXT), '$.lots') WHERE value = ?2)
 )
 GROUP BY 1, 2, 3, 4, 5, 6 ORDER BY min(event.seq) LIMIT ?3;
@@ -223,13 +232,13 @@ WITH made (unit) AS (
     LEFT JOIN attribution ON attribution.seq = event.seq
     JOIN context ON context.id = coalesce(attribution.context, event.context)
     WHERE mention.subject = ?1 AND event.type IN ('unit', 'test') AND (
-        context.body ->> '$.batch' = ?2
+        context.body ->> '$.batch' = ?2 OR CAST(event.data AS TEXT) ->> '$.lot' = ?2
         OR EXISTS (SELECT 1 FROM json_each(CAST(event.data AS TEXT), '$.lots') WHERE value = ?2)
     )
 )
 SELECT CAST(event.data AS TEXT) ->> '$.rig', CAST(event.data AS TEXT) ->> '$.program',
     CAST(event.data AS TEXT) ->> '$.revision', count(DISTINCT made.unit),
-    sum(CAST(event.data AS TEXT) ->> '$.passed'), count(*)
+    sum(coalesce(CAST(event.data AS TEXT) ->> '$.verdict', CAST(event.data AS TEXT) ->> '$.passed', 0)), count(*)
 FROM made JOIN mention ON mention.subject = 'unit/' || made.unit JOIN event ON event.seq = mention.seq
 WHERE event.type = 'test'
 GROUP BY 1, 2, 3 ORDER BY 1, 2, 3 LIMIT ?3;

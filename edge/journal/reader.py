@@ -14,7 +14,7 @@ from edge.production.state import Row, decode_row
 from edge.record import TELEMETRY, Record, iso
 from edge.telemetry import unpack
 
-__all__ = ["CUMULATIVE", "Fact", "JournalReader", "Record", "iso"]
+__all__ = ["CUMULATIVE", "Fact", "JournalReader", "Record", "Said", "iso"]
 
 CUMULATIVE = {"run_total", "order_good", "order_scrap", "order_rework"}
 """Figures of the owner that an event had at first: one that was moved is sent without them, and the
@@ -36,6 +36,17 @@ class Fact(Struct, frozen=True):
     station: str
     context: str
     """JSON."""
+    data: bytes
+    """JSON."""
+
+
+class Said(Struct, frozen=True):
+    """A scan, or what was said of one."""
+
+    seq: int
+    at_ms: int
+    station: str
+    type: str
     data: bytes
     """JSON."""
 
@@ -105,6 +116,10 @@ class JournalReader:
     def facts(self, first: int, last: int, limit: int = 500) -> list[Fact]:
         """The same events as they were committed, to the byte."""
         return [Fact(*row) for row in self._ask("facts_between", first, last, limit)]
+
+    def said(self, after: int, limit: int) -> list[Said]:
+        """The newest scans after this seq, and what was said of those that waited in vain; oldest first."""
+        return [Said(*row) for row in reversed(self._ask("said_after", after, limit))]
 
     def about(self, subject: str, after: int, limit: int) -> list[Record]:
         """Events that are part of a subject's history, those after this seq, ascending."""

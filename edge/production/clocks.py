@@ -12,11 +12,24 @@ from msgspec.structs import replace
 
 from edge.observation import ClockWord, Observation, Outcome, Verdict
 from edge.production.baselines import Counter
+from edge.production.beside import Stops
 from edge.production.draft import Draft, Hold, Restamp
 from edge.production.line import Line
 from edge.production.losses import Clock
 from edge.production.slots import slots
-from edge.production.state import DOUBT, LINE, Doubt, Job, LineRow, Rig, Row, Run, Station, job_key, run_key
+from edge.production.state import (
+    DOUBT,
+    LINE,
+    Doubt,
+    Job,
+    LineRow,
+    Rig,
+    Row,
+    Run,
+    Station,
+    job_key,
+    run_key,
+)
 
 MOST_RUNS = 2_000
 """Runs of one doubt whose times are corrected; the oldest of more keep the estimate."""
@@ -32,9 +45,10 @@ def clock_needs(line: Line, now: Observation, rows: Rows) -> tuple[str, ...]:
     if not isinstance(now.value, ClockWord) or not now.value.shift_ms:
         return (DOUBT, LINE, *stations)
     counters = (place.counter.key for place in line.counters.values())
+    stops = (one.stops_key for one in line.stations)
     rigs = (f"rig/{name}" for name in line.rigs)
     runs = _run_keys(rows)
-    return (DOUBT, LINE, *stations, *counters, *rigs, *runs, *_job_keys(line, rows, runs))
+    return (DOUBT, LINE, *stations, *stops, *counters, *rigs, *runs, *_job_keys(line, rows, runs))
 
 
 def _run_keys(rows: Rows) -> tuple[str, ...]:
@@ -105,7 +119,7 @@ def _right(draft: Draft, word: ClockWord) -> None:
 
 
 def _shift_rows(draft: Draft, shift: "Shift") -> None:
-    kinds = (Counter, Station, Job, Run, Rig, LineRow)
+    kinds = (Counter, Station, Stops, Job, Run, Rig, LineRow)
     rows = draft.rows()
     for key in dict.fromkeys(clock_needs(draft.line, draft.observation, rows)):  # others may be at hand
         if isinstance(row := rows[key], kinds):

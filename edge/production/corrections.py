@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from msgspec.structs import replace
 
 from edge.observation import Observation
+from edge.production.beside import ReasonTaken, ToolTaken
 from edge.production.booking import take_back
 from edge.production.context import Context, Kind
 from edge.production.dealing import dispose
@@ -32,7 +33,21 @@ from edge.production.runs import (
     totals_of,
 )
 from edge.production.slots import change_slots, contexts, slots
-from edge.production.state import LINE, Job, Row, Run, Slice, Slot, Station, Undo, View, job_key, run_key
+from edge.production.state import (
+    LINE,
+    Job,
+    Row,
+    Run,
+    Slice,
+    Slot,
+    Station,
+    Undo,
+    View,
+    job_key,
+    run_key,
+)
+from edge.production.stops import take_reason_back
+from edge.production.tools import take_tool_back
 from edge.production.totals import NOTHING, Totals
 from edge.production.views import MOST_EVENTS, Since, Whole, Window
 
@@ -88,9 +103,19 @@ def undo(draft: Draft, spec: StationSpec) -> str:
     if undone.by != row.context.operator:
         raise RefusedError(f"that was {undone.by or 'somebody else'}: only who scanned it can take it back")
     draft.put(spec.key, replace(row, undo=None))
+    if isinstance(undone.taken, ToolTaken):
+        return take_tool_back(draft, spec, undone.taken)
+    if isinstance(undone.taken, ReasonTaken):
+        return take_reason_back(draft, spec, undone.taken)
     if undone.booked is not None:
         slot = the_slot(draft, spec, undone.run.job if undone.run else None)
         return take_back(draft, spec, slot, undone.booked, undone.made)
+    return _undo_change(draft, spec, undone)
+
+
+def _undo_change(draft: Draft, spec: StationSpec, undone: Undo) -> str:
+    """Everything is as it was before the scan; parts made since go back."""
+    row = draft.station(spec)
     homes = {one.run: one for one in _contexts_of(undone)}
     view = draft.get(_since(spec, undone), View) or View()
     moved = [one for one in view.slices if _goes_back(row, undone, one.context, homes)]
@@ -251,6 +276,8 @@ def back(draft: Draft, spec: StationSpec, minutes: int) -> str:
     undone = row.undo
     if undone is None or undone.booked is not None:
         raise RefusedError(f"nothing to backdate at {spec.name}: scan the card first")
+    if undone.taken is not None:
+        raise RefusedError(f"{undone.label} cannot be backdated: it moves no parts")
     if _is_too_late(undone, now):
         raise RefusedError("that scan was too long ago: ask your supervisor")
     if len(contexts(row)) > 1:

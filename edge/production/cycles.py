@@ -5,22 +5,21 @@ from functools import reduce
 
 from msgspec.structs import replace
 
-from edge.observation import Observation, Quality, Stamp
+from edge.observation import Observation, Quality
 from edge.production.baselines import Counter
 from edge.production.context import Context, Kind
 from edge.production.draft import Draft
+from edge.production.edges import Edge, cycle_ms, edge_of, span_ms, span_s
 from edge.production.events import Changeover, Cycle, MachineState
 from edge.production.line import StationSpec
-from edge.production.state import Edge, Station
+from edge.production.state import Station
+from edge.production.stops import begin_stop, end_stop
 
 _WHOLE = re.compile(r"-?[0-9]{1,18}")
 EXECUTE = "Execute"
 STOPPED = "Stopped"
 UNDEFINED = "Undefined"
 """The machine reads a number that the line's map does not name."""
-
-CLOCK_SET_MS = 2_000
-"""A device's clock and ours differ by no more over one cycle, unless one of them was set."""
 
 PACKML = {
     1: "Clearing", 2: STOPPED, 3: "Starting", 4: "Idle", 5: "Suspended", 6: EXECUTE, 7: "Stopping",
@@ -39,16 +38,16 @@ def part_finished(
     """
     if station.state_signal is None and row.state != EXECUTE:
         row = _enter(draft, station, row, EXECUTE, None)
-    edge, before = _now(draft.observation), row.edge
+    edge, before = edge_of(draft.observation), row.edge
     if row.left is not None and assigned:
         row = _changed_over(draft, station, row, edge)
-    span_ms = _cycle_ms(before, edge)
-    if before is None or span_ms is None or row.state not in (EXECUTE, None):
+    lasted_ms = cycle_ms(before, edge)
+    if before is None or lasted_ms is None or row.state not in (EXECUTE, None):
         return replace(row, edge=edge, last_part=edge)
-    if span_ms == 0:
+    if lasted_ms == 0:
         return replace(row, edge=replace(before, owed=before.owed + parts), last_part=edge)
     parts += before.owed
-    cycle_s = span_ms / 1000 / parts
+    cycle_s = lasted_ms / 1000 / parts
     context = row.context
     if row.others:
         context = reduce(Context.common, (context, *(slot.context for slot in row.others)))
@@ -56,7 +55,7 @@ def part_finished(
         context = replace(context, run=row.loose.id)
     draft.say(Cycle(round(cycle_s, 4), parts), station.name, context)
     run = row.run and replace(
-        row.run, cycles=row.run.cycles + parts, cycles_s=round(row.run.cycles_s + span_ms / 1000, 3)
+        row.run, cycles=row.run.cycles + parts, cycles_s=round(row.run.cycles_s + lasted_ms / 1000, 3)
     )
     return replace(row, edge=edge, last_part=edge, last_cycle_s=round(cycle_s, 4), run=run)
 
@@ -65,7 +64,7 @@ def finished_before(row: Station, now: Observation, owner: Context) -> Station:
     """A part of the job before, read late: it ends no cycle, and the changeover begins with it."""
     left = row.left
     if left is not None and left.job == (owner.order, owner.operation):
-        left = replace(left, last=_now(now))
+        left = replace(left, last=edge_of(now))
     return replace(row, edge=None, left=left)
 
 
@@ -77,34 +76,6 @@ def _changed_over(draft: Draft, station: StationSpec, row: Station, edge: Edge) 
     if run.job != left.job:
         draft.say(Changeover(*left.job, span_s(left.last, edge)), station.name, row.context)
     return replace(row, left=None)
-
-
-def span_s(before: Edge, now: Edge) -> float | None:
-    """Seconds between two edges; None where no clock can tell."""
-    span_ms = _cycle_ms(before, now)
-    return None if span_ms is None else span_ms / 1000
-
-
-def _now(now: Observation) -> Edge:
-    return Edge(now.at_ms, now.mono_ms, now.boot, now.stamp is Stamp.SOURCE)
-
-
-def _cycle_ms(before: Edge | None, now: Edge) -> int | None:
-    """Between two parts; a device whose clock was set in between does not tell it."""
-    span_ms = _span_ms(before, now)
-    if before is None or span_ms is None or before.boot != now.boot:
-        return span_ms
-    by_us_ms = now.mono_ms - before.mono_ms
-    return span_ms if abs(span_ms - by_us_ms) <= CLOCK_SET_MS else by_us_ms
-
-
-def _span_ms(before: Edge | None, now: Edge) -> int | None:
-    """Between two edges: on the device's clock where both have it, else on the monotonic one."""
-    if before is None:
-        return None
-    if before.by_source and now.by_source:
-        return max(0, now.at_ms - before.at_ms)
-    return now.mono_ms - before.mono_ms if before.boot == now.boot else None
 
 
 def machine_state(draft: Draft, station: StationSpec) -> None:
@@ -151,13 +122,17 @@ def _is_out_of_sight(draft: Draft, station: StationSpec) -> bool:
 def _enter(
     draft: Draft, station: StationSpec, row: Station, name: str, code: int | None, since: Edge | None = None
 ) -> Station:
-    begin = since or _now(draft.observation)
+    begin = since or edge_of(draft.observation)
     before = Edge(row.state_at_ms, row.state_mono_ms, row.state_boot, row.state_by_source)
-    lasted_ms = _span_ms(before if row.state is not None else None, begin)
+    lasted_ms = span_ms(before if row.state is not None else None, begin)
     lasted_s = None if lasted_ms is None else round(max(0, lasted_ms) / 1000, 3)
     # A cycle lies inside one interval of executing: what was finished before a stop begins none.
     edge = row.edge if name == EXECUTE and row.state is None else None
     draft.say(MachineState(name, row.state, lasted_s, code), station.name, row.context, at_ms=begin.at_ms)
+    if name == EXECUTE:
+        end_stop(draft, station, begin)
+    else:
+        begin_stop(draft, station, row, name, begin)
     return replace(
         row, state=name, state_at_ms=begin.at_ms, state_mono_ms=begin.mono_ms, state_boot=begin.boot,
         state_by_source=begin.by_source, edge=edge,

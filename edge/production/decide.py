@@ -15,18 +15,20 @@ from edge.observation import (
     Verdict,
     WorkOrder,
 )
+from edge.production.badges import end_badge
 from edge.production.baselines import Counter
 from edge.production.clocks import clock, clock_needs
 from edge.production.corrections import back_needs, undo_needs
 from edge.production.counts import count, readable_again, shown, unreadable
 from edge.production.cycles import is_readable, machine_state, silence
-from edge.production.draft import Decision, Draft
+from edge.production.draft import NEW_STATION, Decision, Draft
 from edge.production.line import CounterAt, Line, StationSpec
 from edge.production.losses import Loss
+from edge.production.nouns import forget
 from edge.production.orders import card_needs, names_of
 from edge.production.planning import receive
 from edge.production.presence import SOURCE, agent, source
-from edge.production.quality import rig_key, test_result
+from edge.production.quality import rig_key, test_result, unit_of
 from edge.production.scanning import Label, read_label
 from edge.production.scans import scan
 from edge.production.slots import slots
@@ -45,7 +47,7 @@ def needs(line: Line, observation: Observation, rows: Rows) -> tuple[str, ...]:
     if (place := line.counters.get(signal)) is not None:
         return _counter_needs(place, rows)
     if (station := line.states.get(signal)) is not None:
-        return (station.key,)
+        return (station.key, station.stops_key)
     if signal == TICK:
         return line.tick_needs
     if (stations := line.guns.get(signal)) is not None:
@@ -98,6 +100,8 @@ def _label_needs(
         return ()
     if label.letter == "S":
         return unit_needs(line, label.body, rows)
+    if label.letter == "D":
+        return (spec.stops_key,)
     row = rows.get(spec.key)
     noun = row.noun if isinstance(row, Station) else None
     unit = unit_needs(line, noun.body, rows) if noun is not None and noun.letter == "S" else ()
@@ -106,7 +110,7 @@ def _label_needs(
 
 def _correction_needs(spec: StationSpec, command: str, now: Observation, rows: Rows) -> tuple[str, ...]:
     if command == "UNDO":
-        return undo_needs(spec, rows, now)
+        return (spec.stops_key, *undo_needs(spec, rows, now))
     if command.startswith("BACK") and command[4:].isdigit() and len(command) < 8:
         return back_needs(spec, rows, now, int(command[4:]))
     return ()
@@ -114,7 +118,11 @@ def _correction_needs(spec: StationSpec, command: str, now: Observation, rows: R
 
 def _rig_needs(line: Line, spec: StationSpec, now: Observation, rows: Rows) -> tuple[str, ...]:
     keys = (spec.key, rig_key(now.signal))
-    return (*keys, *unit_needs(line, now.value.unit, rows)) if isinstance(now.value, TestResult) else keys
+    row = rows.get(spec.key)
+    if not isinstance(now.value, TestResult):
+        return keys
+    unit, _ = unit_of(line, row if isinstance(row, Station) else NEW_STATION, now)
+    return (*keys, *unit_needs(line, unit, rows))
 
 
 def _order_needs(observation: Observation, rows: Rows) -> tuple[str, ...]:
@@ -159,6 +167,9 @@ def _tick(draft: Draft) -> None:
     for station in draft.line.stations:
         if station.state_signal is None:
             silence(draft, station)
+        if station.gun is not None:
+            forget(draft, station)
+            end_badge(draft, station)
 
 
 _OF_THE_LINE: dict[str, Callable[[Draft], None]] = {

@@ -81,6 +81,16 @@ class Scan(Struct, frozen=True, omit_defaults=True):
     """Letter of the scan grammar; None for a label that means nothing here."""
 
 
+class Forgotten(Struct, frozen=True, omit_defaults=True):
+    """A label waited for another that never came: it does nothing any more."""
+
+    type: ClassVar[str] = "forgotten"
+
+    label: str
+    """Letter and body, as `X BURR`."""
+    words: str
+
+
 class OrderReceived(Struct, frozen=True, omit_defaults=True):
     """A work order came in, or came in again with something changed."""
 
@@ -141,6 +151,14 @@ class Test(Struct, frozen=True, omit_defaults=True):
     """The unit's first test by this program."""
     first_pass: bool = False
     """Passed at the first test, and never in rework."""
+    verdict: bool | None = None
+    """What holds: failed where the rig or a limit says so; None: a measurement, nobody judges it."""
+    computed: bool | None = None
+    """What the limits and the steps' own verdicts say; None: there are none."""
+    verdict_differs: bool = False
+    """The rig says one thing, the limits another."""
+    tools: tuple[str, ...] = ()
+    """Those in use at the station."""
 
     @property
     def subjects(self) -> tuple[str, ...]:
@@ -214,9 +232,10 @@ class Flag(Struct, frozen=True, omit_defaults=True):
 
     flag: str
     """`overproduced`, `scrap_above_total`, `scrap_differs`, `good_differs`, `rework_unknown`,
-    `out_of_sequence` or `held_dismissed`."""
+    `out_of_sequence`, `held_dismissed`; of tests `verdict_differs`, `number_repeated`, `no_unit`; of a badge
+    `badge_ended`."""
     quantity: int
-    """Parts that it is about."""
+    """Parts that it is about; 0 for a badge."""
     detail: str = ""
 
 
@@ -273,10 +292,15 @@ class UnitSeen(Struct, frozen=True, omit_defaults=True):
     lots: tuple[str, ...] = ()
     """Material that was in use."""
     reason: str = ""
+    tools: tuple[str, ...] = ()
+    """Those that were in use."""
+    lot: str | None = None
+    """The batch that its own label names."""
 
     @property
     def subjects(self) -> tuple[str, ...]:
-        return (unit_subject(self.unit), *map(lot_subject, self.lots))
+        own = () if self.lot is None or self.lot in self.lots else (lot_subject(self.lot),)
+        return (unit_subject(self.unit), *map(lot_subject, self.lots), *own)
 
 
 class MaterialUsed(Struct, frozen=True, omit_defaults=True):
@@ -289,6 +313,7 @@ class MaterialUsed(Struct, frozen=True, omit_defaults=True):
     use: str
     """`mounted`, `backflush` (by parts made times the need of one) or `scanned` (as a person said)."""
     quantity: float = 0.0
+    """Of one that was mounted: what its label says is in it; 0: it says nothing."""
 
     @property
     def subjects(self) -> tuple[str, ...]:
@@ -312,9 +337,41 @@ class Lot(Struct, frozen=True, omit_defaults=True):
         return tuple(lot_subject(share.lot) for share in (*self.sources, *self.results))
 
 
+class Tool(Struct, frozen=True, omit_defaults=True):
+    """A tool was put in use at a station, or taken off."""
+
+    type: ClassVar[str] = "tool"
+
+    tool: str
+    change: str
+    """`mounted` or `taken_off`."""
+    group: str = ""
+    """What stands before the first dot of its label: of each group one is in use; empty: it has none."""
+    why: str = ""
+    """`replaced`: another of its group came; `undo`: the scan was taken back."""
+
+
+class Downtime(Struct, frozen=True, omit_defaults=True):
+    """Why the machine stood. Its seconds add up: a reason that is taken back has negative ones."""
+
+    type: ClassVar[str] = "downtime"
+
+    reason: str
+    state: str
+    """That the machine went to."""
+    from_ms: int
+    to_ms: int | None
+    """None: it still stands; the event is said again when it does not."""
+    lasted_s: float | None = None
+    """None while it stands, and where no clock can tell."""
+    by: str = ""
+    taken_back: bool = False
+
+
 EventData = (
     Count | Cycle | MachineState | Scan | OrderReceived | Order | Test | Disposition | Attribution
     | Adjustment | Flag | Changeover | Result | UnitSeen | MaterialUsed | Lot | Gap | Health | Loss | Clock
+    | Forgotten | Tool | Downtime
 )  # fmt: skip
 
 MOVED = ("count", "cycle", "test", "disposition", "gap", "unit", "material", "adjustment")

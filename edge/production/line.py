@@ -85,12 +85,14 @@ class StationSpec:
     counts_by: CountsBy | None = None
     key: str = field(init=False)
     """Of its row; made once, for every reading asks for it."""
+    stops_key: str = field(init=False)
 
     total_has_rejects: bool = field(init=False)
     """Its rejects are parts that its total counts too."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "key", f"station/{self.name}")
+        object.__setattr__(self, "stops_key", f"stops/{self.name}")
         object.__setattr__(self, "total_has_rejects", Role.TOTAL in self.roles)
 
     @property
@@ -107,6 +109,17 @@ class StationSpec:
     @property
     def roles(self) -> frozenset[Role]:
         return frozenset(counter.role for counter in self.counters)
+
+
+def _stops(station: StationSpec) -> tuple[str, ...]:
+    """Where its parts say whether it stands, they need the row of its stops."""
+    return (station.stops_key,) if station.state_signal is None else ()
+
+
+def utc_hour(at_ms: int) -> str:
+    """`09:12`, UTC."""
+    minutes = at_ms // 60_000
+    return f"{minutes // 60 % 24:02d}:{minutes % 60:02d}"
 
 
 class CounterAt(NamedTuple):
@@ -131,13 +144,18 @@ class Line:
     labels: LabelRules = OWN_LABELS
     reasons: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """By kind (`scrap`, `downtime`): each code in use and its words; a kind that is missing takes any."""
+    badge_ends_ms: int | None = None
+    """So long after a badge was scanned nobody is at the station any more."""
+    hour: Callable[[int], str] = utc_hour
+    """The line's time of day of a UTC time in ms, as `09:12`."""
     counters: Mapping[str, CounterAt] = field(init=False)
     states: Mapping[str, StationSpec] = field(init=False)
     guns: Mapping[str, tuple[StationSpec, ...]] = field(init=False)
     rigs: Mapping[str, tuple[StationSpec, ...]] = field(init=False)
     named: Mapping[str, StationSpec] = field(init=False)
     tick_needs: tuple[str, ...] = field(init=False)
-    """Rows that the passing of time is about: of stations that have no signal for their state."""
+    """Rows that the passing of time is about: stations that have no signal for their state, and those where
+    a label may wait in vain or a badge may end."""
 
     def __post_init__(self) -> None:
         def index(name: str, value: object) -> None:
@@ -145,7 +163,7 @@ class Line:
 
         index("counters", {
             counter.signal: CounterAt(
-                station, counter, (counter.key, station.key, "line"),
+                station, counter, (counter.key, station.key, "line", *_stops(station)),
                 counter.role is Role.TOTAL or Role.TOTAL not in station.roles,
             )
             for station in self.stations
@@ -155,9 +173,14 @@ class Line:
         index("states", {one.state_signal: one for one in self.stations if one.state_signal})
         index("guns", self._by(lambda station: station.gun))
         index("rigs", self._by(lambda station: station.rig))
-        silent = [station for station in self.stations if station.state_signal is None]
-        counters = [counter.key for station in silent for counter in station.counters]
-        index("tick_needs", (*(station.key for station in silent), *counters))
+        index("tick_needs", tuple(key for station in self.stations for key in self._tick_needs(station)))
+
+    def _tick_needs(self, station: StationSpec) -> tuple[str, ...]:
+        silent, heard = station.state_signal is None, station.gun is not None
+        ends = heard and self.badge_ends_ms is not None
+        counters = (one.key for one in station.counters) if silent or ends else ()
+        row = (station.key,) if silent or heard else ()
+        return (*row, *_stops(station), *counters)
 
     def _by(self, name_of: Callable[[StationSpec], str | None]) -> dict[str, tuple[StationSpec, ...]]:
         found: dict[str, tuple[StationSpec, ...]] = {}

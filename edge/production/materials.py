@@ -6,22 +6,26 @@ from edge.observation import Material, WorkOrder
 from edge.production.draft import Draft
 from edge.production.events import MaterialUsed
 from edge.production.line import StationSpec
+from edge.production.scanning import Label
 from edge.production.slots import MOST_NAMED, slots
 from edge.production.state import Mount, Slot, order_key
 
 
-def material_of(order: WorkOrder | None, body: str) -> tuple[Material, str] | None:
-    """`STEEL.L77` is lot `STEEL.L77` of material STEEL, where the order is made of it."""
+def material_of(order: WorkOrder | None, label: Label) -> tuple[Material, str] | None:
+    """The material and the name of its lot, where the order is made of it.
+
+    `STEEL.L77` is a lot of STEEL; so is a maker's label that says STEEL and L77, under the same name.
+    """
     if order is None:
         return None
-    return next(
-        (
-            (one, body)
-            for one in order.materials
-            if body.startswith(f"{one.item}.") and len(body) > len(one.item) + 1
-        ),
-        None,
-    )
+    name = label.body if label.item is None else f"{label.item}.{label.body}"
+    return next(((one, name) for one in order.materials if _is_of(one, name, label.item)), None)
+
+
+def _is_of(material: Material, name: str, item: str | None) -> bool:
+    if item is not None:
+        return item == material.item
+    return name.startswith(f"{material.item}.") and len(name) > len(material.item) + 1
 
 
 def order_of(draft: Draft, slot: Slot) -> WorkOrder | None:
@@ -30,8 +34,10 @@ def order_of(draft: Draft, slot: Slot) -> WorkOrder | None:
     return draft.line.orders.get(slot.run.order) or draft.get(order_key(slot.run.order), WorkOrder)
 
 
-def mount(draft: Draft, spec: StationSpec, slot: Slot, material: Material, lot: str) -> str:
-    """From now on parts are made of this lot; what the one before it gave is booked."""
+def mount(
+    draft: Draft, spec: StationSpec, slot: Slot, material: Material, lot: str, quantity: int | None = None
+) -> str:
+    """From now on parts are made of this lot; what the one before it gave is booked. `quantity`: in it."""
     found = slots(draft.station(spec))
     for one in found:
         _use(draft, spec, one, material.item)
@@ -39,8 +45,9 @@ def mount(draft: Draft, spec: StationSpec, slot: Slot, material: Material, lot: 
     parts = {one.run.id: one.run.totals.produced for one in found}
     mounted = {**row.mounted, material.item: Mount(lot, parts)}
     draft.put(spec.key, replace(row, mounted=mounted, undo=None))
-    draft.say(MaterialUsed(material.item, lot, "mounted"), spec.name, slot.context)
-    return f"{lot} in use at {spec.name}"
+    there = (float(quantity),) if quantity else ()
+    draft.say(MaterialUsed(material.item, lot, "mounted", *there), spec.name, slot.context)
+    return f"{lot} in use at {spec.name}" + (f", {quantity} in it" if quantity else "")
 
 
 def use_up(draft: Draft, spec: StationSpec, slot: Slot) -> None:

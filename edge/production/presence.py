@@ -13,6 +13,7 @@ from edge.production.state import LINE
 
 SOURCE = "source/"
 """Prefix of the signal under which a source is `lost` or `back`."""
+START = "start"
 LOST = "lost"
 BACK = "back"
 ROOM = ("filling", "roomy")
@@ -27,6 +28,9 @@ def agent(draft: Draft) -> None:
     if isinstance(now.value, Missed):
         missed(draft, now.value)
         return
+    if now.value == START:
+        line = draft.line_row(LINE)
+        draft.put(LINE, replace(line, starts=line.starts + 1))
     if now.value not in ROOM:
         _turn_stale(draft, [one.counter for one in draft.line.counters.values()])
     draft.say(Health(AGENT, str(now.value), now.detail))

@@ -46,7 +46,7 @@ def begin_run(draft: Draft, spec: StationSpec, job: Job, order: WorkOrder, kind:
         before=job.totals.get(spec.name, NOTHING),
         elsewhere=sum(made.good_parts for name, made in job.totals.items() if name != spec.name),
         mono_ms=now.mono_ms, boot=now.boot,
-        people=(who,) if who else (), lots=(batch,) if batch else (),
+        people=(who,) if who else (), lots=(batch,) if batch else (), tools=tuple(sorted(row.tools.values())),
     )  # fmt: skip
     context = Context(
         order.id, job.operation, run.id, order.item, order.revision, batch, who,

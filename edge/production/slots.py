@@ -99,9 +99,10 @@ def change_context(draft: Draft, spec: StationSpec, only: JobId | None = None, *
 
 def _with(slot: Slot, known: dict[str, str | None]) -> Slot:
     run = slot.run
-    people, lots = _also(run.people, known.get("operator")), _also(run.lots, known.get("batch"))
+    people, lots = also(run.people, known.get("operator")), also(run.lots, known.get("batch"))
     return Slot(replace(slot.context, **known), replace(run, people=people, lots=lots))
 
 
-def _also(names: tuple[str, ...], name: str | None) -> tuple[str, ...]:
+def also(names: tuple[str, ...], name: str | None) -> tuple[str, ...]:
+    """With one name more, once; bounded."""
     return names if name is None or name in names else (*names, name)[-MOST_NAMED:]

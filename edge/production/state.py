@@ -7,7 +7,9 @@ from msgspec.structs import replace
 
 from edge.observation import Verdict, WorkOrder
 from edge.production.baselines import Counter
+from edge.production.beside import Badge, LastUnit, ReasonTaken, Stops, ToolTaken
 from edge.production.context import NO_CONTEXT, Context, Kind
+from edge.production.edges import Edge
 from edge.production.totals import NOTHING, Totals
 
 JobId = tuple[str, int | None]
@@ -46,6 +48,8 @@ class Run(Struct, frozen=True, omit_defaults=True, tag="run"):
     people: tuple[str, ...] = ()
     lots: tuple[str, ...] = ()
     """Batches that were made in it."""
+    tools: tuple[str, ...] = ()
+    """Those that were in use at its station."""
     reasons: Mapping[str, int] = {}
     """Scrap by its reason."""
     straddles: bool = False
@@ -92,17 +96,8 @@ class Noun(Struct, frozen=True):
     boot: str
     reason: str = ""
     """Scanned before it, where both wait for a quantity; of a job's card: why it waits."""
-
-
-class Edge(Struct, frozen=True, omit_defaults=True):
-    """When the last part was finished, on the clock that cycle times are taken from."""
-
-    at_ms: int
-    mono_ms: int
-    boot: str
-    by_source: bool
-    owed: int = 0
-    """Parts that came at the same instant, by another counter: they share the next span."""
+    is_over: bool = False
+    """It was said that it is forgotten; it is kept, for its late quantity is refused once."""
 
 
 class Job(Struct, frozen=True, omit_defaults=True, tag="job"):
@@ -158,6 +153,8 @@ class Undo(Struct, frozen=True, omit_defaults=True):
     """How many runs were ever begun before it: those that were begun since have higher numbers."""
     loose: str | None = None
     """The run that collected what no order was known for."""
+    taken: ToolTaken | ReasonTaken | None = None
+    """Where the scan was about neither the context nor parts."""
     unsure: bool = False
     """A counter had not been read since the change before: whose its next parts are was open already."""
 
@@ -178,12 +175,21 @@ class Left(Struct, frozen=True):
     last: Edge
 
 
-class LastScan(Struct, frozen=True):
-    """To tell a double trigger from a second scan."""
+class LastScan(Struct, frozen=True, omit_defaults=True):
+    """The last one that was accepted: to tell a double trigger, and a repeat after a restart, from a second
+    scan."""
 
     label: str
     mono_ms: int
     boot: str
+    at_ms: int = 0
+    words: str = ""
+    """What it did."""
+    start: int = 0
+    """Which start of the agent it was after; see `LineRow.starts`."""
+    asked_mono_ms: int = 0
+    asked_boot: str = ""
+    """When it came again after a restart, and the question was whether it is meant once more."""
 
 
 class Station(Struct, frozen=True, omit_defaults=True, tag="station"):
@@ -206,6 +212,11 @@ class Station(Struct, frozen=True, omit_defaults=True, tag="station"):
     """When the context last changed."""
     mounted: Mapping[str, Mount] = {}
     """Material to the lot in use."""
+    tools: Mapping[str, str] = {}
+    """Group of tools to the one in use."""
+    unit: LastUnit | None = None
+    badge: Badge | None = None
+    """Kept where a badge ends by itself."""
     held: int = 0
     """Parts that readings claim and that nobody would believe: a person decides."""
     last_job: JobId | None = None
@@ -226,6 +237,7 @@ class Station(Struct, frozen=True, omit_defaults=True, tag="station"):
     said: str = ""
     """What the last scan did, in words, for the screen."""
     said_verdict: Verdict | None = None
+    """None: no scan said it."""
     bad_signals: Mapping[str, str] = {}
     """Signals that cannot be read, with the reason."""
 
@@ -247,15 +259,19 @@ class Unit(Struct, frozen=True, omit_defaults=True, tag="unit"):
     """Station, order and operation that it was booked to rework at."""
     steps: tuple[tuple[str, str, int | None], ...] = ()
     """Station, order and operation of each place it was seen at."""
+    lot: str | None = None
+    """The batch that its own label names."""
 
 
-class Frame(Struct, frozen=True):
+class Frame(Struct, frozen=True, omit_defaults=True):
     """One that a rig sent."""
 
     digest: str
     seen_ms: int
     mono_ms: int
     boot: str
+    number: str | None = None
+    """The rig's own."""
 
 
 class Rig(Struct, frozen=True, omit_defaults=True, tag="rig"):
@@ -304,6 +320,8 @@ class LineRow(Struct, frozen=True, omit_defaults=True, tag="line"):
     """How often parts were given to another owner."""
     lost: Mapping[str, int] = {}
     """Sources that are out of reach, since when."""
+    starts: int = 0
+    """How often the agent was started."""
 
 
 class Doubt(Struct, frozen=True, omit_defaults=True, tag="doubt"):
@@ -319,7 +337,7 @@ class Doubt(Struct, frozen=True, omit_defaults=True, tag="doubt"):
     """The runs that were on then."""
 
 
-Row = Counter | Station | Job | Run | Unit | Rig | Asked | LineRow | WorkOrder | View | Doubt
+Row = Counter | Station | Job | Run | Unit | Rig | Asked | LineRow | WorkOrder | View | Doubt | Stops
 
 LINE = "line"
 """Key of the LineRow."""

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 
 from msgspec.structs import replace
 
-from edge.observation import TestResult
+from edge.observation import Observation
+from edge.production.beside import LastUnit
 from edge.production.booking import book, note_reason
 from edge.production.context import Context
 from edge.production.dealing import put_slot, slot_by_run
@@ -12,22 +13,39 @@ from edge.production.draft import Draft
 from edge.production.events import Disposition, UnitSeen
 from edge.production.line import Line, StationSpec
 from edge.production.materials import lots_in_use
-from edge.production.orders import FINAL, RefusedError, find_order
+from edge.production.orders import FINAL, RefusedError, find_order, job_name
 from edge.production.runs import merged, say_result, shift, totals_of
+from edge.production.scanning import Label
 from edge.production.slots import slot_of, slots
-from edge.production.state import Job, JobId, Row, Slot, Unit, job_key, order_key, unit_key
+from edge.production.state import (
+    Job,
+    JobId,
+    Row,
+    Run,
+    Slot,
+    Station,
+    Unit,
+    job_key,
+    order_key,
+    unit_key,
+)
+from edge.production.tools import tools_in_use
 from edge.production.totals import Totals, disposed
 
 LONGEST = 100
 """Characters of a serial number that is followed; a longer one is only recorded."""
 MOST_STEPS = 50
+CLOCK_STEP_MS = 1_000
+"""Times of devices are often in whole seconds."""
+LAST_UNIT_MS = 900_000
+"""So long after its scan a result without a serial number is of the unit that was scanned last."""
 
 Rows = Mapping[str, Row | None]
 
 
 def unit_needs(line: Line, serial: str, rows: Rows) -> tuple[str, ...]:
     """The unit, and where it was booked to rework."""
-    if len(serial) > LONGEST:
+    if not serial or len(serial) > LONGEST:
         return ()
     unit = rows.get(unit_key(serial))
     if not isinstance(unit, Unit) or unit.booked_at is None:
@@ -37,19 +55,49 @@ def unit_needs(line: Line, serial: str, rows: Rows) -> tuple[str, ...]:
     return (*keys, line.named[station].key) if station in line.named else keys
 
 
-def unit_seen(draft: Draft, spec: StationSpec, serial: str, chosen: JobId | None) -> str:
-    """A serial number was scanned: it is at this station, under the job that runs here."""
+def check_item(draft: Draft, label: Label, run: Run, words: str) -> str:
+    """What a maker's label says that it is on must be what the job makes. May refuse.
+
+    Answers a remark where the label's number is in no table of the line, and so says nothing to anybody.
+    """
+    item = label.item
+    if item is None or run.item is None or item == run.item:
+        return ""
+    if item.isdigit() and label.letter == "S":
+        return f"; its item {item} is not in [labels.items]"
+    hint = ": [labels.items] does not name it" if item.isdigit() else ""
+    raise RefusedError(f"this is {item}{hint}; {job_name(run.order or '', run.operation)} {words}")
+
+
+def unit_seen(draft: Draft, spec: StationSpec, label: Label, chosen: JobId | None) -> str:
+    """A serial number was scanned: it is at this station, under the job that runs here. May refuse."""
+    serial, now = label.body, draft.observation
     unit = draft.get(unit_key(serial), Unit) or Unit(serial, spec.name)
     slot = _slot(draft, spec, chosen)
     job = slot.run.job if slot else None
+    remark = check_item(draft, label, slot.run, f"makes {slot.run.item}") if slot else ""
+    last = LastUnit(serial, now.mono_ms, now.boot)
+    draft.put(spec.key, replace(draft.station(spec), unit=last))
     step = (spec.name, *(job or ("", None)))
     is_new = step not in unit.steps
     steps = (*unit.steps, step)[-MOST_STEPS:] if is_new else unit.steps
-    unit = replace(unit, station=spec.name, job=job or unit.job, steps=steps)
+    unit = replace(unit, station=spec.name, job=job or unit.job, steps=steps, lot=label.lot or unit.lot)
     draft.put(unit_key(serial), unit)
     if is_new:
         _say(draft, spec, unit, slot, lots_in_use(draft, spec))
-    return f"{serial} at {spec.name}: {_WORDS.get(unit.state, unit.state)}"
+    return f"{serial} at {spec.name}: {_WORDS.get(unit.state, unit.state)}{remark}"
+
+
+def last_unit(row: Station, now: Observation) -> str:
+    """The serial number that a rig without one of its own speaks of; empty where none was scanned lately.
+
+    A result that waited in its rig is of no unit that was scanned after it was made.
+    """
+    last, waited_ms = row.unit, max(0, now.seen_ms - now.at_ms)
+    made_ms = now.mono_ms - waited_ms
+    if last is None or last.boot != now.boot or made_ms - last.mono_ms > LAST_UNIT_MS:
+        return ""
+    return last.serial if made_ms + (CLOCK_STEP_MS if waited_ms else 0) >= last.mono_ms else ""
 
 
 _WORDS = {"open": "not tested yet"}
@@ -63,8 +111,9 @@ def _say(
     lots: tuple[str, ...] = (),
     reason: str = "",
 ) -> None:
-    context = slot.context if slot else draft.station(spec).context
-    draft.say(UnitSeen(unit.serial, unit.state, lots, reason), spec.name, context)
+    row = draft.station(spec)
+    seen = UnitSeen(unit.serial, unit.state, lots, reason, tools_in_use(row), unit.lot)
+    draft.say(seen, spec.name, slot.context if slot else row.context)
 
 
 _STATES = {"OK": "ok", "NG": "quarantined", "SCRAP": "scrap", "REWORK": "rework"}
@@ -178,24 +227,21 @@ def _say_disposition(
     )  # fmt: skip
 
 
-def tested(draft: Draft, spec: StationSpec, result: TestResult) -> tuple[bool, bool]:
-    """What a result means for its unit: whether it is the first of its program, and a first pass."""
-    if len(result.unit) > LONGEST:
+def tested(draft: Draft, spec: StationSpec, serial: str, program: str, passed: bool) -> tuple[bool, bool]:
+    """What a verdict means for its unit: whether it is the first of its program, and a first pass."""
+    if not serial or len(serial) > LONGEST:
         return False, False
-    key = unit_key(result.unit)
-    unit = draft.get(key, Unit) or Unit(result.unit, spec.name)
-    first = result.program not in unit.tests
-    first_pass = first and result.passed is True and not unit.reworked
-    if unit.state == "rework" and result.passed and unit.booked_at is not None:
-        _out_of_rework(draft, unit, "reworked", f"passed {result.program}")
+    key = unit_key(serial)
+    unit = draft.get(key, Unit) or Unit(serial, spec.name)
+    first = program not in unit.tests
+    first_pass = first and passed and not unit.reworked
+    if unit.state == "rework" and passed and unit.booked_at is not None:
+        _out_of_rework(draft, unit, "reworked", f"passed {program}")
         unit = replace(unit, booked_at=None)
-    decided = unit.state in ("scrap", "quarantined") or (unit.state == "rework" and not result.passed)
-    state = unit.state if decided else "passed" if result.passed else "failed"
-    tests = (
-        {**unit.tests, result.program: result.passed is True}
-        if first and len(unit.tests) < MOST_STEPS
-        else unit.tests
-    )
+    decided = unit.state in ("scrap", "quarantined") or (unit.state == "rework" and not passed)
+    state = unit.state if decided else "passed" if passed else "failed"
+    known = first and len(unit.tests) < MOST_STEPS
+    tests = {**unit.tests, program: passed} if known else unit.tests
     draft.put(key, replace(unit, station=spec.name, state=state, tests=tests))
     row = draft.station(spec)
     if first and row.run is not None:

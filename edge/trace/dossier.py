@@ -148,6 +148,8 @@ class Header(Struct, frozen=True):
     """seq of the journal's newest event when the dossier was made."""
     moved_out: tuple[Moved, ...]
     contents: Contents
+    tools: tuple[str, ...] = ()
+    """Those that were in use at its station."""
 
 
 class Linked(Struct, frozen=True):

@@ -41,10 +41,14 @@ class Tested(Struct, frozen=True):
     at_ms: int
     rig: str
     program: str
-    passed: bool
+    passed: bool | None
+    """What holds, whatever the rig says; None: a measurement."""
     revision: str | None = None
     """Of the program."""
     steps: tuple[Step, ...] = ()
+    differs: bool = False
+    """The rig says one thing, the limits another."""
+    tools: tuple[str, ...] = ()
 
 
 class Seen(Struct, frozen=True):
@@ -59,6 +63,9 @@ class Seen(Struct, frozen=True):
     revision: str | None = None
     batch: str | None = None
     lots: tuple[str, ...] = ()
+    tools: tuple[str, ...] = ()
+    lot: str | None = None
+    """That its own label names."""
 
 
 class Decided(Struct, frozen=True):
@@ -95,6 +102,7 @@ class RunFacts(Struct, frozen=True):
     good: int = 0
     scrap: int = 0
     rework: int = 0
+    tools: tuple[str, ...] = ()
 
 
 class Node(Struct, frozen=True):
@@ -267,8 +275,8 @@ class _Walk:
         for seen in unit_facts(self._history, serial).seen:
             for lot in seen.lots:
                 lots.setdefault(("lot", lot), f"in use at {seen.station}")
-            if seen.batch:
-                lots.setdefault(("lot", seen.batch), "of this batch")
+            for batch in filter(None, (seen.batch, seen.lot)):
+                lots.setdefault(("lot", batch), "of this batch")
             if seen.run and not seen.lots and not seen.batch:
                 runs.setdefault(("run", seen.run), "seen in the run")
         return self._next(list(lots.items()), list(runs.items()))
@@ -359,7 +367,7 @@ def run_facts(run: Run) -> RunFacts:
     made = run.totals
     return RunFacts(
         run.station, run.kind, run.started_ms, run.order, run.operation, run.item, run.revision, run.ended_ms,
-        run.people, made.produced, made.good_parts, made.scrap_parts, made.rework,
+        run.people, made.produced, made.good_parts, made.scrap_parts, made.rework, run.tools,
     )  # fmt: skip
 
 
@@ -377,7 +385,11 @@ def unit_facts(history: History, serial: str) -> UnitFacts:
 
 def _seen(record: Record) -> Seen:
     known = {name: record.context.get(name) for name in _PLACE if record.context.get(name) is not None}
-    return Seen(record.at_ms, record.station, **known, lots=tuple(record.data.get("lots", ())))  # type: ignore[arg-type]
+    data = record.data
+    return Seen(
+        record.at_ms, record.station, **known, lots=tuple(data.get("lots", ())),  # type: ignore[arg-type]
+        tools=tuple(data.get("tools", ())), lot=data.get("lot"),
+    )  # fmt: skip
 
 
 _PLACE = ("run", "order", "operation", "item", "revision", "batch")
@@ -386,8 +398,9 @@ _PLACE = ("run", "order", "operation", "item", "revision", "batch")
 def _test(record: Record) -> Tested:
     data = record.data
     return Tested(
-        record.at_ms, data["rig"], data["program"], data["passed"], data.get("revision"),
-        convert(data.get("steps", ()), tuple[Step, ...]),
+        record.at_ms, data["rig"], data["program"], data.get("verdict", data["passed"]), data.get("revision"),
+        convert(data.get("steps", ()), tuple[Step, ...]), data.get("verdict_differs", False),
+        tuple(data.get("tools", ())),
     )  # fmt: skip
 
 

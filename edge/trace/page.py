@@ -13,7 +13,7 @@ from edge.observation import Step
 from edge.trace.dossier import EventLine, Header, Moved, Noted
 from edge.trace.summary import MOST_LISTED
 from edge.trace.text import job_words, plain, utc
-from edge.trace.tree import step_words
+from edge.trace.tree import step_words, verdict_words
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -29,7 +29,8 @@ class TestRow(Struct, frozen=True):
     unit: str
     program: str
     rig: str
-    passed: bool
+    failed: bool
+    verdict: str
     steps: str
 
 
@@ -70,10 +71,12 @@ class Page(Struct, frozen=True):
 class _Test(Struct, frozen=True):
     unit: str
     program: str
-    passed: bool
+    passed: bool | None
     rig: str
     revision: str | None = None
     steps: tuple[Step, ...] = ()
+    verdict: bool | None = None
+    verdict_differs: bool = False
 
 
 _decode_test = json.Decoder(_Test).decode
@@ -114,7 +117,8 @@ def _facts(header: Header) -> Iterator[tuple[str, str]]:
         ("job", job_words(header.order, header.operation)), ("item", header.item),
         ("revision", header.revision), ("batch", ", ".join(header.contents.batches)),
         ("station", header.station), ("kind", header.kind),
-        ("people", ", ".join(header.contents.people)), ("from", header.started),
+        ("people", ", ".join(header.contents.people)), ("tools", ", ".join(header.tools)),
+        ("from", header.started),
         ("to", header.ended or "the run was on"), ("target", f"{header.quantity:,}"),
         ("events", f"{header.contents.events:,}, as of event {header.as_of:,} of the journal"),
     )  # fmt: skip
@@ -145,7 +149,11 @@ def _test(event: EventLine) -> TestRow:
     test = _decode_test(event.data)
     program = f"{test.program} rev {test.revision}" if test.revision else test.program
     steps = "; ".join(map(step_words, test.steps))
-    return TestRow(utc(event.at_ms), plain(test.unit), plain(program), plain(test.rig), test.passed, steps)
+    passed = test.passed if test.verdict is None else test.verdict
+    words = verdict_words(passed, differs=test.verdict_differs).replace("failed", "FAILED")
+    return TestRow(
+        utc(event.at_ms), plain(test.unit), plain(program), plain(test.rig), passed is False, words, steps
+    )
 
 
 def _event(event: EventLine) -> EventRow:

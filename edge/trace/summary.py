@@ -61,7 +61,8 @@ class _Known(Struct, frozen=True, omit_defaults=True):
     version: int = 0
     first: bool = False
     first_pass: bool = False
-    passed: bool = False
+    passed: bool | None = None
+    verdict: bool | None = None
     rig: str = ""
     program: str = ""
     revision: str | None = None
@@ -173,8 +174,9 @@ class Summary:
             self._totals = self._totals.and_(Totals(inspected=1, first_pass=int(data.first_pass)))
         key = data.rig, data.program, data.revision
         before = self._tests.get(key) or TestLine(*key)
+        passed = bool(data.passed if data.verdict is None else data.verdict)
         self._tests[key] = TestLine(
-            *key, before.tests + 1, before.passed + data.passed, before.first_pass + data.first_pass
+            *key, before.tests + 1, before.passed + passed, before.first_pass + data.first_pass
         )
 
     def _material(self, event: EventLine, data: "_Known") -> None:
@@ -203,7 +205,7 @@ class Summary:
             FORMAT, known.line, run.id, run.station, run.kind, run.order, run.operation, run.item,
             run.revision, run.quantity, utc(run.started_ms),
             None if run.ended_ms is None else utc(run.ended_ms),
-            known.as_of, self._moves(False), self.contents(),
+            known.as_of, self._moves(False), self.contents(), run.tools,
         )  # fmt: skip
 
     def _moves(self, came: bool) -> tuple[Moved, ...]:

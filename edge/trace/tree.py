@@ -111,7 +111,8 @@ def _run_words(run: RunFacts, zone: tzinfo) -> str:
     return plain(joined(
         run.station, job_words(run.order, run.operation), product(run.item, run.revision),
         "" if run.kind in ("production", "unassigned") else run.kind,
-        f"{moment(run.from_ms, zone)} to {until}", f"by {', '.join(run.people)}" if run.people else "", made,
+        f"{moment(run.from_ms, zone)} to {until}", f"by {', '.join(run.people)}" if run.people else "",
+        f"with {', '.join(run.tools)}" if run.tools else "", made,
     ))  # fmt: skip
 
 
@@ -130,12 +131,19 @@ def _seen_words(seen: Seen) -> str:
     return plain(joined(
         seen.station, seen.run or "", job_words(seen.order, seen.operation),
         product(seen.item, seen.revision), f"batch {seen.batch}" if seen.batch else "", lots,
+        f"lot {seen.lot}" if seen.lot else "", f"with {', '.join(seen.tools)}" if seen.tools else "",
     ))  # fmt: skip
 
 
 def _test_words(test: Tested) -> str:
     program = f"{test.program} rev {test.revision}" if test.revision else test.program
-    return plain(f"{program} on {test.rig} {'passed' if test.passed else 'failed'}")
+    return plain(f"{program} on {test.rig} {verdict_words(test.passed, differs=test.differs)}")
+
+
+def verdict_words(passed: bool | None, *, differs: bool) -> str:
+    """`passed`, `failed`, `measured`; and whether the rig and the limits agree on it."""
+    words = "measured" if passed is None else "passed" if passed else "failed"
+    return f"{words} (the rig and its limits differ)" if differs else words
 
 
 def step_words(step: Step) -> str:
@@ -143,7 +151,7 @@ def step_words(step: Step) -> str:
     bounds = [f"low {step.low:g}"] if step.low is not None else []
     bounds += [f"high {step.high:g}"] if step.high is not None else []
     value = "" if step.value is None else f"{step.value:g}"
-    words = " ".join(filter(None, (step.name, value, step.unit_of_measure)))
+    words = " ".join(filter(None, (step.name, value, step.unit_of_measure, step.text)))
     return plain(words + (f" ({', '.join(bounds)})" if bounds else ""))
 
 

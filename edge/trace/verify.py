@@ -201,7 +201,7 @@ class _Comparison:
         names = ["line", "station", "kind", "order", "operation", "item", "revision"]
         if not self._moved:
             names += ["started", "moved_out"]
-            names += ["ended", "quantity"] if self._header.ended is not None else []
+            names += ["ended", "quantity", "tools"] if self._header.ended is not None else []
         for name in names:
             if getattr(self._header, name) != getattr(said, name):
                 yield f"the header's {name.replace('_', ' ')} is not the journal's"

@@ -10,6 +10,11 @@
  *   mute UNIT / speak UNIT    no answer to a unit's requests, and answers again
  *   unit UNIT                 be that unit from now on (serial)
  *   count                     how many requests came since the last count
+ *   lacks FUNCTION            requests with that function get exception 1; 0: none do
+ *   get TABLE ADDRESS         the answer is what a holding register or a coil holds
+ *   wrote                     the answer is what was written since the last time, oldest first:
+ *                             "UNIT TABLE ADDRESS VALUE;" each
+ *   watch                     from now on `wrote` tells of reads too: "read;" each
  */
 #include <errno.h>
 #include <modbus.h>
@@ -26,7 +31,8 @@
 
 static modbus_t *ctx;
 static modbus_mapping_t *map;
-static int codes[CELLS], muted[256], requests, header;
+static int codes[CELLS], muted[256], requests, header, lacking, watching;
+static char writes[16384];
 
 static void set(const char *table, int at, int value) {
     if (at < 0 || at >= CELLS) return;
@@ -44,13 +50,40 @@ static void command(const char *line) {
     else if (sscanf(line, "mute %d", &a) == 1) muted[a & 255] = 1;
     else if (sscanf(line, "speak %d", &a) == 1) muted[a & 255] = 0;
     else if (sscanf(line, "unit %d", &a) == 1) modbus_set_slave(ctx, a);
+    else if (sscanf(line, "lacks %d", &a) == 1) lacking = a;
+    if (sscanf(line, "get %15s %d", table, &a) == 2 && a >= 0 && a < CELLS) {
+        printf("%d\n", strcmp(table, "coil") ? map->tab_registers[a] : map->tab_bits[a]);
+        return;
+    }
+    if (!strncmp(line, "watch", 5)) watching = 1;
+    if (!strncmp(line, "wrote", 5)) {
+        puts(writes);
+        writes[0] = 0;
+        return;
+    }
     printf("%d\n", requests);
     if (!strncmp(line, "count", 5)) requests = 0;
 }
 
+/* Function 5 writes a coil, 6 a register, 22 some bits of a register (23 and others are not asked for). */
+static int is_write(const uint8_t *query) {
+    return query[header] == 5 || query[header] == 6 || query[header] == 22;
+}
+
+static void note(const uint8_t *query) {
+    int at = query[header + 1] << 8 | query[header + 2];
+    int is_coil = query[header] == 5;
+    size_t used = strlen(writes);
+    if (!is_write(query) && watching) snprintf(writes + used, sizeof writes - used, "read;");
+    if (!is_write(query) || at >= CELLS) return;
+    snprintf(writes + used, sizeof writes - used, "%d %s %d %d;", query[header - 1],
+             is_coil ? "coil" : "holding", at, is_coil ? map->tab_bits[at] : map->tab_registers[at]);
+}
+
 static int code_for(const uint8_t *query) {
     int first = query[header + 1] << 8 | query[header + 2];
-    int count = query[header + 3] << 8 | query[header + 4];
+    int count = is_write(query) ? 1 : query[header + 3] << 8 | query[header + 4];
+    if (lacking && query[header] == lacking) return 1;
     for (int at = first; at < first + count && at < CELLS; at++)
         if (codes[at]) return codes[at];
     return 0;
@@ -67,6 +100,7 @@ static int serve(void) {
     int code = code_for(query);
     if (code) modbus_reply_exception(ctx, query, code);
     else modbus_reply(ctx, query, length, map);
+    if (!code) note(query);
     return 1;
 }
 

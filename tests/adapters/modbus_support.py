@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from adapters import modbus
-from edge.contract import Intake, Signal
+from edge.contract import Intake, Output, Signal
 
 
 def build_device(folder: Path) -> Path:
@@ -28,6 +28,7 @@ class Device:
 
     def __init__(self, process: asyncio.subprocess.Process, port: int) -> None:
         self._process = process
+        self._turn = asyncio.Lock()
         self.port = port
 
     async def stop(self) -> None:
@@ -35,10 +36,18 @@ class Device:
 
     async def tell(self, command: str) -> int:
         """A command of modbus_device.c; gives the number of requests since the last `count`."""
+        return int(await self._said(command))
+
+    async def wrote(self) -> list[str]:
+        """What was written since the last time: `"5 coil 0 1"`."""
+        return (await self._said("wrote")).removesuffix(";").split(";")
+
+    async def _said(self, command: str) -> str:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._process.stdin.write(f"{command}\n".encode())
-        return int(await asyncio.wait_for(self._process.stdout.readline(), 5))
+        async with self._turn:
+            self._process.stdin.write(f"{command}\n".encode())
+            return (await asyncio.wait_for(self._process.stdout.readline(), 5)).decode().strip()
 
     async def set(self, table: str, address: int, *values: int) -> None:
         for at, value in enumerate(values, address):
@@ -73,6 +82,12 @@ async def serial_line(folder: Path) -> AsyncIterator[tuple[str, str, Callable[[]
         yield (*ends, lambda: _end(process))
     finally:
         await _end(process)
+
+
+def output(**keys: Any) -> Output[modbus.Switch]:
+    """Such as `output(unit=5, coil=0)`."""
+    address = modbus.Switch.model_validate(keys)
+    return Output(address.identity(), address)
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:

@@ -13,7 +13,9 @@ import serial
 from pydantic import ValidationError
 
 from adapters import _serial_port, serial_scanner, testrig
-from adapters._serial_port import LineSettings, describe, open_failure, serial_line
+from adapters._serial_port import describe, open_failure
+from adapters._stream import open_line
+from adapters._stream_settings import LineSettings
 from edge.contract import SourceLost, SourceRefused
 from tests.support.ptys import PtyDevice, SlowIntake
 
@@ -71,7 +73,7 @@ def test_the_port_is_set_as_written(parity: str, letter: str) -> None:
 
 async def test_an_open_port_marks_damaged_bytes_and_reads_empty_only_at_a_hang_up(tmp_path: Path) -> None:
     device = PtyDevice(tmp_path / "gun")
-    async with serial_line(settings(device.port), SlowIntake("gun")):
+    async with open_line(settings(device.port), SlowIntake("gun")):
         iflag, *_, characters = termios.tcgetattr(device.far_fd)
     device.unplug()
     assert iflag & termios.INPCK
@@ -106,7 +108,7 @@ async def test_a_plug_that_is_pulled_while_the_port_falls_quiet(tmp_path: Path) 
 async def test_a_port_that_is_not_there() -> None:
     port = "/dev/serial/by-id/nothing"
     with pytest.raises(SourceLost, match=f"gun-1: there is no {port}; is the device plugged in"):
-        async with serial_line(settings(port), SlowIntake("gun-1")):
+        async with open_line(settings(port), SlowIntake("gun-1")):
             pass
 
 
@@ -114,7 +116,7 @@ async def test_a_file_is_not_a_port(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("no port")
     for path in (tmp_path, tmp_path / "notes.txt"):
         with pytest.raises(SourceLost, match=f"{path} is not a serial port"):
-            async with serial_line(settings(str(path)), SlowIntake("gun-1")):
+            async with open_line(settings(str(path)), SlowIntake("gun-1")):
                 pass
 
 
@@ -122,12 +124,12 @@ async def test_a_port_in_use_says_so_and_is_free_again_afterwards(tmp_path: Path
     device = PtyDevice(tmp_path / "gun")
     other = serial.Serial(device.port, exclusive=True)
     with pytest.raises(SourceLost, match=f"{device.port} is in use by another program; `fuser -v"):
-        async with serial_line(settings(device.port), SlowIntake("gun-1")):
+        async with open_line(settings(device.port), SlowIntake("gun-1")):
             pass
     other.close()
-    async with serial_line(settings(device.port), SlowIntake("gun-1")) as kept:
+    async with open_line(settings(device.port), SlowIntake("gun-1")) as kept:
         pass
-    async with serial_line(settings(device.port), SlowIntake("gun-1")) as again:
+    async with open_line(settings(device.port), SlowIntake("gun-1")) as again:
         assert again is not kept
     device.unplug()
 

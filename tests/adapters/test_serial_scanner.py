@@ -9,8 +9,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from adapters import serial_scanner
+from adapters._frames import BEGUN_AGAIN, DOUBTFUL, NOISE
+from adapters._stream import STALE
 from adapters.serial_scanner import Settings, label
 from edge.contract import Observation, Outcome, Quality, SourceLost, Verdict
 from tests.support.ptys import PtyDevice, SlowIntake, running
@@ -77,13 +80,21 @@ async def test_the_scan_is_stamped_when_it_arrives_not_when_its_turn_comes(gun: 
     ("sent", "keys", "answer"),
     [
         (b"yes\r", {}, ACK),
-        (b"again\r", {}, ACK),
+        (b"again\r", {}, ACK + b"\x07"),
         (b"no\r", {}, NAK),
         (b"odd\r", {}, NAK),
         (b"yes\r", {"confirm": "OK\r\n"}, b"OK\r\n"),
         (b"again\r", {"confirm": "OK\r\n"}, b"OK\r\n"),
         (b"again\r", {"duplicate": "\x07\xff"}, b"\x07\xff"),
         (b"no\r", {"refuse": "\x1b[3q"}, b"\x1b[3q"),
+        (b"yes\r", {"feedback": "honeywell"}, b"\x1b7,"),
+        (b"again\r", {"feedback": "honeywell"}, b"\x1b4,\x1b4,"),
+        (b"no\r", {"feedback": "honeywell"}, b"\x1b8,"),
+        (b"yes\r", {"feedback": "zebra"}, ACK),
+        (b"again\r", {"feedback": "zebra"}, ACK + b"\x07"),
+        (b"odd\r", {"feedback": "zebra"}, ACK + b"\x07\x07\x07"),
+        (b"again\r", {"feedback": "datalogic"}, b"\x1b[1q\x1b[1q\r"),
+        (b"no\r", {"feedback": "datalogic", "refuse": "F"}, b"F"),
     ],
 )
 async def test_the_answer_follows_the_outcome(
@@ -104,12 +115,73 @@ async def test_an_empty_answer_is_not_written(gun: PtyDevice) -> None:
     assert intake.values("gun-1") == ["yes", "again", "no"]
 
 
+@pytest.mark.parametrize("feedback", ["ack", "honeywell", "zebra", "datalogic", "none"])
+def test_the_answers_differ_where_the_gun_allows(feedback: str) -> None:
+    gun = Settings.model_validate({"type": "serial-scanner", "port": "/dev/gun", "feedback": feedback})
+    answers = [gun.confirm, gun.duplicate, gun.refuse, gun.unrecorded]
+    assert len(set(answers)) == {"ack": 3, "none": 1}.get(feedback, 4)
+    assert (not any(answers)) == (feedback == "none")
+
+
+def test_own_answers_go_before_those_of_the_maker() -> None:
+    own = {"type": "serial-scanner", "port": "/dev/gun", "feedback": "honeywell"}
+    gun = Settings.model_validate(own | {"refuse": "no", "confirm": "ok"})
+    assert (gun.confirm, gun.duplicate, gun.refuse, gun.unrecorded) == ("ok", "ok", "no", "no")
+    with pytest.raises(ValidationError, match="feedback"):
+        Settings.model_validate(own | {"feedback": "honeywel"})
+
+
+async def test_a_beat_is_neither_a_label_nor_answered(gun: PtyDevice) -> None:
+    intake = SlowIntake("gun-1")
+    async with listening(settings(gun, singles="\x05"), intake):
+        await gun.send(b"\x05\x05one\r\x05")
+        assert await gun.heard(1) == ACK
+        assert await gun.silent()
+    assert [one.value for one in intake.seen] == ["one"]
+
+
+async def test_a_label_between_a_prefix_and_a_suffix(gun: PtyDevice) -> None:
+    intake = SlowIntake("gun-1")
+    async with listening(settings(gun, begin="\x02", end="\x03", idle="20s"), intake):
+        await gun.send(b"\x02one\x03\r\n\x02tw\x02three\x03")
+        assert await gun.heard(3) == ACK + NAK + ACK
+        await gun.send(b"??\x02four\x03")
+        assert await gun.heard(2) == NAK + ACK
+    assert intake.values("gun-1") == ["one", "three", "four"]
+    assert broken(intake) == [f"{BEGUN_AGAIN}: tw", f"{NOISE}: ??"]
+
+
+async def test_a_label_that_only_a_pause_ends(gun: PtyDevice) -> None:
+    intake = SlowIntake("gun-1")
+    async with listening(settings(gun, end="idle", idle="60ms"), intake):
+        await gun.send(b"on")
+        await gun.send(b"e")
+        assert await gun.heard(1) == ACK
+        await gun.send(b"two")
+        assert await gun.heard(1) == ACK
+    assert intake.values("gun-1") == ["one", "two"]
+
+
+async def test_where_a_pause_is_the_end_a_busy_agent_believes_nothing(gun: PtyDevice) -> None:
+    intake = SlowIntake("gun-1")
+    async with listening(settings(gun, end="idle", idle="60ms"), intake):
+        await gun.send(b"one")
+        time.sleep(0.1)  # the loop is away: that a pause is over it cannot see
+        await gun.send(b"two")
+        assert await gun.heard(1) == NAK
+        assert await gun.silent(0.1)
+        await gun.send(b"three")
+        assert await gun.heard(1) == ACK
+    assert intake.values("gun-1") == ["three"]
+    assert broken(intake) == [f"{DOUBTFUL}: onetwo"]
+
+
 async def test_what_could_not_be_recorded_is_refused_and_the_next_is_read(gun: PtyDevice) -> None:
     intake = SlowIntake("gun-1")
-    async with listening(settings(gun), intake):
+    async with listening(settings(gun, unrecorded="!"), intake):
         intake.failing = True
         await gun.send(b"lost\r")
-        assert await gun.heard(1) == NAK
+        assert await gun.heard(1) == b"!"
         intake.failing = False
         await gun.send(b"kept\r")
         assert await gun.heard(1) == ACK
@@ -167,19 +239,19 @@ async def test_control_characters_are_data_and_foreign_bytes_are_escaped(gun: Pt
 
 @given(st.binary(min_size=1, max_size=100))
 def test_every_byte_becomes_text(raw: bytes) -> None:
-    text, detail = label(raw)
-    assert isinstance(text, str)
+    text = label(raw)
     assert text.encode()
-    assert detail == ""
 
 
-async def test_what_waited_in_the_port_is_thrown_away(gun: PtyDevice) -> None:
+async def test_what_waited_in_the_port_is_refused_and_does_nothing(gun: PtyDevice) -> None:
     intake = SlowIntake("gun-1")
     await gun.send(b"$CDONE\r$JWO9")
     async with listening(settings(gun), intake):
+        assert await gun.heard(1) == NAK
         await gun.send(b"$JWO1001-20\r")
         assert await gun.heard(1) == ACK
-    assert [one.value for one in intake.seen] == ["$JWO1001-20"]
+    assert intake.values("gun-1") == ["$JWO1001-20"]
+    assert broken(intake) == [STALE.format(count=1) + ": $CDONE"]
 
 
 async def test_what_the_device_pours_out_at_the_opening_is_thrown_away(gun: PtyDevice) -> None:
@@ -196,9 +268,11 @@ async def test_what_the_device_pours_out_at_the_opening_is_thrown_away(gun: PtyD
         pouring = group.create_task(pour())
         async with listening(settings(gun), intake):
             assert pouring.done()
+            assert await gun.heard(1) == NAK
             await gun.send(b"new\r")
             assert await gun.heard(1) == ACK
     assert intake.values("gun-1") == ["new"]
+    assert broken(intake) == [STALE.format(count=10) + ": old"]
 
 
 @pytest.mark.parametrize(("idle", "tail"), [("20s", b"y\r"), ("100ms", b"")])
@@ -252,7 +326,7 @@ async def test_labels_that_arrived_before_the_plug_was_pulled_are_recorded(gun: 
         intake.disk.set()
         assert isinstance(await source, SourceLost)
     assert intake.values("gun-1") == ["one", "two"]
-    assert broken(intake) == ["cut: the port hung up in the middle: thr"]
+    assert broken(intake) == ["cut: the line hung up in the middle: thr"]
 
 
 async def test_an_answer_that_is_not_taken_within_a_second_loses_the_port(gun: PtyDevice) -> None:
@@ -321,4 +395,4 @@ async def test_any_bytes_in_any_chunks_over_the_wire(gun: PtyDevice) -> None:
             if dice.random() < 0.5:
                 await asyncio.sleep(0)
         await intake.until(lambda: len(intake.seen) == len(labels))
-    assert intake.values("gun-1") == [label(one)[0] for one in labels]
+    assert intake.values("gun-1") == [label(one) for one in labels]

@@ -9,8 +9,11 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from adapters import testrig
-from adapters._serial import Broken
-from adapters.testrig import Settings, checksum, parse
+from adapters._frames import Frame
+from adapters._rig_checksum import compute
+from adapters._rig_parse import Broken
+from adapters._rig_talk import Talk
+from adapters.testrig import Settings
 from edge.contract import Observation, Outcome, Quality, SourceLost, Step, TestResult, Verdict
 from tests.support.ptys import PtyDevice, SlowIntake, running
 
@@ -23,8 +26,17 @@ def settings(port: str = "/dev/serial/by-id/rig", **keys: object) -> Settings:
     return Settings.model_validate({"type": "testrig", "port": port, **keys})
 
 
+def parse(of: Settings, line: bytes) -> TestResult:
+    """A line as the source reads it: its checksum, then its text."""
+    [turn] = Talk(of).take(Frame(line), 0.0)
+    [parsed] = turn.results
+    if parsed.result is None:
+        raise Broken(parsed.reason)
+    return parsed.result
+
+
 def summed(line: bytes) -> bytes:
-    return line + b"*%02X" % checksum(line)
+    return line + b"*%02X" % compute("xor", line)
 
 
 def rendered(result: TestResult) -> bytes:
@@ -100,7 +112,7 @@ def test_one_changed_byte_is_broken_where_there_is_a_checksum(at: int, flip: int
 
 def test_the_checksum_is_that_of_nmea_0183() -> None:
     # A sentence with a published checksum; NMEA counts from behind the `$`.
-    assert checksum(b"GPGGA,123519,4807.038,N,01131.000,E,1,08,0.9,545.4,M,46.9,M,,") == 0x47
+    assert compute("xor", b"GPGGA,123519,4807.038,N,01131.000,E,1,08,0.9,545.4,M,46.9,M,,") == 0x47
 
 
 @pytest.mark.parametrize(
@@ -171,7 +183,7 @@ def test_a_failed_unit_and_a_result_without_steps() -> None:
         (LINE + b";operator=" + b"J" * 90, "'operator': 'JJJJJJJJ"),
         (LINE.replace(b"LEAK", b"LE\x07AK"), r"a control character ('\x07')"),
         (LINE.replace(b"LEAK", b"LE\x80AK"), "is no utf-8; see `encoding`"),
-        (LINE + b"*00", "the checksum is *6B, the line says *00"),
+        (LINE + b"*00", "the checksum is *6B, the frame says *00"),
         (summed(LINE).replace(b"0.12", b"0.13"), "the checksum is"),
     ],
 )
@@ -235,7 +247,7 @@ async def test_a_result_is_acknowledged_only_when_it_is_on_disk(rig: PtyDevice) 
         assert await rig.heard(1) == ACK
         assert await rig.silent(0.05)
     assert intake.values("rig-1") == [RESULT]
-    assert intake.seen[0].detail == summed(LINE).decode()
+    assert intake.seen[0].detail == LINE.decode()
 
 
 @pytest.mark.parametrize(
@@ -283,6 +295,22 @@ async def test_a_rig_that_lost_patience_gets_one_answer_to_its_repeats(rig: PtyD
     assert units == ["U-0001"] * 3 + ["U-0002"]
 
 
+async def test_a_copy_that_crossed_the_ack_is_not_answered_and_the_next_one_is(rig: PtyDevice) -> None:
+    """Its ACK would be taken for that of the next unit."""
+    intake = SlowIntake("rig-1")
+    other = LINE.replace(b"U-0001", b"U-0002")
+    async with listening(rig, intake, baud=115_200):
+        await rig.send(LINE + b"\r\n")
+        assert await rig.heard(1) == ACK
+        await rig.send(LINE + b"\r\n")
+        assert await rig.silent(0.3)
+        await rig.send(LINE + b"\r\n")
+        assert await rig.heard(1) == ACK, "it has not heard the first"
+        await rig.send(other + b"\r\n")
+        assert await rig.heard(1) == ACK
+    assert len(intake.values("rig-1")) == 4
+
+
 async def test_a_cut_result_is_reported_refused_and_the_next_is_read(rig: PtyDevice) -> None:
     intake = SlowIntake("rig-1")
     async with listening(rig, intake, idle="100ms"):
@@ -328,9 +356,22 @@ async def test_an_unplugged_rig_is_lost_and_a_result_in_flight_is_reported(rig: 
     assert rig.port in str(lost)
 
 
-async def test_stale_results_are_not_taken_for_new_ones(rig: PtyDevice) -> None:
+async def test_what_waited_in_the_port_is_refused_so_that_it_is_sent_again(rig: PtyDevice) -> None:
     intake = SlowIntake("rig-1")
     await rig.send(LINE + b"\r\n")
     async with listening(rig, intake):
+        assert await rig.heard(1) == NAK
+        await rig.send(LINE + b"\r\n")
+        assert await rig.heard(1) == ACK
+    assert intake.values("rig-1") == [RESULT]
+    [said] = bad(intake)
+    assert "before the agent listened" in said
+
+
+async def test_what_waited_is_taken_where_it_would_not_be_sent_again(rig: PtyDevice) -> None:
+    intake = SlowIntake("rig-1")
+    await rig.send(LINE + b"\r\n")
+    async with listening(rig, intake, handshake="none"):
+        await intake.until(lambda: bool(intake.seen))
         assert await rig.silent()
-    assert intake.seen == []
+    assert intake.values("rig-1") == [RESULT]

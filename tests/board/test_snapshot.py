@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace as with_
 
-from edge.board.snapshot import Committed, Heard, Snapshot, nothing_yet, snapshot
+from edge.board.snapshot import Committed, Heard, Moment, Snapshot, nothing_yet, snapshot
 from edge.config import LineConfig, load
 from edge.status import AgentStatus, SinkStatus, SourceStatus
 from tests.board.agent import write_line
@@ -35,7 +35,7 @@ def committed(config: LineConfig) -> Committed:
 
 
 def look(config: LineConfig, heard: Heard, seen: Committed | None = None) -> Snapshot:
-    return snapshot(config, seen or committed(config), heard, NOW_MS)
+    return snapshot(config, seen or committed(config), heard, Moment(NOW_MS))
 
 
 def test_fresh_figures_are_shown_as_they_are(config: LineConfig) -> None:

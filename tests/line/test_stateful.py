@@ -21,6 +21,7 @@ from edge.observation import (
     CLOCK,
     COMMAND,
     ORDER,
+    TICK,
     Adjust,
     ClockWord,
     JobCommand,
@@ -32,9 +33,19 @@ from edge.observation import (
     WorkOrder,
 )
 from edge.production import Decision, Line
+from edge.production.beside import Stops
 from edge.production.context import Context
 from edge.production.counting import LOOKS
-from edge.production.events import MOVED, Adjustment, Attribution, Count, Disposition, Order
+from edge.production.events import (
+    MOVED,
+    Adjustment,
+    Attribution,
+    Count,
+    Disposition,
+    Downtime,
+    MachineState,
+    Order,
+)
 from edge.production.line import Role, Split
 from edge.production.slots import slots, with_slots
 from edge.production.state import Job, Row, Run, Station, View, decode_row, job_key
@@ -116,6 +127,10 @@ class Play(RuleBasedStateMachine):
         self.seen.append(observation)
         decision = self.core.see(observation)
         self.match(decision)
+        for event in decision.events:
+            if isinstance(event.data, MachineState):
+                state = event.data
+                self.model.stopped(event.station, state.state, state.was, state.lasted_s)
         for fact in [fact for fact in self.model.facts if fact.open]:
             run = self.core.owner(fact.place)[0].run
             fact.owner = next((one for one in fact.open if one and one.id == run), fact.owner)
@@ -285,6 +300,7 @@ class Play(RuleBasedStateMachine):
     def a_quantity_of_one_unit(self, name: str) -> None:
         self.model.stations[name].noun = None
         self.tell(see(self.clock, GUNS[name], label("S S1"), fresh=()))
+        self.model.stations[name].last = obvious.Last("S S1", self.model.starts)
         assert self.tell(see(self.clock, GUNS[name], label("Q 5"), fresh=())).outcome.verdict == "refused"
         self.scan(name, "C CANCEL")
 
@@ -390,6 +406,30 @@ class Play(RuleBasedStateMachine):
             self.clock = ManualClock(wall_ms, 20_000, f"b{int(self.clock.boot[1:]) + 1}")
         self.now()
         self.tell(see(self.clock, AGENT, "start"))
+        self.model.starts += 1
+
+    @rule(name=names, body=st.sampled_from(["MOULD.1", "MOULD.2", "JIG", "JIG-2"]), undo=st.booleans())
+    def tool(self, name: str, body: str, undo: bool) -> None:
+        self.clock.pass_ms(2_000)
+        self.scan(name, f"T {body}")
+        if undo:
+            self.scan(name, "C UNDO")
+
+    @rule(name=names, body=st.sampled_from(["JAM", "LUNCH"]), how=st.sampled_from(["", "", "UNDO", "BACK1"]))
+    def downtime_reason(self, name: str, body: str, how: str) -> None:
+        self.clock.pass_ms(2_000)
+        self.scan(name, f"D {body}")
+        if how:
+            self.scan(name, f"C {how}")
+
+    @rule(name=names, text=st.sampled_from(["E 4711", "T JIG", "X BURR", "L L7", "C CANCEL"]))
+    def again_after_a_restart(self, name: str, text: str) -> None:
+        self.clock.pass_ms(2_000)
+        self.scan(name, text)
+        self.trouble("killed")
+        for _ in range(3):
+            self.scan(name, text)
+            self.clock.pass_ms(2_000)
 
     @precondition(lambda self: self.doubt is None)
     @rule()
@@ -427,6 +467,12 @@ class Play(RuleBasedStateMachine):
         self.clock.pass_ms(int(seconds * 1000))
         self.now()
 
+    @rule(seconds=st.sampled_from([0, 1, 31]))
+    def tick(self, seconds: int) -> None:
+        self.clock.pass_ms(seconds * 1000)
+        self.now()
+        self.tell(see(self.clock, TICK, None))
+
     # --- what must be so after every step ---------------------------------------------------
 
     @invariant()
@@ -438,6 +484,20 @@ class Play(RuleBasedStateMachine):
         self.jobs_are_in_their_states()
         self.a_station_has_no_more_jobs_than_room()
         self.the_newest_event_of_a_job_tells_its_figures()
+        self.tools_and_stops_agree()
+
+    def tools_and_stops_agree(self) -> None:
+        for name, mine in self.model.stations.items():
+            assert self.core.station(name).tools == mine.tools
+            row = self.core.row(f"stops/{name}")
+            recent = row.recent if isinstance(row, Stops) else ()
+            assert [(stop.reason, stop.end is None) for stop in recent] == [
+                (stop.reason, stop.is_on) for stop in mine.stops
+            ]
+            said = [event.data for event in self.core.events if event.station == name]
+            told = [one for one in said if isinstance(one, Downtime)]
+            assert all(sum(one.lasted_s or 0 for one in told if one.reason == reason) >= -0.001
+                       for reason in ("JAM", "LUNCH"))  # fmt: skip
 
     def events_have_the_owners_of_the_model(self) -> None:
         for fact in self.model.facts:

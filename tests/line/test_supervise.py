@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -196,3 +197,23 @@ async def test_a_value_is_stamped_with_the_clocks_of_now(tmp_path: Path) -> None
         assert (theirs.stamp, theirs.seen_ms - theirs.at_ms) == (Stamp.SOURCE, 400_000)
         for wrong in (clock.wall_ms(), -90_000_000, 86_400_000):
             assert intake.observe("press.total", 5, aged_ms=wrong).stamp is Stamp.RECEIPT
+
+
+def test_what_costs_nothing_is_tried_again_at_least_as_often_as_its_adapter_asks(tmp_path: Path) -> None:
+    tries_s = list[float]()
+    done = asyncio.Event()
+
+    async def collect(intake: SourceIntake) -> None:
+        tries_s.append(asyncio.get_running_loop().time())
+        if len(tries_s) == 7:
+            done.set()
+        raise SourceLost("plc", "there is no /dev/serial/by-id/plc", again_s=2.0)
+
+    async def line_runs() -> None:
+        async with supervised(tmp_path / "journal.db", collect):
+            await done.wait()
+
+    run_quickly(line_runs(), 10)
+    pauses_s = [later - one for one, later in pairwise(tries_s)]
+    assert max(pauses_s) < 2.6
+    assert min(pauses_s[3:]) >= 1.0

@@ -5,6 +5,7 @@ a folder that is all of PATH; each writes what it was asked to do into a log.
 """
 
 import os
+import re
 import shutil
 import subprocess
 import tomllib
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = (".ci/prepare", ".ci/run", "systemd/install.sh")
@@ -30,6 +32,8 @@ case "$*" in
     printf '#!/bin/sh\necho "pip 23.0.1 from %s/lib/pip (python 3.11)"\n' "$place" >"$3/bin/pip"
     printf '#!/bin/sh\necho "lineside $*" >>"$LOG"\n' >"$3/bin/lineside"
     chmod +x "$3/bin/pip" "$3/bin/lineside" ;;
+"-m pip "*requirements-hid.lock)
+    echo "hid $*" >>"$LOG" ;;
 "-m pip "*"--no-deps"*)
     echo "install $*" >>"$LOG"
     for from; do :; done
@@ -174,6 +178,28 @@ def test_servers_that_the_tests_need_are_left_stopped(machine: Machine) -> None:
     assert "mosquitto" not in install.split()
     assert after == ["systemctl disable --now victoria-metrics", "service victoria-metrics stop"]
     assert list((machine.folder / "tmp").iterdir()) == []
+
+
+def test_a_compiler_is_wanted_only_for_guns_in_keyboard_mode(machine: Machine) -> None:
+    """The headers of this Python are nowhere: the machine of the test has none."""
+    shutil.copy(ROOT / "requirements-hid.lock", machine.clone)
+    without = (".ci/prepare", "install", "python3", str(machine.folder / "opt/venv"))
+    assert machine.type(*without)[0] == 0
+    assert not [one for one in machine.done() if one.startswith("hid")]
+    status, said = machine.type(*without, "hid")
+    assert status != 0
+    assert " --no-install-recommends gcc python3-dev" in said
+    machine.has("id", "#!/bin/sh\necho 0\n")
+    assert machine.type(*without, "hid")[0] == 0
+    [built] = [one for one in machine.done() if one.startswith("hid")]
+    assert built.endswith("--require-hashes --no-build-isolation -r requirements-hid.lock")
+
+
+def test_the_lock_for_guns_is_of_the_version_that_the_project_wants() -> None:
+    [wanted] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]["hid"]
+    lock = (ROOT / "requirements-hid.lock").read_text()
+    [version] = re.findall(r"^evdev==(\S+) \\\n    --hash=sha256:[0-9a-f]{64}$", lock, re.MULTILINE)
+    assert Requirement(wanted).specifier.contains(version)
 
 
 def test_packages_that_cannot_be_had_leave_the_log_that_is_named(machine: Machine) -> None:

@@ -69,6 +69,26 @@ def test_the_backup_of_the_page_makes_one_and_throws_old_ones_away(tmp_path: Pat
     assert re.fullmatch(r"\d{4}-\d\d-\d\d-\d{6}\.db", made.name)
 
 
+def test_guns_are_given_to_the_group_of_the_agent_and_to_nobody_else() -> None:
+    """`udevadm verify` came with systemd 254: here the grammar of udev(7) is checked, and what is given."""
+    rules = [
+        line for line in (UNITS / "70-lineside-guns.rules").read_text().splitlines() if line[:1] not in "#"
+    ]
+    token = r'[A-Z]+(\{\w+\})?(==|!=|=)"[^"]*"'
+    assert [rule for rule in rules if not re.fullmatch(rf"{token}(, {token})*", rule)] == []
+    guards, guns, end = rules[:2], rules[2:-1], rules[-1]
+    assert [guard.split(", ") for guard in guards] == [
+        ['SUBSYSTEM!="input"', 'GOTO="lineside_end"'], ['KERNEL!="event*"', 'GOTO="lineside_end"'],
+    ]  # fmt: skip
+    assert end == 'LABEL="lineside_end"'
+    given = ['GROUP="lineside"', 'MODE="0660"', 'ENV{LIBINPUT_IGNORE_DEVICE}="1"']
+    assert guns
+    for gun in guns:
+        assert re.fullmatch(r'ATTRS\{idVendor\}=="[0-9a-f]{4}"', gun.split(", ")[0]), gun
+        assert gun.split(", ")[1:] == given
+    assert "input" not in " ".join(settings(NAMES[0])["SupplementaryGroups"])
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_little_is_exposed(installed: Path, name: str) -> None:
     judged = analyze("security", "--offline=yes", "--threshold=30", "--no-pager", installed / name)
@@ -93,7 +113,7 @@ def test_both_share_a_journal_and_only_the_agent_has_ports_and_secrets() -> None
     assert agent["ExecStart"] == [f"{PROGRAM} run /etc/lineside/%i.toml"]
     assert board["ExecStart"] == [f"{PROGRAM} board /etc/lineside/%i.toml"]
     assert agent["SupplementaryGroups"] == ["dialout"]
-    assert "char-ttyUSB rw" in agent["DeviceAllow"]
+    assert {"char-ttyUSB rw", "char-input rw"} <= set(agent["DeviceAllow"])
     assert not {"DeviceAllow", "SupplementaryGroups", "LoadCredential"} & set(board)
     assert not {"Requires", "BindsTo", "PartOf"} & (set(agent) | set(board))
 

@@ -11,11 +11,11 @@ import pytest
 
 from simulators.launch import Running, SimulatorFailed, simulator
 
-MODULES = ["opcua_press", "modbus_packer", "scanner", "testrig"]
+MODULES = ["opcua_press", "modbus_packer", "scanner", "testrig", "scale", "torque"]
 
 
 def arguments(module: str, folder: Path) -> list[str]:
-    links = {"scanner": ["--link", str(folder / "gun")], "testrig": ["--link", str(folder / "rig")]}
+    links = {module: ["--link", str(folder / module)] for module in ("scanner", "testrig", "scale")}
     return links.get(module, ["--tcp"] if module == "modbus_packer" else [])
 
 

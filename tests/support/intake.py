@@ -1,12 +1,13 @@
 """A hand-written Intake behind the real interface: it remembers what an adapter handed over."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 from msgspec import json
 
 from edge.clock import SystemClock
-from edge.contract import Ask, Lane, Number, Observation, Outcome, Quality, Stamp, Value, Verdict
+from edge.contract import Ask, Lane, Number, Observation, Outcome, Output, Quality, Stamp, Value, Verdict
 from edge.errors import NotRecorded
 from edge.observation import WorkOrder
 from edge.orders import parse, take_in
@@ -20,6 +21,9 @@ class MemoryIntake:
         self.name = name
         self.line = "line-1"
         self.path = "acme/leeds/assembly"
+        self.outputs: Sequence[Output[Any]] = ()
+        self.answered: dict[int, str] = {}
+        """Of each ask to switch that was answered, the trouble in words."""
         self.messages: list[bytes] = []
         """Of orders, in the order in which they came."""
         self.known: dict[str, WorkOrder] = {}
@@ -88,6 +92,10 @@ class MemoryIntake:
         except TimeoutError:
             return None
 
+    def switched(self, number: int, trouble: str = "") -> None:
+        self.answered[number] = trouble
+        self._sampled.set()
+
     def connected(self) -> None:
         self.connections += 1
 
@@ -99,11 +107,18 @@ class MemoryIntake:
         self._asks.put_nowait(Ask(self._number, frozenset(signals)))
         return self._number
 
+    def switch(self, on: Iterable[str]) -> int:
+        """Ask for these outputs to be on, and no other; returns the ask's number."""
+        self._number += 1
+        self._asks.put_nowait(Ask(self._number, on=frozenset(on)))
+        return self._number
+
     def values(self, signal: str) -> list[Value]:
         return [one.value for one in self.seen if one.signal == signal and one.quality is Quality.GOOD]
 
     async def until_sampled(self, holds: Callable[[], bool], timeout_s: float = 10.0) -> None:
-        """Wait until `holds()`; it is asked again after every reading of a lane. Raises TimeoutError."""
+        """Wait until `holds()`; it is asked again after every reading of a lane, and when something was
+        switched. Raises TimeoutError."""
         async with asyncio.timeout(timeout_s):
             while not holds():
                 self._sampled.clear()

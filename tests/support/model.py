@@ -9,16 +9,22 @@ from copy import copy
 
 from tests.support.model_counting import Counting
 from tests.support.model_facts import (
+    AGAIN_MS,
     COUNTS,
     FINAL,
+    MOST_STOPS,
+    REPEAT_MS,
+    SHORT_S,
     UNDO_MS,
     Fact,
     Job,
     JobName,
+    Last,
     No,
     Noun,
     Run,
     Station,
+    Stop,
     Undo,
     card,
     good_of,
@@ -34,6 +40,25 @@ class Model(Counting):
     def scan(self, name: str, letter: str, body: str, fresh: Iterable[str] = ()) -> bool:
         """Whether it is obeyed."""
         station = self.stations[name]
+        if self._asks(station, f"{letter} {body}"):
+            return False
+        obeyed = self._scanned(station, letter, body, fresh)
+        if obeyed:
+            station.last = Last(f"{letter} {body}", self.starts)
+        return obeyed
+
+    def _asks(self, station: Station, text: str) -> bool:
+        """The label that was taken last before a restart is asked about, once a minute."""
+        last = station.last
+        if last is None or last.text != text or last.start == self.starts:
+            return False
+        asked = last.asked_mono_ms if last.asked_boot == self.boot else None
+        if asked is not None and self.mono_ms - asked <= AGAIN_MS:
+            return self.mono_ms - asked < REPEAT_MS
+        last.asked_mono_ms, last.asked_boot = self.mono_ms, self.boot
+        return True
+
+    def _scanned(self, station: Station, letter: str, body: str, fresh: Iterable[str]) -> bool:
         if letter == "C" and (body == "UNDO" or body.startswith("BACK")):
             taken = self._corrected(station, body, fresh)
             station.is_status = station.is_status and not taken
@@ -87,9 +112,46 @@ class Model(Counting):
         elif letter == "Q":
             self._quantity(station, int(body))
             return True
+        elif letter == "T":
+            self._tool(station, body)
+        elif letter == "D":
+            self._reason(station, body)
         else:
             self._command(station, body, is_status)
         return False
+
+    def _tool(self, station: Station, body: str) -> None:
+        before, group = dict(station.tools), body.partition(".")[0] if "." in body else ""
+        if station.tools.pop(group, None) != body:
+            station.tools[group] = body
+        station.undo = self._undo_of(station)
+        station.undo.tools = before
+
+    def _reason(self, station: Station, body: str) -> None:
+        stops = [stop for stop in station.stops if stop.is_on]
+        stops += [stop for stop in reversed(station.stops) if not stop.reason]
+        stop = next(iter([*stops, *reversed(station.stops)]), None)
+        if stop is None or stop.reason == body:
+            raise No
+        station.undo = self._undo_of(station)
+        station.undo.reason = stop, stop.reason
+        stop.reason = body
+
+    def _undo_of(self, station: Station) -> Undo:
+        """Of a scan that moves no parts."""
+        return Undo(station.operator, self.wall_ms, self.mono_ms, self.boot, 0, 0, station, {})
+
+    def stopped(self, name: str, state: str, was: str | None, lasted_s: float | None) -> None:
+        """The machine went from one state to another."""
+        stops = self.stations[name].stops
+        if state != "Execute":
+            stops.append(Stop())
+            del stops[:-MOST_STOPS]
+        elif was is not None:
+            stop = stops[-1]
+            stop.lasted_s, stop.is_on = lasted_s, False
+            if not stop.reason and lasted_s is not None and lasted_s < SHORT_S:
+                stops.remove(stop)
 
     def _card(self, body: str) -> JobName:
         name, _, operation = body.rpartition("-")
@@ -210,6 +272,15 @@ class Model(Counting):
         """Everything is as it was, and what was counted since is of who was on before."""
         if undone.by != station.operator:
             raise No
+        if undone.tools is not None:
+            station.tools = undone.tools
+            return
+        if undone.reason is not None:
+            stop, was = undone.reason
+            if stop not in station.stops:
+                raise No
+            stop.reason = was
+            return
         if undone.booked is not None:
             self._take_back(station, undone)
             return
@@ -295,7 +366,8 @@ class Model(Counting):
 
     def _back(self, station: Station, undone: Undo, minutes: int) -> None:
         """The scan was made earlier, but after the change before it."""
-        if undone.booked is not None or len(station.slots) > 1:
+        moves_none = undone.tools is not None or undone.reason is not None
+        if undone.booked is not None or moves_none or len(station.slots) > 1:
             raise No
         from_ms = min(undone.at_ms, max(undone.at_ms - minutes * 60_000, undone.since_ms))
         to_ms = max(from_ms, self.wall_ms)

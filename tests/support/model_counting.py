@@ -37,6 +37,8 @@ class Counting:
         self.runs: list[Run] = []
         self.wall_ms = self.mono_ms = 0
         self.boot = ""
+        self.starts = 0
+        """How often the agent was started."""
 
     # --- what there is ----------------------------------------------------------------------
 

@@ -6,6 +6,11 @@ from dataclasses import dataclass, field
 
 JobName = tuple[str, int | None]
 RECENT_MS = 30_000
+REPEAT_MS = 1_500
+AGAIN_MS = 60_000
+MOST_STOPS = 20
+SHORT_S = 0.25
+"""A stop that lasts as long as five ideal cycles is one that a person may give a reason for."""
 UNDO_MS = 120_000
 CLOCKS_AGREE_MS = 250
 COUNTS = ("total", "good", "reject")
@@ -94,6 +99,26 @@ class Job:
     substate: str = ""
 
 
+@dataclass(eq=False)
+class Stop:
+    """The machine left Execute; `lasted_s` is told when it comes back."""
+
+    lasted_s: float | None = None
+    is_on: bool = True
+    reason: str = ""
+
+
+@dataclass
+class Last:
+    """The label that was accepted last."""
+
+    text: str
+    start: int
+    """After which start of the agent."""
+    asked_mono_ms: int | None = None
+    asked_boot: str = ""
+
+
 @dataclass
 class Undo:
     """A station before its last scan that changed something."""
@@ -115,6 +140,10 @@ class Undo:
     ended: frozenset[Run] = frozenset()
     sure: bool = True
     """Every counter had been read since the change before."""
+    tools: dict[str, str] | None = None
+    """Where the scan was a tool's: what was in use before."""
+    reason: tuple[Stop, str] | None = None
+    """Where it was a downtime reason: the stop, and its reason before."""
 
 
 @dataclass
@@ -137,6 +166,9 @@ class Station:
     last_job: JobName | None = None
     changed_ms: int = 0
     changes: int = 0
+    last: Last | None = None
+    tools: dict[str, str] = field(default_factory=dict)
+    stops: list[Stop] = field(default_factory=list)
 
     def context(self) -> object:
         """What the next part is made under."""

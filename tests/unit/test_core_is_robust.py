@@ -1,5 +1,6 @@
 """The core against everything that a wire, a person or a broken device can send it."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from edge.observation import (
     AGENT,
     ORDER,
     TICK,
+    Material,
     Observation,
     Quality,
     Stamp,
@@ -20,7 +22,8 @@ from edge.observation import (
     Verdict,
     WorkOrder,
 )
-from edge.production.scanning import LETTERS
+from edge.production.line import Line
+from edge.production.scanning import LETTERS, LabelRules
 from tests.support.clock import ManualClock
 from tests.support.line import Core, label, line, see, station
 from tests.support.line import counter as counter_of
@@ -40,13 +43,26 @@ labels = st.builds(
         ["WO-1001-10", "WO-1002", "WO-1003", "PAUSE", "DONE", "RESUME", "START", "LOGOUT", "1", "0", "-"]
     ),
 )
-texts = st.text() | st.text(alphabet=st.characters()) | odd | labels
-steps = st.builds(Step, texts, st.none() | st.floats(), st.none() | texts, st.none() | st.floats())
+foreign = st.builds(
+    lambda begin, rest: begin + rest,
+    st.sampled_from(
+        ["]C10104012345678901", "]C100340123456789012340", "(01)04012345678901", "[)>\x1e06\x1d"]
+    ),
+    st.sampled_from(
+        ["21S1", "10L7", "21S1\x1d10L7", "10L7\x1d3050", "0204012345678918375\x1d10L7", "SU1\x1dPP7\x1e\x04"]
+    )
+    | st.text(max_size=20),
+)
+texts = st.text() | st.text(alphabet=st.characters()) | odd | labels | foreign
+limits = st.none() | st.floats()
+steps = st.builds(
+    Step, texts, limits, st.none() | texts, limits, limits, st.none() | st.booleans(), st.just("") | texts
+)
 results = st.builds(
     TestResult,
+    texts | st.just(""),
     texts,
-    texts,
-    st.booleans(),
+    st.none() | st.booleans(),
     st.none() | texts,
     st.none() | texts,
     st.lists(steps, max_size=3).map(tuple),
@@ -102,12 +118,27 @@ def test_the_core_raises_on_nothing(seen: list[Observation], badge_required: boo
             station("packer", counter_of("packer", next(iter(station().roles)))),
             badge_required=badge_required,
         )
+        if badge_required
+        else particular()
     )
     for observation in seen:
         if encodable(observation):
             decision = core.see(observation)
             for event in decision.events:
                 assert encodable(event.data)
+
+
+def particular() -> Line:
+    """A line that has written down all that can be: reasons, items, how long a badge holds."""
+    rules = LabelRules(items={"04012345678901": "P7", "04012345678918": "STEEL"})
+    orders = {
+        "WO-1001": WorkOrder("WO-1001", "P7", 100, operations=(10,), materials=(Material("STEEL", 0.5),))
+    }
+    silent = replace(station(), state_signal=None)
+    return replace(
+        line(silent), orders=orders, labels=rules, reasons={"scrap": {"0": "burr"}, "downtime": {"0": "jam"}},
+        badge_ends_ms=60_000,
+    )  # fmt: skip
 
 
 def encodable(thing: Any) -> bool:

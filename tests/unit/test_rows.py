@@ -9,9 +9,9 @@ from msgspec.structs import replace
 from edge.observation import WorkOrder
 from edge.production.baselines import Counter, Earlier, Former, Suspect
 from edge.production.context import NO_CONTEXT, Context
+from edge.production.edges import Edge
 from edge.production.line import Role
 from edge.production.state import (
-    Edge,
     Frame,
     Job,
     LastScan,

@@ -1,0 +1,351 @@
+"""How a test rig writes a result: the keys of the TOML that say so. `_rig_parse` reads with them."""
+
+import re
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, Field, model_validator
+
+from adapters._rig_places import Place, fault_of_place
+from edge.contract import Settings as Table
+from edge.contract import refuse
+from edge.patterns import check_pattern
+
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+"""Also halves of characters, which json may hold and nothing can write."""
+_LINES = re.compile(r"[1-9][0-9]{0,3}-(?:[1-9][0-9]{0,3})?")
+PARTS = ("unit", "program", "revision", "number", "result")
+
+
+LONGEST_LINE = 300
+"""Characters that a pattern is tried on; a longer line matches none."""
+
+
+@lru_cache(maxsize=1024)
+def compiled(text: str) -> re.Pattern[str]:
+    """A pattern that cannot stall on such a line. Raises ValueError in words, without naming the key."""
+    return check_pattern(text, LONGEST_LINE).pattern
+
+
+def _sendable(word: str) -> str:
+    if not word or word != word.strip(" ") or CONTROL.search(word):
+        raise ValueError("write it as the rig sends it, without control characters or blanks around it")
+    return word
+
+
+def _separates(character: str) -> str:
+    if len(character) != 1 or character in '=:*.+-"' or character.isalnum():
+        raise ValueError('one character that occurs in no name and no number, such as ";", "," or "|"')
+    return character
+
+
+def _pattern(text: str) -> str:
+    compiled(text)
+    return text
+
+
+def _crossed(low: float | None, high: float | None) -> bool:
+    return low is not None and high is not None and low > high
+
+
+def repeated(words: Sequence[str]) -> str:
+    """The first word that is there twice, or an empty text."""
+    return next((word for at, word in enumerate(words) if word in words[:at]), "")
+
+
+Word = Annotated[str, AfterValidator(_sendable)]
+Pattern = Annotated[str, AfterValidator(_pattern)]
+Number = Annotated[float, Field(allow_inf_nan=False)]
+Factor = Annotated[float, Field(allow_inf_nan=False, gt=0)]
+
+
+class Fields(Table):
+    """Where the parts of a result are."""
+
+    unit: Place | None = None
+    """Serial number of the unit."""
+    program: Place | None = None
+    """What was run."""
+    revision: Place | None = None
+    """The program's revision."""
+    number: Place | None = None
+    """The rig's own running number."""
+    result: Place | None = None
+    """The word that says good or bad."""
+
+    def places(self) -> dict[str, Place]:
+        """Those that are given, by what they are."""
+        found = ((part, getattr(self, part)) for part in PARTS)
+        return {part: place for part, place in found if place is not None}
+
+
+class Constants(Table):
+    """What the rig does not send, and is always the same."""
+
+    program: Word | None = None
+    revision: Word | None = None
+
+
+class Groups(Table):
+    """Columns of one line that come again for each step."""
+
+    first: int = Field(alias="from", ge=1, le=10_000)
+    """The first column of the first group, counted from 1."""
+    by: int = Field(ge=1, le=1_000)
+    """How many columns a group has."""
+
+
+class StepFormat(Table):
+    """`[[source.NAME.step]]`: one measurement, or one kind of measurement that comes several times."""
+
+    name: Word | None = None
+    name_at: Place | None = None
+    """Where the name is, if the rig sends it."""
+    at: Place | None = None
+    """Where the value is."""
+    kind: Literal["number", "text"] = Field(default="number", alias="as")
+    """`text`: the value is a word, such as a version."""
+    unit_of_measure: Word | None = None
+    """What the value is recorded in."""
+    unit_of_measure_at: Place | None = None
+    """Where the rig sends it."""
+    unit_follows: bool = False
+    """It stands right behind the value: `1.24kV`."""
+    units: dict[Word, Factor] = Field(default={})
+    """What else the rig may send, in `unit_of_measure`: `{ kV = 1000.0, V = 1.0 }`."""
+    scale: Factor = 1.0
+    """Value and limits that are sent are multiplied by it."""
+    low: Number | None = None
+    low_at: Place | None = None
+    high: Number | None = None
+    high_at: Place | None = None
+    result_at: Place | None = None
+    """Where the word is that says good or bad of this step alone."""
+    optional: bool = False
+    """An empty or absent value is no fault: the step was not made."""
+    out_of_range: list[Word] = Field(default=[])
+    """Words in the place of a number that say the value is beyond all limits: the step has failed."""
+    each: str | Groups | None = None
+    """Where this kind of step comes again and again; see the page for each format."""
+
+    @model_validator(mode="after")
+    def _clear(self) -> Self:
+        sent = self.unit_of_measure_at is not None or self.unit_follows
+        refuse(
+            "give either name or name_at" if (self.name is None) == (self.name_at is None) else "",
+            "steps that come again need name_at" if self.each is not None and self.name_at is None else "",
+            "say where the value is (at), or the word of the verdict (result_at)"
+            if self.at is None and self.result_at is None else "",
+            "give either low or low_at" if self.low is not None and self.low_at is not None else "",
+            "give either high or high_at" if self.high is not None and self.high_at is not None else "",
+            "low is above high" if _crossed(self.low, self.high) else "",
+            "give either unit_of_measure_at or unit_follows"
+            if self.unit_of_measure_at is not None and self.unit_follows else "",
+            "units needs a unit_of_measure, in which they are written"
+            if self.units and not self.unit_of_measure else "",
+            "units needs unit_of_measure_at or unit_follows" if self.units and not sent else "",
+            "a unit that is sent is no constant factor: write units in the place of scale"
+            if self.scale != 1.0 and sent else "",
+            self._wordy(),
+        )  # fmt: skip
+        return self
+
+    def _wordy(self) -> str:
+        numeric = (
+            self.low,
+            self.low_at,
+            self.high,
+            self.high_at,
+            self.unit_of_measure,
+            self.unit_of_measure_at,
+        )
+        if self.kind == "text" and (
+            any(one is not None for one in numeric) or self.unit_follows or self.out_of_range
+        ):
+            return 'a step as = "text" has no limits and no unit of measure'
+        return ""
+
+    def places(self) -> dict[str, Place]:
+        """Every place that is given, by its key."""
+        keys = ("name_at", "at", "unit_of_measure_at", "low_at", "high_at", "result_at")
+        found = ((key, getattr(self, key)) for key in keys)
+        return {key: place for key, place in found if place is not None}
+
+
+class ResultFormat(Table):
+    """How a result is written; a source that reads results inherits it."""
+
+    format: Literal["key=value", "csv", "json", "fixed", "pattern"] = "key=value"
+    """How a result is written."""
+    holds: Literal["line", "lines", "results"] = "line"
+    """What one message is: a line, one result in several lines, or several results."""
+    encoding: Literal["utf-8", "latin-1"] = "utf-8"
+    """Of the text; `latin-1` where the degree sign is one byte."""
+    separator: Annotated[str, AfterValidator(_separates)] = ";"
+    """Between two fields of `key=value` and `csv`."""
+    between: Literal["=", ":"] = "="
+    """Between a name and its value of `key=value`."""
+    decimal: Literal[".", ","] = "."
+    """Between the whole and the rest of a number."""
+    columns: int | None = Field(default=None, ge=1, le=65_536)
+    """So many fields (`csv`) or characters (`fixed`) has each line; any other is broken."""
+    header: list[Word] | Literal["first-line"] | None = None
+    """Names for the columns of `csv`, or the first line that holds them."""
+    pattern: Pattern | list[Pattern] | None = None
+    """Regular expression(s) with named groups, each of which matches one whole line."""
+    skip: list[Pattern] = Field(default=[])
+    """Messages that are no results: a banner, a weight that has not settled."""
+    fields: Fields = Fields()
+    """Where the parts of a result are."""
+    constants: Constants = Constants()
+    """What the rig does not send."""
+    unit: Literal["sent", "scanned", "sent-or-scanned"] = "sent"
+    """`scanned`: it is the one that was scanned last at the station."""
+    unit_like: Pattern | None = None
+    """What the unit's number looks like; any other is broken."""
+    result: Literal["sent", "limits"] = "sent"
+    """`limits`: the rig says neither good nor bad, the limits of the steps decide."""
+    step: list[StepFormat] = Field(default=[], max_length=500)
+    """What was measured."""
+    rest: Literal["steps", "ignored"] = "steps"
+    """Of `key=value`: fields that nothing here names."""
+    ignore: list[Word] = Field(default=[])
+    """Of `key=value`: fields that are neither named above nor a measurement."""
+    passes: list[Word] = Field(default=["PASS", "OK"], alias="pass", min_length=1)
+    """The words of a verdict that mean good."""
+    fails: list[Word] = Field(default=["FAIL", "NG"], alias="fail", min_length=1)
+    """The words that mean bad."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _usual_names(cls, data: Any) -> Any:
+        """Names are usual in `key=value` alone; csv is usually written with a comma."""
+        if not isinstance(data, dict):
+            return data
+        form = data.get("format", "key=value")
+        if form == "csv":
+            return {"separator": ",", **data}
+        given, constants = data.get("fields", {}), data.get("constants", {})
+        if form != "key=value" or not isinstance(given, dict) or not isinstance(constants, dict):
+            return data
+        said = {"unit": data.get("unit") == "scanned", "result": data.get("result") == "limits"}
+        usual = {part: part for part in PARTS if part not in constants and not said.get(part)}
+        return {**data, "fields": usual | given}
+
+    @model_validator(mode="after")
+    def _reads(self) -> Self:
+        refuse(*self._missing(), *self._misplaced(), *self._contradictions())
+        return self
+
+    def _missing(self) -> Iterator[str]:
+        fields, constants = self.fields, self.constants
+        for part in ("program", "revision"):
+            if getattr(fields, part) is not None and getattr(constants, part) is not None:
+                yield f"{part} is both in fields and in constants"
+        if (self.unit == "scanned") == (fields.unit is not None):
+            yield 'say where the unit\'s number is (fields.unit), or write unit = "scanned"; not both'
+        if fields.program is None and constants.program is None:
+            yield 'say where the program is (fields.program), or name it: constants = { program = "LEAK" }'
+        if (self.result == "limits") == (fields.result is not None):
+            yield 'say where the verdict is (fields.result), or write result = "limits"; not both'
+        if self.format == "pattern" and self.pattern is None:
+            yield 'format = "pattern" needs a pattern'
+
+    def _misplaced(self) -> Iterator[str]:
+        names = {group for one in self.patterns() for group in compiled(one).groupindex}
+        for part, place in self.fields.places().items():
+            yield _prefixed(f"fields.{part}", fault_of_place(self.format, place, self._known(), names))
+        for number, step in enumerate(self.step, 1):
+            yield _prefixed(f"step {number}", self._fault_of_each(step))
+            known = self._known()
+            inner = names
+            if self.format == "pattern" and isinstance(step.each, str):
+                inner = set(compiled(step.each).groupindex)
+            if isinstance(step.each, Groups):
+                known = []
+            for key, place in step.places().items():
+                yield _prefixed(f"step {number}: {key}", fault_of_place(self.format, place, known, inner))
+
+    def _fault_of_each(self, step: StepFormat) -> str:
+        each = step.each
+        if each is None:
+            return ""
+        if self.format == "key=value":
+            return "each: steps of key=value are named one by one"
+        if isinstance(each, Groups):
+            return "" if self.format == "csv" else "each: groups of columns are for csv"
+        if self.format in ("csv", "fixed") and not _LINES.fullmatch(each):
+            return 'each: write which lines, such as "3-" or "3-8"'
+        if self.format == "pattern":
+            try:
+                compiled(each)
+            except ValueError as error:
+                return f"each {error}"
+        return ""
+
+    def _contradictions(self) -> Iterator[str]:
+        named = [place for place in self.fields.places().values() if isinstance(place, str)]
+        form = self.format
+        if form == "key=value" and (name := repeated(named + self.ignore)):
+            yield f"two fields have the name {name!r}"
+        if word := repeated(self.passes + self.fails):
+            yield f"{word!r} cannot be two results, or one twice"
+        if form in ("key=value", "csv"):
+            words = [*self.ignore, *self.passes, *self.fails]
+            words += named if form == "key=value" else []
+            if word := next((word for word in words if self.separator in word), ""):
+                yield f"{word!r} contains the separator {self.separator!r}"
+            marks = [*words, *named] if form == "key=value" else []
+            if word := next((word for word in marks if self.between in word), ""):
+                yield f"{word!r} contains {self.between!r}, which separates names from values"
+            if self.separator == self.decimal:
+                yield f"{self.separator!r} cannot be both separator and decimal"
+        if form == "key=value" and self.between == ":" and self.rest == "steps":
+            yield 'between = ":" needs rest = "ignored": a step\'s limits are written with ":" too'
+        yield from self._foreign()
+        groups = [group for one in self.patterns() for group in compiled(one).groupindex]
+        if group := repeated(groups):
+            yield f"two patterns have a group {group!r}"
+
+    def _foreign(self) -> Iterator[str]:
+        """Keys that only another format has."""
+        form = self.format
+        if form != "key=value" and (self.ignore or self.rest != "steps" or self.between != "="):
+            yield "ignore, rest and between are for key=value; elsewhere what is not named is ignored"
+        if form != "csv" and self.header is not None:
+            yield "header is for csv"
+        if form == "json" and self.decimal != ".":
+            yield "numbers of json have a point; leave decimal out"
+        if form not in ("csv", "fixed") and self.columns is not None:
+            yield "columns is for csv and fixed"
+        if form != "pattern" and self.pattern is not None:
+            yield 'pattern is for format = "pattern"'
+        if self.header == "first-line" and self.holds == "line":
+            yield 'header = "first-line" needs holds = "lines" or "results"'
+        if isinstance(self.pattern, list) and self.holds != "lines":
+            yield 'several patterns need holds = "lines": each matches a line of its own'
+
+    def patterns(self) -> list[str]:
+        """The patterns, however many were written."""
+        one = self.pattern
+        return [] if one is None else [one] if isinstance(one, str) else one
+
+    def _known(self) -> Sequence[str] | None:
+        """Names of columns that can be known before the first message; None: any name may come."""
+        if self.header == "first-line":
+            return None
+        return self.header or []
+
+    def doubts(self) -> list[str]:
+        """What is allowed but would let a cut message pass for a whole one, a sentence each."""
+        if self.format in ("csv", "fixed") and self.columns is None and self.header is None:
+            what = "fields" if self.format == "csv" else "characters"
+            return [
+                f"without `columns` (how many {what} a line has) a cut or merged line may pass for a result"
+            ]
+        return []
+
+
+def _prefixed(key: str, fault: str) -> str:
+    return f"{key}: {fault}" if fault else ""

@@ -1,0 +1,1 @@
+"""What is scanned at a station, on paper: see cards.md."""

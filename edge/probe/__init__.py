@@ -1,0 +1,1 @@
+"""What a device says that nobody has described yet: see probe.md."""
