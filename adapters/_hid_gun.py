@@ -1,7 +1,7 @@
 """A gun in keyboard mode, through evdev: grabbed, read in a thread of its own, and its lights.
 
-The kernel keeps some 20 characters of a keyboard for each reader (128 events, of which a typed character
-takes about six), and a fast gun types them in 40 ms: whoever reads in the event loop would lose keys each
+The kernel keeps some ten characters of a keyboard for each reader (64 events, drivers/input/evdev.c; a typed
+character takes six), and a fast gun types them in 20 ms: whoever reads in the event loop would lose keys each
 time something else is busy for so long. Pauses are told by the times that the kernel gives the events, so
 that a reader that comes late sees what one in time would have seen.
 """
@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from evdev import InputDevice, ecodes
 from evdev.eventio import EvdevError
 
-from adapters._hid_keys import EV_KEY, HUNG_UP, Event, Reading, Scan, Scans
+from adapters._hid_keys import EV_KEY, EV_MSC, HUNG_UP, Event, Reading, Scan, Scans
 from edge.contract import Intake, Observation
 from edge.errors import SourceError, SourceLost, SourceRefused
 
@@ -48,8 +48,6 @@ _REASONS |= {
     errno.EISDIR: _REASONS[errno.ENOTTY],
     errno.EINVAL: _REASONS[errno.ENOTTY],
 }
-_TYPED = (EV_KEY, ecodes.EV_MSC)
-"""Asking what is held takes the keys themselves out of what waits, but not their scan codes."""
 _LETTERS_AND_ENTER = frozenset({28, 2, 11, 16, 30, 44})
 
 
@@ -96,7 +94,8 @@ def _grabbed(source: str, path: str) -> _Grabbed:
             fcntl.ioctl(device.fd, _EVIOCSCLOCKID, struct.pack("i", time.CLOCK_MONOTONIC))
             _wait_for_release(device)
             _grab(source, path, device)
-            return _Grabbed(device, _drained(device), device.active_keys())
+            held = device.active_keys()
+            return _Grabbed(device, _drained(device), held)
         except OSError as error:
             raise open_failure(source, path, error) from error
 
@@ -123,7 +122,7 @@ def _drained(device: Device) -> bool:
     found = False
     with suppress(BlockingIOError):
         for _ in range(64):
-            found |= any(event.type in _TYPED for event in device.read())
+            found |= any(event.type in (EV_KEY, EV_MSC) for event in device.read())
     return found
 
 
@@ -182,8 +181,8 @@ class Gun:
             self._missed = 0
         return arrival
 
-    def blink(self, light: int, times_s: Sequence[float]) -> None:
-        """Switch a light on and off again, each for so long; what it did before is cut short."""
+    def blink(self, light: int | None, times_s: Sequence[float]) -> None:
+        """Switch a light, if any, on and off again, each for so long; what it did before is cut short."""
         if light not in self._lights:
             return
         self._still()

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from adapters._hid_layouts import FIXED, LAYOUTS, PAD, PAD_POINT, SPECIAL, Layout, Name
 
-EV_SYN, EV_KEY = 0, 1
+EV_SYN, EV_KEY, EV_MSC = 0, 1, 4
 SYN_REPORT, SYN_DROPPED = 0, 3
 PRESSED, REPEATED = 1, 2
 
@@ -216,6 +216,7 @@ class Scans:
         self._reading = reading
         self._keyboard = Keyboard(LAYOUTS[reading.layout], reading.keys)
         self._packet: list[tuple[int, bool]] = []
+        self._bare = False
         self._dropping = False
         self._text: list[str] = []
         self._broken = ""
@@ -235,8 +236,14 @@ class Scans:
         return self._last_s + self._reading.idle_s if unfinished else None
 
     def feed(self, event: Event) -> list[Scan]:
-        """Take the next event."""
-        if event.type == EV_KEY:
+        """Take the next event.
+
+        With every key comes its scan code. Where there is one without a key, the kernel has thrown the key
+        away: it does so with all that wait when it is asked what is held (EVIOCGKEY).
+        """
+        if event.type == EV_MSC:
+            self._bare = True
+        elif event.type == EV_KEY:
             self._collect(event)
         elif event.type == EV_SYN and event.code == SYN_DROPPED:
             self._drop()
@@ -278,11 +285,12 @@ class Scans:
         self._dropping = True
 
     def _reported(self, now_s: float) -> list[Scan]:
+        bare, self._bare = self._bare and not self._packet, False
         if self._dropping:
             self._dropping, self.lost_keys = False, True
             return self.doubt(DROPPED, now_s)
         if not self._packet:
-            return []
+            return self.doubt(DROPPED, now_s) if bare else []
         scans = self.expire(now_s)
         self._last_s = now_s
         packet, self._packet = self._packet, []

@@ -24,6 +24,8 @@ INT_64_LOW, INT_64_HIGH = -(2**63), 2**63 - 1
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\\%\u2028\u2029]")
 _SPECIAL = re.compile(r"([,= ])")
+_CODE = re.compile(r"[0-9A-Za-z_./-]{1,50}")
+"""A name within an event that may become a field's: what else a label holds must not make fields."""
 _DEEP = (dict, list, tuple)
 _MEASURED = frozenset({"value", "low", "high"})
 
@@ -145,10 +147,15 @@ class Fields:
         return objects
 
     def add(self, key: str, value: Any) -> None:
-        """A scalar; an object's members as `key_member`, whatever is deeper as JSON text."""
+        """A scalar; an object's members as `key_member`, whatever is deeper as JSON text, and so members
+        whose names are no codes, together."""
         if type(value) is dict:
             for member, inner in value.items():
-                self.put(field(f"{key}_{member}"), deep(inner) if type(inner) in _DEEP else inner)
+                if _CODE.fullmatch(member):
+                    self.put(field(f"{key}_{member}"), deep(inner) if type(inner) in _DEEP else inner)
+            self.put(
+                field(key), deep({name: one for name, one in value.items() if not _CODE.fullmatch(name)})
+            )
         else:
             self.put(field(key), deep(value) if type(value) in _DEEP else value)
 

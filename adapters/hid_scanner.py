@@ -10,26 +10,14 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Annotated, Any, Literal
 
-from msgspec.structs import replace
 from pydantic import AfterValidator, Field
 
-from adapters._frames import shown
-from adapters._hid_keys import Reading, Scan
+from adapters._hid_keys import Reading
 from adapters._hid_layouts import SPECIAL, Name
-from edge.contract import (
-    Duration,
-    Intake,
-    Observation,
-    Outcome,
-    Quality,
-    Signal,
-    SignalAddress,
-    SourceSettings,
-    Verdict,
-)
-from edge.errors import NotRecorded, SourceRefused
+from adapters._scans import observed, recorded
+from edge.contract import Duration, Intake, Outcome, Signal, SignalAddress, SourceSettings, Verdict
+from edge.errors import SourceRefused
 
-REFUSED = Outcome(Verdict.REFUSED)
 NEEDS_EVDEV = (
     "a gun in keyboard mode needs the package evdev, which is built on this machine: type "
     "`sudo make HID=yes install` in the folder of Lineside; in a virtual environment of your own, "
@@ -37,11 +25,8 @@ NEEDS_EVDEV = (
 )
 _RENUMBERED = re.compile(r"/dev/input/event\d+")
 _LIGHTS = {"num-lock": 0, "scroll-lock": 2}
-_BLINKS_S = {
-    Verdict.ACCEPTED: (0.6,),
-    Verdict.DUPLICATE: (0.15, 0.15, 0.15),
-    Verdict.REFUSED: (0.15,) * 9,
-}
+_BLINKS_S = {Verdict.ACCEPTED: (0.6,), Verdict.DUPLICATE: (0.15,) * 3}
+_REFUSED_S = (0.15,) * 9
 """How long the light is on, off, on ...: one long, two short, five short."""
 
 
@@ -102,6 +87,11 @@ class Settings(SourceSettings):
         keys = {SPECIAL[name]: text for name, text in self.keys.items()}
         return Reading(self.layout, keys, frozenset(ends), self.longest, self.idle.total_seconds())
 
+    def answer(self, outcome: Outcome | None) -> tuple[int | None, Sequence[float]]:
+        """The light, if any, and how it blinks for this; None: it could not be recorded."""
+        blinks_s = _BLINKS_S.get(outcome.verdict, _REFUSED_S) if outcome else _REFUSED_S
+        return _LIGHTS.get(self.feedback), blinks_s
+
 
 Address: type[SignalAddress] | None = None
 gives = "labels"
@@ -116,11 +106,11 @@ async def collect(settings: Settings, signals: Sequence[Signal[Any]], intake: In
         intake.connected()
         while True:
             arrival = await gun.next()
-            outcome = await _recorded(_observed(arrival.scan, arrival.stamped), intake)
-            if settings.feedback != "none":
-                gun.blink(
-                    _LIGHTS[settings.feedback], _BLINKS_S.get(outcome.verdict, _BLINKS_S[Verdict.REFUSED])
-                )
+            scan = arrival.scan
+            outcome = await recorded(
+                observed(arrival.stamped, scan.text, scan.text.encode(), scan.broken), intake
+            )
+            gun.blink(*settings.answer(outcome))
 
 
 def _evdev(source: str) -> Any:
@@ -131,20 +121,3 @@ def _evdev(source: str) -> Any:
         if not str(error.name).startswith("evdev"):
             raise
         raise SourceRefused(source, NEEDS_EVDEV) from error
-
-
-def _observed(scan: Scan, stamped: Observation) -> Observation:
-    """The label; or, with quality bad, why it is not believed and its escaped characters."""
-    if not scan.broken:
-        return replace(stamped, value=scan.text)
-    detail = f"{scan.broken}: {shown(scan.text.encode())}" if scan.text else scan.broken
-    return replace(stamped, quality=Quality.BAD, detail=detail)
-
-
-async def _recorded(observation: Observation, intake: Intake) -> Outcome:
-    """What became of it, once it is on disk; what is not believed is refused, whatever is made of it."""
-    try:
-        [outcome] = await intake.emit([observation])
-    except NotRecorded:
-        return REFUSED
-    return outcome if observation.quality is Quality.GOOD else REFUSED

@@ -6,16 +6,13 @@ Its page is serial_scanner.md.
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from msgspec.structs import replace
 from pydantic import model_validator
 
-from adapters._frames import Frame, shown
+from adapters._scans import observed, recorded
 from adapters._stream import open_line
 from adapters._stream_settings import Bytes, LineSettings
-from edge.contract import Intake, Observation, Outcome, Quality, Signal, SignalAddress, Verdict
-from edge.errors import NotRecorded
+from edge.contract import Intake, Outcome, Signal, SignalAddress, Verdict
 
-REFUSED = Outcome(Verdict.REFUSED)
 _GREEN, _RED, _DARK = "\x1b[6q", "\x1b[8q", "\x1b[7q\x1b[9q"
 _FEEDBACK = {
     "ack": {"confirm": "\x06", "refuse": "\x15", "duplicate": "\x06\x07", "unrecorded": "\x15"},
@@ -96,22 +93,7 @@ async def collect(settings: Settings, signals: Sequence[Signal[Any]], intake: In
         while True:
             arrival = await line.next()
             if arrival.frame.kind != "single":
-                outcome = await _recorded(_observed(arrival.frame, arrival.stamped), intake)
+                frame = arrival.frame
+                scan = observed(arrival.stamped, label(frame.raw), frame.raw, frame.broken)
+                outcome = await recorded(scan, intake)
                 await line.write(settings.answer(outcome))
-
-
-def _observed(frame: Frame, stamped: Observation) -> Observation:
-    """The label; or, with quality bad, why it is not believed and its escaped bytes."""
-    if not frame.broken:
-        return replace(stamped, value=label(frame.raw))
-    detail = f"{frame.broken}: {shown(frame.raw)}" if frame.raw else frame.broken
-    return replace(stamped, quality=Quality.BAD, detail=detail)
-
-
-async def _recorded(observation: Observation, intake: Intake) -> Outcome | None:
-    """What became of it, once it is on disk; what is not believed is refused, whatever is made of it."""
-    try:
-        [outcome] = await intake.emit([observation])
-    except NotRecorded:
-        return None
-    return outcome if observation.quality is Quality.GOOD else REFUSED

@@ -17,7 +17,7 @@ from edge.journal.ranges import Ranges
 from edge.journal.sinks import SinkReader
 from edge.quarantine import DropObservations, DropRejected, RetryObservation, RetryRejected
 from edge.settled import believed
-from edge.shell import DataFolder, LineFile, fail, find_line, plain
+from edge.shell import DataFolder, LineFile, fail, find_line, plain, plain_json
 from edge.sink_words import listed, rejected, set_aside
 from edge.status import AgentStatus, SinkStatus, follow_status
 from edge.upkeep import Chore
@@ -51,7 +51,7 @@ def list_sinks(line: LineFile, data: DataFolder = None, as_json: Json = False) -
     except JournalError as error:
         fail(str(error))
     if as_json:
-        typer.echo(json.encode(sinks).decode())
+        typer.echo(plain_json(json.encode(sinks).decode()))
     for text in () if as_json else listed(sinks):
         typer.echo(plain(text))
 
@@ -112,7 +112,7 @@ def list_quarantine(line: LineFile, data: DataFolder = None, as_json: Json = Fal
         fail(str(error))
     if as_json:
         told = [replace(one, observation=Raw(one.observation)) for one in observations]
-        typer.echo(json.encode({"events": events, "observations": told}).decode())
+        typer.echo(plain_json(json.encode({"events": events, "observations": told}).decode()))
         return
     for text in (*rejected(events), *set_aside(observations)):
         typer.echo(plain(text))

@@ -14,7 +14,7 @@ from edge.journal.begin import news
 from edge.journal.files import is_in_use
 from edge.ledger import Interval, Ledger, read_ledger
 from edge.plural import counted
-from edge.shell import DataFolder, fail, find_line, open_journal, plain
+from edge.shell import DataFolder, fail, find_line, open_journal, plain, plain_json
 from edge.when import read_time
 
 CAUSES = {
@@ -70,7 +70,9 @@ def ledger(
     away = None if is_in_use(config.journal) else news(config.journal)
     with open_journal(config) as reader:
         found = read_ledger(reader, config.line, from_ms, to_ms, away)
-    typer.echo(json.encode(found).decode() if as_json else "\n".join(map(plain, told(found, zone))))
+    typer.echo(
+        plain_json(json.encode(found).decode()) if as_json else "\n".join(map(plain, told(found, zone)))
+    )
     raise typer.Exit(1 if found.uncertain else 0)
 
 

@@ -1,6 +1,7 @@
 """A job's result as it is written for people and for other systems: one shape, as JSON and as CSV."""
 
 import csv
+import re
 from collections.abc import Iterable, Mapping
 from io import StringIO
 from typing import Any, TypeVar
@@ -57,6 +58,9 @@ class SaidResult(JobResult, frozen=True, kw_only=True):
 
 FormT = TypeVar("FormT", bound=JobResult)
 
+_FORMULA = re.compile(r"""(^|;)(?=[\s"]*[=+\-@＝＋－＠])""")
+"""Where a spreadsheet begins to calculate: in a cell, and behind a `;`, at which many a country's cuts."""
+
 
 def job_result(result: Result) -> JobResult:
     return JobResult(**_fields(result))
@@ -82,7 +86,8 @@ def as_json(said: object) -> bytes:
 
 def as_csv(kind: type[FormT], results: Iterable[FormT]) -> str:
     """The first line names the columns. Several names are in one cell, separated by `;`, and what
-    has a number is written `NAME=NUMBER`."""
+    has a number is written `NAME=NUMBER`. A name that a spreadsheet would take for a formula has a `'`
+    before it."""
     text = StringIO()
     rows = csv.writer(text, lineterminator="\n")
     columns = kind.__struct_fields__
@@ -95,5 +100,6 @@ def _cell(value: Any) -> str:
     if value is None:
         return ""
     if isinstance(value, Mapping):
-        return ";".join(f"{name}={number}" for name, number in value.items())
-    return ";".join(value) if isinstance(value, tuple) else str(value)
+        value = tuple(f"{name}={number}" for name, number in value.items())
+    text = ";".join(value) if isinstance(value, tuple) else value
+    return _FORMULA.sub(r"\1'", text) if isinstance(text, str) else str(text)

@@ -1,5 +1,6 @@
 """What the commands share: how a line is named, how a failure is said."""
 
+import json
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -66,6 +67,11 @@ def open_journal(config: LineConfig) -> Iterator[JournalReader]:
             yield reader
     except JournalError as error:
         fail(str(error))
+
+
+def plain_json(text: str) -> str:
+    """The same JSON, with escapes for what a terminal could obey."""
+    return "".join(one if one.isprintable() or one == "\n" else json.dumps(one)[1:-1] for one in text)
 
 
 def plain(words: str) -> str:

@@ -9,7 +9,7 @@ from msgspec import Struct, json
 
 from edge.journal.reader import Said
 from edge.observation import Verdict
-from edge.production.events import Forgotten, Scan
+from edge.production.events import Flag, Forgotten, Scan
 from edge.production.line import StationSpec
 from edge.production.nouns import NOUN_MS
 from edge.production.scans import AGAIN_MS
@@ -28,6 +28,10 @@ _TITLES: Mapping[Kind, str] = {
     "accepted": "ACCEPTED", "refused": "REFUSED", "duplicate": "DUPLICATE", "ask": "AGAIN?",
     "note": "FORGOTTEN",
 }  # fmt: skip
+_FLAGS: Mapping[str, tuple[Kind, str]] = {
+    "no_unit": ("refused", "NO UNIT"), "badge_ended": ("note", "BADGE ENDED"),
+}  # fmt: skip
+"""What is told here though nobody scanned; see the query `said_after`."""
 _KINDS: Mapping[Verdict, Kind] = {Verdict.ACCEPTED: "accepted", Verdict.DUPLICATE: "duplicate"}
 _ASKS = "scan it again to do it once more"
 """The end of the core's question; see `production/scans.py`."""
@@ -42,6 +46,7 @@ _NAMES = {
 }  # fmt: skip
 
 _decode_scan = json.Decoder(Scan).decode
+_decode_flag = json.Decoder(Flag).decode
 _decode_forgotten = json.Decoder(Forgotten).decode
 
 
@@ -83,10 +88,13 @@ class Heard:
     kind: Kind
     words: str
     label: str
+    title: str = ""
+    """Where it is not that of its kind."""
 
     def now(self, now_ms: int) -> ScanNow:
         age_s = max(0.0, (now_ms - self.at_ms) / 1000)
-        return ScanNow(self.seq, self.kind, _TITLES[self.kind], self.words, self.label, self.at_ms, age_s)
+        title = self.title or _TITLES[self.kind]
+        return ScanNow(self.seq, self.kind, title, self.words, self.label, self.at_ms, age_s)
 
 
 class ScanLog:
@@ -125,6 +133,10 @@ class ScanLog:
         if one.type == Forgotten.type:
             told = _decode_forgotten(one.data)
             return Heard(one.seq, one.at_ms, "note", told.words, readable(told.label)), [one.station]
+        if one.type == Flag.type:
+            flag = _decode_flag(one.data)
+            told_as, title = _FLAGS[flag.flag]
+            return Heard(one.seq, one.at_ms, told_as, flag.detail, "", title), [one.station]
         scan = _decode_scan(one.data)
         kind = "ask" if scan.words.endswith(_ASKS) else _KINDS.get(scan.outcome, "refused")
         heard = Heard(one.seq, one.at_ms, kind, scan.words, readable(scan.label))

@@ -3,7 +3,7 @@
 Words are made here and nowhere else, so the first page and every update say the same.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
@@ -19,6 +19,7 @@ from edge.board.screen import Screen, ScreenNow, screen_now
 from edge.board.words import NONE, Kind
 from edge.config import LineConfig, SourceConfig
 from edge.production.line import StationSpec
+from edge.production.reasons import DOWNTIME
 from edge.production.state import Station
 from edge.readmodel import StationView, station_view
 from edge.sink_words import backlog, held
@@ -184,7 +185,7 @@ def snapshot(config: LineConfig, committed: Committed, heard: Heard, now: Moment
     stations = [
         _station(
             spec, view, general or _doubt(config, view, sources), now_ms,
-            screen_now(screen, now_ms, now.mono_ms, now.boot),
+            screen_now(screen, now_ms, now.mono_ms, now.boot), config.line.reasons.get(DOWNTIME, {}),
         )
         for spec, view, screen in zip(config.line.stations, committed.views, screens, strict=True)
     ]  # fmt: skip
@@ -254,18 +255,20 @@ def _stations_of(source: SourceConfig) -> set[str]:
 
 
 def _station(
-    spec: StationSpec, view: StationView, doubt: _Doubt, now_ms: int, screen: ScreenNow
-) -> StationNow:
+    spec: StationSpec, view: StationView, doubt: _Doubt, now_ms: int, screen: ScreenNow,
+    why: Mapping[str, str],
+) -> StationNow:  # fmt: skip
     state_s = None
     if view.state_since_ms is not None and not doubt.words:
         state_s = max(0.0, (now_ms - view.state_since_ms) / 1000)
     return StationNow(
         **structs.asdict(view), kind=words.kind_of(view.state), state_s=state_s, trouble=doubt.words,
-        trouble_s=doubt.seconds, words=_words(spec, view, doubt), screen=screen,
+        trouble_s=doubt.seconds, words=_words(spec, view, doubt, why), screen=screen,
     )  # fmt: skip
 
 
-def _words(spec: StationSpec, view: StationView, doubt: _Doubt) -> StationWords:
+def _words(spec: StationSpec, view: StationView, doubt: _Doubt, why: Mapping[str, str]) -> StationWords:
+    """`why`: the line's downtime reasons, by their codes."""
     counts = bool(spec.counters or view.good or view.scrap) and view.order is not None
     count = words.parts(max(0, view.good)) if counts else NONE
     target = words.parts(view.quantity) if view.quantity is not None else ""
@@ -273,11 +276,12 @@ def _words(spec: StationSpec, view: StationView, doubt: _Doubt) -> StationWords:
     job = words.job(view.order, view.operation, view.run_kind, view.also)
     return StationWords(
         f"{view.paused} paused" if view.paused else job,
-        words.product(view.item, view.revision, view.batch, view.operator),
+        words.product(view.item, view.revision, view.batch, view.operator, view.tools),
         count, target, counted, len(count) + (ceil(0.42 * (len(target) + 2)) if target else 0),
         words.scrap(view.scrap, view.rework), words.parts(view.unassigned) if view.unassigned else "",
         words.parts(view.held) if view.held else "",
-        view.state or "no state yet", words.cycle(view.last_cycle_s), words.cycle(view.mean_cycle_s),
+        words.state(view.state, why.get(view.stop_reason) or view.stop_reason),
+        words.cycle(view.last_cycle_s), words.cycle(view.mean_cycle_s),
         words.cycle(view.ideal_cycle_s), words.said(view.said, view.said_verdict), doubt.words,
     )  # fmt: skip
 

@@ -66,14 +66,23 @@ def scrap(scrapped: int, rework: int) -> str:
     return f"{parts(scrapped)} ({parts(rework)} to rework)" if rework else parts(scrapped)
 
 
-def product(item: str | None, revision: str | None, batch: str | None, operator: str | None) -> str:
-    """`P7 rev C · batch L12 · operator 4711`; what is not known is left out."""
+def product(
+    item: str | None, revision: str | None, batch: str | None, operator: str | None,
+    tools: Sequence[str] = (),
+) -> str:  # fmt: skip
+    """`P7 rev C · batch L12 · operator 4711 · tool MOULD.17`; what is not known is left out."""
     named = (
         item and (f"{item} rev {revision}" if revision else item),
         batch and f"batch {batch}",
         operator and f"operator {operator}",
+        f"tool{'s' if len(tools) > 1 else ''} {', '.join(tools)}" if tools else None,
     )
     return " · ".join(one for one in named if one)
+
+
+def state(name: str | None, reason: str) -> str:
+    """`Execute`; `Held · no material` where a person said why it stands."""
+    return " · ".join(one for one in (name or "no state yet", reason) if one)
 
 
 def said(what: str, verdict: str | None) -> str:

@@ -14,6 +14,7 @@ from edge.production.gs1 import GS, as_gtin
 from edge.production.iso15434 import EOT, RS
 from edge.production.label import Alias, Label, LabelRules
 from edge.production.scanning import LONGEST, describe, read_label
+from edge.production.verbs import COMMANDS, is_command
 
 LONGEST_ALIAS = 256
 """Characters of a plant's own label."""
@@ -127,6 +128,9 @@ def _alias(table: AliasTable, faults: Faults) -> Alias:
     checked = check_pattern(table.pattern, LONGEST_ALIAS)
     for what, hint in _doubtful_groups(letter, set(checked.pattern.groupindex), table):
         faults.add(f"{_key(table.name)}.pattern", what, hint)
+    if letter == "C" and table.value is not None and not is_command(table.value):
+        what = f"is {table.value!a}, which is no command"
+        faults.add(f"{_key(table.name)}.value", what, nearest(table.value, (*COMMANDS, "BACK20")))
     if table.item is not None and "item" not in ALSO.get(letter, ()):
         faults.add(f"{_key(table.name)}.item", f"says nothing of a {table.means}")
     return Alias(table.name, checked.pattern, letter, table.value or "", table.item or "", checked.longest)
@@ -147,6 +151,9 @@ def _tried(table: AliasTable, rules: LabelRules, faults: Faults) -> Iterable[str
     for example in table.examples:
         label = read_label(example, rules)
         if isinstance(label, Label) and label.form == table.name:
+            if label.letter == "C" and table.value is None and not is_command(label.body):
+                what = f"{example!a} is {label.body!a}, which is no command"
+                faults.add(f"{_key(table.name)}.example", what, nearest(label.body, (*COMMANDS, "BACK20")))
             yield f"{table.name}: {ascii(example)[1:-1]} is {describe(label)}"
         else:
             what = f"is read as {label.form}: {describe(label)}" if isinstance(label, Label) else label

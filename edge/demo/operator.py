@@ -113,14 +113,14 @@ class Operator:
         self._say(f"operator {words}")
 
     async def _scan(self, gun: Running, text: str) -> None:
-        """Scan until it is confirmed. Raises ScanNotTaken."""
+        """Scan until it is taken: a duplicate has been, before an answer got lost. Raises ScanNotTaken."""
         deadline = asyncio.get_running_loop().time() + PATIENCE_S
         first: Scan | None = None
         while True:
             answer = await gun.scan(text)
             self.log.scans.append(answer)
             first = first or answer
-            if answer.answer == "confirmed":
+            if answer.answer in ("confirmed", "duplicate"):
                 return
             if answer.answer == "refused" and self._is_recorded(text, first.sent_ms):
                 return

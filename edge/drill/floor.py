@@ -139,7 +139,7 @@ async def _open_source(
         return await _open_modbus(stack, source, link, spots)
     if kind == "opcua":
         return await _open_opcua(stack, config, source, spots)
-    if kind in ("serial-scanner", "testrig"):
+    if kind in ("serial-scanner", "hid-scanner", "testrig"):
         device = serial_device(source, number, link)
         stack.enter_context(device.speaker.open())
         floor.devices.append(device)

@@ -204,6 +204,8 @@ class Office(Device):
 def serial_device(source: SourceConfig, number: int, link: Path) -> Gun | Rig:
     """What stands in for a gun or a rig, with the answers and the words of its own table."""
     table = source.settings.model_dump(by_alias=True)
+    if source.settings.type == "hid-scanner":
+        return Gun(source.name, number, Wire(["\r", "\n"], "\x06", "\x15"), link)
     if source.settings.type != "testrig":
         return Gun(source.name, number, msgspec.convert(table, Wire), link)
     if is_plain_rig(source.settings.model_dump(by_alias=True, exclude_unset=True)):

@@ -63,6 +63,12 @@ def _serial(table: Table, place: str) -> None:
     table["port"] = place
 
 
+def _hid(table: Table, place: str) -> None:
+    """No keyboard can be made here: a gun with a cable plays it, and hears what became of a scan."""
+    table.clear()
+    table.update(type="serial-scanner", port=place)
+
+
 def _rig(table: Table, place: str) -> None:
     if not is_plain_rig(table):
         table.clear()
@@ -88,7 +94,7 @@ _PLAIN = {
     "checksum",
 }  # fmt: skip
 SOURCES: dict[str, Callable[[Table, str], None]] = {
-    "modbus": _modbus, "opcua": _opcua, "serial-scanner": _serial, "testrig": _rig,
+    "modbus": _modbus, "opcua": _opcua, "serial-scanner": _serial, "hid-scanner": _hid, "testrig": _rig,
     "mqtt-orders": _at("broker"),
 }  # fmt: skip
 SINKS: dict[str, Callable[[Table, str], None]] = {
@@ -138,6 +144,8 @@ def _ends(
             continue
         if table["type"] == "testrig" and not is_plain_rig(table):
             notes.append(f"{kind}.{name}: the stand-in sends lines of key=value and waits for ACK")
+        if table["type"] == "hid-scanner":
+            notes.append(f"{kind}.{name}: the stand-in is a gun on a serial port, which waits for an answer")
         known[table["type"]](table, places[name])
         dropped = [key for key in _CREDENTIALS if table.pop(key, None) is not None]
         if dropped:

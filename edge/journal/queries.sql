@@ -123,12 +123,15 @@ LEFT JOIN restamped ON restamped.seq = event.seq
 WHERE event.seq BETWEEN ? AND ? ORDER BY event.seq LIMIT ?;
 
 -- name: said_after
--- The newest labels that were read, and what was said of one that waited in vain.
+-- The newest labels that were read, and what else a person at the station is to see.
 SELECT
     event.seq, coalesce(restamped.at_ms, event.at_ms), event.station, event.type,
     coalesce(restamped.data, event.data)
 FROM event LEFT JOIN restamped ON restamped.seq = event.seq
-WHERE event.seq > ? AND event.type IN ('scan', 'forgotten') ORDER BY event.seq DESC LIMIT ?;
+WHERE event.seq > ? AND (
+    event.type IN ('scan', 'forgotten')
+    OR event.type = 'flag' AND CAST(event.data AS TEXT) ->> '$.flag' IN ('no_unit', 'badge_ended')
+) ORDER BY event.seq DESC LIMIT ?;
 
 -- name: begin_epoch
 INSERT INTO epoch (first_seq, name) VALUES (?, ?) ON CONFLICT (first_seq) DO UPDATE SET name = excluded.name;
@@ -178,9 +181,11 @@ JOIN context ON context.id = coalesce(attribution.context, event.context)
 WHERE mention.subject = ?1 AND (?2 IS NULL OR event.type = ?2) ORDER BY event.seq LIMIT ?3;
 
 -- name: uses_of_lot
--- In which runs a lot was used, how often and how much.
+-- In which runs a lot was used, how often and how much; of one that was mounted, what its label says is in it.
 SELECT context.body ->> '$.run' AS run, CAST(event.data AS TEXT) ->> '$.material', ?2,
-    CAST(event.data AS TEXT) ->> '$.use', count(*), sum(coalesce(CAST(event.data AS TEXT) ->> '$.quantity', 0))
+    CAST(event.data AS TEXT) ->> '$.use' AS use, count(*),
+    iif(CAST(event.data AS TEXT) ->> '$.use' = 'mounted', max(coalesce(CAST(event.data AS TEXT) ->> '$.quantity', 0)),
+        sum(coalesce(CAST(event.data AS TEXT) ->> '$.quantity', 0)))
 FROM mention JOIN event ON event.seq = mention.seq
 LEFT JOIN attribution ON attribution.seq = event.seq
 JOIN context ON context.id = coalesce(attribution.context, event.context)
@@ -253,7 +258,9 @@ SELECT min(at_ms) FROM event WHERE station = ?1 AND at_ms >= ?2;
 
 -- name: uses_in_chosen
 SELECT context.body ->> '$.run', CAST(event.data AS TEXT) ->> '$.material', CAST(event.data AS TEXT) ->> '$.lot',
-    CAST(event.data AS TEXT) ->> '$.use', count(*), sum(coalesce(CAST(event.data AS TEXT) ->> '$.quantity', 0))
+    CAST(event.data AS TEXT) ->> '$.use' AS use, count(*),
+    iif(CAST(event.data AS TEXT) ->> '$.use' = 'mounted', max(coalesce(CAST(event.data AS TEXT) ->> '$.quantity', 0)),
+        sum(coalesce(CAST(event.data AS TEXT) ->> '$.quantity', 0)))
 FROM temp.chosen CROSS JOIN event ON event.seq = chosen.seq JOIN context ON context.id = chosen.context
 WHERE event.type = 'material' AND context.body ->> '$.run' = ?1
 GROUP BY 1, 2, 3, 4 ORDER BY min(event.seq);

@@ -41,7 +41,7 @@ class Fact(Struct, frozen=True):
 
 
 class Said(Struct, frozen=True):
-    """A scan, or what was said of one."""
+    """A scan, or what was said without one."""
 
     seq: int
     at_ms: int
@@ -118,7 +118,8 @@ class JournalReader:
         return [Fact(*row) for row in self._ask("facts_between", first, last, limit)]
 
     def said(self, after: int, limit: int) -> list[Said]:
-        """The newest scans after this seq, and what was said of those that waited in vain; oldest first."""
+        """The newest scans after this seq, those that waited in vain, and flags for the person at the station
+        (`no_unit`, `badge_ended`); oldest first."""
         return [Said(*row) for row in reversed(self._ask("said_after", after, limit))]
 
     def about(self, subject: str, after: int, limit: int) -> list[Record]:

@@ -10,9 +10,10 @@ from edge.journal.ranges import Ranges
 from edge.journal.sql import QUERIES
 from edge.production.context import Context
 from edge.production.draft import Move
-from edge.production.events import MOVED, Adjustment, Count, Cycle, Disposition, lot_subject
+from edge.production.events import MOVED, Adjustment, Count, Cycle, Disposition
 from edge.production.state import Slice, View
 from edge.production.totals import NOTHING, SCRAPS, Totals, counted, disposed
+from edge.production.traced import lot_subject
 from edge.production.views import MOST_EVENTS, Since, Whole, Window, read_view
 
 _decode_context = json.Decoder(Context).decode

@@ -1,5 +1,7 @@
 """What a station knows beside its jobs: who is there and since when, its tools, its stops."""
 
+from collections.abc import Mapping
+
 from msgspec import Struct
 
 from edge.production.context import NO_CONTEXT, Context
@@ -24,6 +26,46 @@ class ReasonTaken(Struct, frozen=True, tag="reason"):
     before: str
     by: str = ""
     """Who had given the reason before."""
+
+
+class Mount(Struct, frozen=True, omit_defaults=True):
+    """A lot of material that is in use."""
+
+    lot: str
+    parts: Mapping[str, int] = {}
+    """By run, what it had made when the lot was mounted, or its use was last booked; 0 for one that began
+    later."""
+
+
+class LotTaken(Struct, frozen=True, omit_defaults=True, tag="lot"):
+    """A scan that put a lot of material in use, or said how much of it was taken."""
+
+    material: str
+    lot: str
+    before: Mount | None = None
+    """The one in use until then."""
+    quantity: int = 0
+    """Taken; 0: the lot was put in use."""
+    units: tuple[str, ...] = ()
+    """Serial numbers that were first seen here since, with this lot."""
+
+
+class UnitTaken(Struct, frozen=True, omit_defaults=True, tag="unit"):
+    """A scan that decided about a unit: what the unit was, and what was booked."""
+
+    serial: str
+    state: str
+    reworked: bool
+    booked_at: tuple[str, str, int | None] | None
+    after: tuple[str, tuple[str, str, int | None] | None]
+    """State and place of rework that it left the unit in."""
+    disposition: str = ""
+    """Of its part; empty where no count followed."""
+    reason: str = ""
+
+
+Taken = ToolTaken | ReasonTaken | LotTaken | UnitTaken
+"""What is taken back of a scan that was about neither the context nor a quantity of parts."""
 
 
 class LastUnit(Struct, frozen=True):

@@ -4,18 +4,20 @@ Raw facts stay as they are. Which events are moved is said to the journal (`Draf
 up to comes from it (`views`), and moves with them.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from msgspec.structs import replace
 
 from edge.observation import Observation
-from edge.production.beside import ReasonTaken, ToolTaken
+from edge.production.beside import LotTaken, ReasonTaken, Taken, ToolTaken, UnitTaken
 from edge.production.booking import take_back
 from edge.production.context import Context, Kind
 from edge.production.dealing import dispose
-from edge.production.draft import Draft, Move
-from edge.production.events import Attribution
-from edge.production.line import StationSpec
+from edge.production.deciding import take_decision_back
+from edge.production.draft import Draft
+from edge.production.line import Line, StationSpec
+from edge.production.materials import take_lot_back
+from edge.production.moving import give, happened_in, publish_ended
 from edge.production.orders import FINAL, HELD, INTERRUPTED, RUNNING, RefusedError, job_name, the_slot
 from edge.production.runs import (
     added_aside,
@@ -29,12 +31,9 @@ from edge.production.runs import (
     put_job,
     say_order,
     say_result,
-    shift,
-    totals_of,
 )
 from edge.production.slots import change_slots, contexts, slots
 from edge.production.state import (
-    LINE,
     Job,
     Row,
     Run,
@@ -45,11 +44,13 @@ from edge.production.state import (
     View,
     job_key,
     run_key,
+    unit_key,
 )
 from edge.production.stops import take_reason_back
 from edge.production.tools import take_tool_back
-from edge.production.totals import NOTHING, Totals
-from edge.production.views import MOST_EVENTS, Since, Whole, Window
+from edge.production.totals import NOTHING
+from edge.production.units import booking_needs, seen_again, unit_needs
+from edge.production.views import Since, Window
 
 UNDO_MS = 120_000
 """So long an operator may take the last scan back; later it is for a supervisor."""
@@ -61,16 +62,26 @@ Rows = Mapping[str, Row | None]
 # --- what an operator may do at once ---------------------------------------------------------
 
 
-def undo_needs(spec: StationSpec, rows: Rows, now: Observation) -> tuple[str, ...]:
+def undo_needs(line: Line, spec: StationSpec, rows: Rows, now: Observation) -> tuple[str, ...]:
     row = rows.get(spec.key)
     if not isinstance(row, Station) or row.undo is None or _is_too_late(row.undo, now):
         return ()
     undone = row.undo
+    if undone.taken is not None:
+        return _taken_needs(line, spec, rows, undone.taken)
     view = _since(spec, undone)
     runs = [slot.run for slot in (*slots(row), *undone.others)] + ([undone.run] if undone.run else [])
     keys = [run_key(run.id) for run in runs]
     keys += [job_key(run.order, run.operation) for run in runs if run.order]
     return (view, *keys, *undone.jobs, *slice_needs(rows.get(view)))
+
+
+def _taken_needs(line: Line, spec: StationSpec, rows: Rows, taken: Taken) -> tuple[str, ...]:
+    if isinstance(taken, UnitTaken):
+        return (*unit_needs(line, taken.serial, rows), *booking_needs(line, taken.booked_at))
+    if isinstance(taken, LotTaken):
+        return tuple(map(unit_key, taken.units))
+    return (spec.stops_key,)
 
 
 def _is_too_late(undone: Undo, now: Observation) -> bool:
@@ -103,14 +114,24 @@ def undo(draft: Draft, spec: StationSpec) -> str:
     if undone.by != row.context.operator:
         raise RefusedError(f"that was {undone.by or 'somebody else'}: only who scanned it can take it back")
     draft.put(spec.key, replace(row, undo=None))
-    if isinstance(undone.taken, ToolTaken):
-        return take_tool_back(draft, spec, undone.taken)
-    if isinstance(undone.taken, ReasonTaken):
-        return take_reason_back(draft, spec, undone.taken)
+    if undone.taken is not None:
+        return _take_back(draft, spec, undone.context, undone.taken)
     if undone.booked is not None:
         slot = the_slot(draft, spec, undone.run.job if undone.run else None)
         return take_back(draft, spec, slot, undone.booked, undone.made)
     return _undo_change(draft, spec, undone)
+
+
+def _take_back(draft: Draft, spec: StationSpec, context: Context, taken: Taken) -> str:
+    if isinstance(taken, ToolTaken):
+        return take_tool_back(draft, spec, taken)
+    if isinstance(taken, ReasonTaken):
+        return take_reason_back(draft, spec, taken)
+    if isinstance(taken, UnitTaken):
+        return take_decision_back(draft, spec, context, taken)
+    words = take_lot_back(draft, spec, context, taken)
+    seen_again(draft, spec, taken.units)
+    return words
 
 
 def _undo_change(draft: Draft, spec: StationSpec, undone: Undo) -> str:
@@ -274,10 +295,10 @@ def back(draft: Draft, spec: StationSpec, minutes: int) -> str:
     """The last scan here is taken as made so many minutes earlier."""
     row, now = draft.station(spec), draft.observation
     undone = row.undo
-    if undone is None or undone.booked is not None:
+    if undone is None:
         raise RefusedError(f"nothing to backdate at {spec.name}: scan the card first")
-    if undone.taken is not None:
-        raise RefusedError(f"{undone.label} cannot be backdated: it moves no parts")
+    if undone.booked is not None or undone.taken is not None:
+        raise RefusedError(f"{undone.label} cannot be backdated: {_why_not(undone.taken)}")
     if _is_too_late(undone, now):
         raise RefusedError("that scan was too long ago: ask your supervisor")
     if len(contexts(row)) > 1:
@@ -297,6 +318,14 @@ def back(draft: Draft, spec: StationSpec, minutes: int) -> str:
     parts = sum(one.totals.produced for one, _ in moved)
     held = "" if window.from_ms > undone.since_ms else " (to the scan before it)"
     return f"{undone.label} backdated by {(undone.at_ms - window.from_ms) // 60_000} min{held}: {parts} parts"
+
+
+def _why_not(taken: Taken | None) -> str:
+    if isinstance(taken, ToolTaken | LotTaken):
+        return "units were recorded without it until then. Tell your supervisor"
+    if isinstance(taken, ReasonTaken):
+        return "it is of the whole stop"
+    return "it is of the parts counted so far"
 
 
 def _can_be_earlier(row: Station, undone: Undo, one: Slice) -> bool:
@@ -337,76 +366,3 @@ def _backdate_runs(draft: Draft, spec: StationSpec, undone: Undo, from_ms: int) 
         past = draft.get(run_key(ended.id), Run)
         if past is not None:
             draft.put(run_key(ended.id), replace(past, ended_ms=from_ms))
-
-
-def happened_in(draft: Draft, window: Window | Whole) -> View:
-    """What a window's events add up to. May refuse."""
-    view = draft.get(window.key, View) or View()
-    if view.too_many:
-        raise RefusedError(f"more than {MOST_EVENTS:,} events happened there: ask for a shorter time")
-    return view
-
-
-# --- moving ------------------------------------------------------------------------------------
-
-
-def give(
-    draft: Draft, spec: StationSpec, view: str, moved: Iterable[tuple[Slice, Context]],
-    why: str, by: str, reason: str,
-) -> int:  # fmt: skip
-    """Events of these slices get other contexts, and their parts go with them. Returns the version."""
-    moved = list(moved)
-    if not moved:
-        return 0
-    line = draft.line_row(LINE)
-    version = line.corrections + 2  # what was never moved is version 1
-    draft.put(LINE, replace(line, corrections=line.corrections + 1))
-    gains: dict[Context, tuple[Totals, int]] = {}
-    for one, target in moved:
-        draft.moves.append(Move(view, one.context, target, version))
-        span = (one.first_ms, one.last_ms)
-        taken = {reason: -parts for reason, parts in one.reasons.items()}
-        shift(draft, spec, one.context, one.totals.negative(), -one.cycles, -one.cycles_s, None, taken)
-        shift(draft, spec, target, one.totals, one.cycles, one.cycles_s, span, one.reasons)
-        _gain(gains, one.context, one.totals.negative(), -one.events)
-        _gain(gains, target, one.totals, one.events)
-    bounds = min(one.first_ms for one, _ in moved), max(one.last_ms for one, _ in moved)
-    for owner, (made, events) in gains.items():
-        _say(draft, spec, owner, made, events, version, why, by, reason, bounds)
-    publish_ended(draft, gains)
-    return version
-
-
-def _gain(gains: dict[Context, tuple[Totals, int]], side: Context, made: Totals, events: int) -> None:
-    owner = replace(side, operator=None, batch=None)
-    before, count = gains.get(owner, (NOTHING, 0))
-    gains[owner] = before.and_(made), count + events
-
-
-def _say(
-    draft: Draft, spec: StationSpec, owner: Context, made: Totals, events: int, version: int,
-    why: str, by: str, reason: str, bounds: tuple[int, int],
-) -> None:  # fmt: skip
-    figures = totals_of(draft, spec, owner)
-    draft.say(
-        Attribution(
-            version, why, by, reason, *bounds, made.produced, made.good_parts, made.scrap_parts, events,
-            figures.good_parts, figures.scrap_parts, figures.rework,
-        ),
-        spec.name, owner, at_ms=max(draft.observation.at_ms, bounds[1]),  # it has the last word
-    )  # fmt: skip
-
-
-def publish_ended(draft: Draft, owners: Iterable[Context]) -> None:
-    """What became of a job is said again where it was said before."""
-    said: set[str] = set()
-    for owner in owners:
-        if owner.order is None:
-            continue
-        key = job_key(owner.order, owner.operation)
-        job = draft.get(key, Job)
-        if job is None or job.state not in FINAL or key in said:
-            continue
-        if owner.run and (run := draft.get(run_key(owner.run), Run)) is not None:
-            said.add(key)
-            say_result(draft, job, run.item or "", run.quantity)

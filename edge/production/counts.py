@@ -5,13 +5,13 @@ from msgspec.structs import replace
 from edge.observation import Observation, Outcome, Quality, Stamp, Verdict
 from edge.production.baselines import Counter, Former
 from edge.production.context import Context
-from edge.production.corrections import publish_ended
 from edge.production.counting import FORMER_MS, Kind, Reading, judge
 from edge.production.cycles import finished_before, part_finished
 from edge.production.dealing import Share, book_count, deal, say_count
 from edge.production.draft import Draft
 from edge.production.line import CounterAt, CounterSpec, CountsBy, Role, StationSpec
 from edge.production.losses import Gap, Health
+from edge.production.moving import publish_ended
 from edge.production.slots import slots
 from edge.production.state import Station
 from edge.production.totals import counted

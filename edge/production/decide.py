@@ -105,12 +105,14 @@ def _label_needs(
     row = rows.get(spec.key)
     noun = row.noun if isinstance(row, Station) else None
     unit = unit_needs(line, noun.body, rows) if noun is not None and noun.letter == "S" else ()
-    return (*unit, *(_correction_needs(spec, label.body, now, rows) if label.letter == "C" else ()))
+    return (*unit, *(_correction_needs(line, spec, label.body, now, rows) if label.letter == "C" else ()))
 
 
-def _correction_needs(spec: StationSpec, command: str, now: Observation, rows: Rows) -> tuple[str, ...]:
+def _correction_needs(
+    line: Line, spec: StationSpec, command: str, now: Observation, rows: Rows
+) -> tuple[str, ...]:
     if command == "UNDO":
-        return (spec.stops_key, *undo_needs(spec, rows, now))
+        return undo_needs(line, spec, rows, now)
     if command.startswith("BACK") and command[4:].isdigit() and len(command) < 8:
         return back_needs(spec, rows, now, int(command[4:]))
     return ()

@@ -1,7 +1,7 @@
 """The production events: what happened, one struct a family. Times are UTC milliseconds.
 
-Those of the loss ledger are in `losses`. Quantities are parts, durations seconds. Names and values
-of states follow OPC 10031-4 (jobs) and PackML (machines).
+Those of the loss ledger are in `losses`, those of lots, units and tools in `traced`. Quantities are parts,
+durations seconds. Names and values of states follow OPC 10031-4 (jobs) and PackML (machines).
 """
 
 from collections.abc import Mapping
@@ -9,9 +9,10 @@ from typing import ClassVar
 
 from msgspec import Struct
 
-from edge.observation import LotShare, Material, Stamp, Step, Verdict
+from edge.observation import Material, Stamp, Verdict
 from edge.production.context import Context, Kind
 from edge.production.losses import LOSS, TOLD, Clock, Gap, Health, Loss
+from edge.production.traced import Lot, MaterialUsed, Test, Tool, UnitSeen, lot_subject, unit_subject
 
 
 class Count(Struct, frozen=True, omit_defaults=True):
@@ -134,38 +135,6 @@ class Order(Struct, frozen=True, omit_defaults=True):
     """Where the office did it."""
 
 
-class Test(Struct, frozen=True, omit_defaults=True):
-    """A unit was tested."""
-
-    __test__ = False
-    type: ClassVar[str] = "test"
-
-    unit: str
-    program: str
-    passed: bool | None
-    rig: str
-    revision: str | None = None
-    number: str | None = None
-    steps: tuple[Step, ...] = ()
-    first: bool = False
-    """The unit's first test by this program."""
-    first_pass: bool = False
-    """Passed at the first test, and never in rework."""
-    verdict: bool | None = None
-    """What holds: failed where the rig or a limit says so; None: a measurement, nobody judges it."""
-    computed: bool | None = None
-    """What the limits and the steps' own verdicts say; None: there are none."""
-    verdict_differs: bool = False
-    """The rig says one thing, the limits another."""
-    tools: tuple[str, ...] = ()
-    """Those in use at the station."""
-
-    @property
-    def subjects(self) -> tuple[str, ...]:
-        """What this event is part of the history of."""
-        return (unit_subject(self.unit),)
-
-
 class Disposition(Struct, frozen=True, omit_defaults=True):
     """Parts that were counted are something else than they were taken for."""
 
@@ -282,75 +251,6 @@ class Result(Struct, frozen=True, omit_defaults=True):
     """Parts made in setup, rework and test runs, by `kind/station`."""
 
 
-class UnitSeen(Struct, frozen=True, omit_defaults=True):
-    """A serial number was scanned at a station, or a person decided about it."""
-
-    type: ClassVar[str] = "unit"
-
-    unit: str
-    state: str
-    lots: tuple[str, ...] = ()
-    """Material that was in use."""
-    reason: str = ""
-    tools: tuple[str, ...] = ()
-    """Those that were in use."""
-    lot: str | None = None
-    """The batch that its own label names."""
-
-    @property
-    def subjects(self) -> tuple[str, ...]:
-        own = () if self.lot is None or self.lot in self.lots else (lot_subject(self.lot),)
-        return (unit_subject(self.unit), *map(lot_subject, self.lots), *own)
-
-
-class MaterialUsed(Struct, frozen=True, omit_defaults=True):
-    """A lot of material was put in use, or some of it was used."""
-
-    type: ClassVar[str] = "material"
-
-    material: str
-    lot: str
-    use: str
-    """`mounted`, `backflush` (by parts made times the need of one) or `scanned` (as a person said)."""
-    quantity: float = 0.0
-    """Of one that was mounted: what its label says is in it; 0: it says nothing."""
-
-    @property
-    def subjects(self) -> tuple[str, ...]:
-        return (lot_subject(self.lot),)
-
-
-class Lot(Struct, frozen=True, omit_defaults=True):
-    """A batch was begun, or lots became others."""
-
-    type: ClassVar[str] = "lot"
-
-    change: str
-    """`begun`, `split` or `merged`."""
-    results: tuple[LotShare, ...]
-    sources: tuple[LotShare, ...] = ()
-    by: str = ""
-    reason: str = ""
-
-    @property
-    def subjects(self) -> tuple[str, ...]:
-        return tuple(lot_subject(share.lot) for share in (*self.sources, *self.results))
-
-
-class Tool(Struct, frozen=True, omit_defaults=True):
-    """A tool was put in use at a station, or taken off."""
-
-    type: ClassVar[str] = "tool"
-
-    tool: str
-    change: str
-    """`mounted` or `taken_off`."""
-    group: str = ""
-    """What stands before the first dot of its label: of each group one is in use; empty: it has none."""
-    why: str = ""
-    """`replaced`: another of its group came; `undo`: the scan was taken back."""
-
-
 class Downtime(Struct, frozen=True, omit_defaults=True):
     """Why the machine stood. Its seconds add up: a reason that is taken back has negative ones."""
 
@@ -397,14 +297,6 @@ def subjects(event: "Event") -> tuple[str, ...]:
     if isinstance(data, Order) and event.context.batch is not None:
         return (lot_subject(event.context.batch),)
     return ()
-
-
-def lot_subject(lot: str) -> str:
-    return f"lot/{lot}"
-
-
-def unit_subject(serial: str) -> str:
-    return f"unit/{serial}"
 
 
 class Event(Struct, frozen=True):

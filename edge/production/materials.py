@@ -3,12 +3,15 @@
 from msgspec.structs import replace
 
 from edge.observation import Material, WorkOrder
+from edge.production.beside import LotTaken, Mount
+from edge.production.context import Context
 from edge.production.draft import Draft
-from edge.production.events import MaterialUsed
 from edge.production.line import StationSpec
 from edge.production.scanning import Label
 from edge.production.slots import MOST_NAMED, slots
-from edge.production.state import Mount, Slot, order_key
+from edge.production.state import Slot, order_key
+from edge.production.takings import remember
+from edge.production.traced import MaterialUsed
 
 
 def material_of(order: WorkOrder | None, label: Label) -> tuple[Material, str] | None:
@@ -39,12 +42,14 @@ def mount(
 ) -> str:
     """From now on parts are made of this lot; what the one before it gave is booked. `quantity`: in it."""
     found = slots(draft.station(spec))
+    before = draft.station(spec).mounted.get(material.item)
     for one in found:
         _use(draft, spec, one, material.item)
     row = draft.station(spec)
     parts = {one.run.id: one.run.totals.produced for one in found}
     mounted = {**row.mounted, material.item: Mount(lot, parts)}
-    draft.put(spec.key, replace(row, mounted=mounted, undo=None))
+    draft.put(spec.key, replace(row, mounted=mounted))
+    remember(draft, spec, f"L {lot}", LotTaken(material.item, lot, before), slot.context)
     there = (float(quantity),) if quantity else ()
     draft.say(MaterialUsed(material.item, lot, "mounted", *there), spec.name, slot.context)
     return f"{lot} in use at {spec.name}" + (f", {quantity} in it" if quantity else "")
@@ -76,10 +81,26 @@ def _use(draft: Draft, spec: StationSpec, slot: Slot, item: str) -> None:
 def use_scanned(draft: Draft, spec: StationSpec, slot: Slot, lot: str, quantity: int) -> str:
     """A person says how much of the lot in use was taken, beside what its parts need."""
     row = draft.station(spec)
-    draft.put(spec.key, replace(row, undo=None))
     item = next((item for item, one in row.mounted.items() if one.lot == lot), "")
+    remember(draft, spec, f"Q {quantity}", LotTaken(item, lot, quantity=quantity), slot.context)
     draft.say(MaterialUsed(item, lot, "scanned", float(quantity)), spec.name, slot.context)
     return f"{quantity} of {lot} used at {spec.name}"
+
+
+def take_lot_back(draft: Draft, spec: StationSpec, context: Context, taken: LotTaken) -> str:
+    """Parts made since are of the lot before; of none, where there was none."""
+    if taken.quantity:
+        scanned = MaterialUsed(taken.material, taken.lot, "scanned", -float(taken.quantity))
+        draft.say(scanned, spec.name, context)
+        return f"{taken.quantity} of {taken.lot} taken back at {spec.name}"
+    row, before = draft.station(spec), taken.before
+    mounted = {item: one for item, one in row.mounted.items() if item != taken.material}
+    draft.say(MaterialUsed(taken.material, taken.lot, "taken_back"), spec.name, context)
+    if before is not None:  # what it gave until the scan is booked: it goes on from there
+        mounted[taken.material] = Mount(before.lot, row.mounted[taken.material].parts)
+    draft.put(spec.key, replace(row, mounted=mounted))
+    in_use = f": {before.lot} is in use" if before is not None else ""
+    return f"{taken.lot} taken back at {spec.name}{in_use}"
 
 
 def lots_in_use(draft: Draft, spec: StationSpec) -> tuple[str, ...]:

@@ -8,8 +8,9 @@ from edge.observation import LotShare
 from edge.production.badges import badge_in
 from edge.production.booking import book, book_scrap, booked_as, report_good
 from edge.production.dealing import slot_by_run
+from edge.production.deciding import decide_unit
 from edge.production.draft import Draft
-from edge.production.events import Flag, Lot
+from edge.production.events import Flag
 from edge.production.line import StationSpec
 from edge.production.materials import material_of, mount, order_of, use_scanned
 from edge.production.nouns import STATUS, choose, chosen, chosen_slot, wait, waiting
@@ -21,7 +22,8 @@ from edge.production.slots import change_context, slot_of, slots
 from edge.production.state import Noun, Slot, Undo
 from edge.production.stops import give_reason
 from edge.production.tools import scan_tool
-from edge.production.units import check_item, decide_unit, unit_seen
+from edge.production.traced import Lot
+from edge.production.units import check_item, unit_seen
 from edge.production.verbs import command
 
 

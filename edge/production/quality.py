@@ -5,14 +5,16 @@ from hashlib import sha1
 from msgspec.structs import replace
 
 from edge.observation import Observation, Outcome, TestResult, Verdict
+from edge.production.deciding import tested
 from edge.production.draft import Draft
-from edge.production.events import Flag, Test
+from edge.production.events import Flag
 from edge.production.line import Line, StationSpec
 from edge.production.losses import Health
 from edge.production.scanning import unit_name
 from edge.production.state import Frame, Rig, Station
 from edge.production.tools import tools_in_use
-from edge.production.units import last_unit, tested
+from edge.production.traced import Test
+from edge.production.units import last_unit
 from edge.production.verdicts import judge
 
 REMEMBERED = 64

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from edge.observation import Verdict, WorkOrder
 from edge.production.baselines import Counter
-from edge.production.beside import Badge, LastUnit, ReasonTaken, Stops, ToolTaken
+from edge.production.beside import Badge, LastUnit, Mount, Stops, Taken
 from edge.production.context import NO_CONTEXT, Context, Kind
 from edge.production.edges import Edge
 from edge.production.totals import NOTHING, Totals
@@ -153,19 +153,10 @@ class Undo(Struct, frozen=True, omit_defaults=True):
     """How many runs were ever begun before it: those that were begun since have higher numbers."""
     loose: str | None = None
     """The run that collected what no order was known for."""
-    taken: ToolTaken | ReasonTaken | None = None
+    taken: Taken | None = None
     """Where the scan was about neither the context nor parts."""
     unsure: bool = False
     """A counter had not been read since the change before: whose its next parts are was open already."""
-
-
-class Mount(Struct, frozen=True, omit_defaults=True):
-    """A lot of material that is in use."""
-
-    lot: str
-    parts: Mapping[str, int] = {}
-    """By run, what it had made when the lot was mounted, or its use was last booked; 0 for one that began
-    later."""
 
 
 class Left(Struct, frozen=True):
@@ -253,6 +244,8 @@ class Unit(Struct, frozen=True, omit_defaults=True, tag="unit"):
     """`open`, `passed`, `failed`, `ok`, `rework`, `scrap` or `quarantined`."""
     tests: Mapping[str, bool] = {}
     """The first verdict of each program."""
+    failing: tuple[str, ...] = ()
+    """Programs whose newest verdict is a failure: with any of them it has not passed."""
     reworked: bool = False
     """Was in rework at some time: its passes are never first passes."""
     booked_at: tuple[str, str, int | None] | None = None

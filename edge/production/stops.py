@@ -12,7 +12,8 @@ from edge.production.line import StationSpec
 from edge.production.orders import RefusedError
 from edge.production.places import Stations, which
 from edge.production.reasons import DOWNTIME, explained
-from edge.production.state import Station, Undo
+from edge.production.state import Station
+from edge.production.takings import remember
 
 MOST_STOPS = 20
 """That a station remembers; the oldest of more can be given no reason any more."""
@@ -53,14 +54,8 @@ def give_reason(draft: Draft, stations: Stations, code: str) -> str:
         raise RefusedError(f"{spec.name} has not stopped: there is nothing to give a reason for")
     if stop.reason == code:
         raise RefusedError(f"{code} is the reason already, {_which(draft, spec, stop)}")
-    row = draft.station(spec)
-    after = _with_reason(draft, spec, stop, code, row.context.operator or "")
-    now = draft.observation
-    undo = Undo(
-        f"D {code}", row.context.operator, now.at_ms, now.mono_ms, now.boot, row.context, row.run,
-        taken=ReasonTaken(stop.number, stop.reason, stop.by),
-    )  # fmt: skip
-    draft.put(spec.key, replace(row, undo=undo))
+    after = _with_reason(draft, spec, stop, code, draft.station(spec).context.operator or "")
+    remember(draft, spec, f"D {code}", ReasonTaken(stop.number, stop.reason, stop.by))
     instead = f", instead of {stop.reason}" if stop.reason else ""
     return f"{words}: {_which(draft, spec, after)}{instead}{_open(_stops(draft, spec).recent)}"
 

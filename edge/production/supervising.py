@@ -19,10 +19,11 @@ from edge.observation import (
 )
 from edge.production.adjusting import MOST, adjust, find_run, run_needs, settle_held, signed
 from edge.production.context import Context, Kind
-from edge.production.corrections import give, happened_in, slice_needs
+from edge.production.corrections import slice_needs
 from edge.production.draft import Draft
-from edge.production.events import Flag, Lot, Order
+from edge.production.events import Flag, Order
 from edge.production.line import Line, StationSpec
+from edge.production.moving import give, happened_in
 from edge.production.orders import (
     ABORTED,
     ALLOWED_TO_START,
@@ -42,6 +43,7 @@ from edge.production.runs import new_run_id, put_job, union
 from edge.production.slots import slot_of
 from edge.production.state import LINE, Asked, Job, Row, Run, Slice, asked_key, job_key, run_key, station_key
 from edge.production.totals import NOTHING
+from edge.production.traced import Lot
 from edge.production.views import Whole, Window
 
 Rows = Mapping[str, Row | None]

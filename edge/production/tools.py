@@ -6,15 +6,16 @@ from msgspec.structs import replace
 
 from edge.production.beside import ToolTaken
 from edge.production.draft import Draft
-from edge.production.events import Tool
 from edge.production.line import StationSpec
 from edge.production.slots import also, slots, with_slots
-from edge.production.state import Run, Slot, Station, Undo
+from edge.production.state import Run, Slot, Station
+from edge.production.takings import remember
+from edge.production.traced import Tool
 
 
 def scan_tool(draft: Draft, spec: StationSpec, tool: str) -> str:
     """It is in use from now on, in place of another of its group; one that is in use is taken off."""
-    row, now = draft.station(spec), draft.observation
+    row = draft.station(spec)
     group = group_of(tool)
     before = row.tools.get(group)
     after = None if before == tool else tool
@@ -22,11 +23,8 @@ def scan_tool(draft: Draft, spec: StationSpec, tool: str) -> str:
     taken = ToolTaken(group, before, after, noted)
     _change(draft, spec, taken, "replaced" if after else "")
     row = draft.station(spec)
-    row = _with_runs(row, lambda run: replace(run, tools=also(run.tools, after)))
-    undo = Undo(
-        f"T {tool}", row.context.operator, now.at_ms, now.mono_ms, now.boot, row.context, row.run, taken=taken
-    )
-    draft.put(spec.key, replace(row, undo=undo))
+    draft.put(spec.key, _with_runs(row, lambda run: replace(run, tools=also(run.tools, after))))
+    remember(draft, spec, f"T {tool}", taken)
     if after is None:
         return f"{tool} is off {spec.name}"
     return f"{tool} in use at {spec.name}" + (f", {before} is off" if before else "")

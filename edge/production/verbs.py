@@ -6,6 +6,7 @@ from msgspec.structs import replace
 
 from edge.production.context import Kind as RunKind
 from edge.production.corrections import BACK_MOST_MIN, back, undo
+from edge.production.deciding import decide_unit
 from edge.production.draft import Draft
 from edge.production.line import StationSpec
 from edge.production.nouns import chosen, chosen_slot, is_status, wait, waiting
@@ -23,12 +24,11 @@ from edge.production.places import Stations, where_parts_are_made
 from edge.production.scanning import Label
 from edge.production.slots import change_context, slot_of, slots
 from edge.production.state import JobId, Slot
-from edge.production.units import decide_unit
 
 
 def command(draft: Draft, stations: Stations, label: Label) -> str:
     """Obey a `C` label. May refuse."""
-    if label.body.startswith("BACK") and label.body[4:].isdigit() and len(label.body) < 8:
+    if _is_back(label.body):
         minutes = int(label.body[4:])
         if not 0 < minutes <= BACK_MOST_MIN:
             raise RefusedError(f"{minutes} is not between 1 and {BACK_MOST_MIN} minutes")
@@ -39,6 +39,15 @@ def command(draft: Draft, stations: Stations, label: Label) -> str:
     if found is None:
         raise RefusedError(f"the command {label.body} is not in use on this line")
     return _each(draft, stations, found)
+
+
+def is_command(body: str) -> bool:
+    """Whether `command` knows what to do."""
+    return body in COMMANDS or _is_back(body)
+
+
+def _is_back(body: str) -> bool:
+    return body.startswith("BACK") and body[4:].isdigit() and len(body) < 8
 
 
 def _each(draft: Draft, stations: Stations, obey: Callable[[Draft, StationSpec], str]) -> str:
@@ -119,3 +128,6 @@ _COMMANDS: dict[str, Callable[[Draft, StationSpec], str]] = {
     "START": _start, "RESUME": _start, "PAUSE": _pause, "DONE": _done, "LOGOUT": _logout,
     "SETUP": _setup, "TEST": _test, "UNDO": undo, "CANCEL": _cancel,
 }  # fmt: skip
+
+COMMANDS = (*_COMMANDS, *_UNIT_VERBS)
+"""All but `BACKn`."""

@@ -12,7 +12,7 @@ import typer
 
 from edge.config import LineConfig
 from edge.errors import LinesideError
-from edge.shell import DataFolder, LineFile, err, fail, find_line
+from edge.shell import DataFolder, LineFile, err, fail, find_line, plain_json
 
 if TYPE_CHECKING:
     from edge.journal.history import History
@@ -51,7 +51,7 @@ def trace(
         ways = [way for way, wanted in (("forward", forward), ("back", back)) if wanted]
         ways = ways or (["back"] if start[0] == "unit" else ["forward", "back"])
         found = [follow(history, start, way, limit) for way in ways]
-    typer.echo(encoding.encode(found).decode() if json else "\n".join(_drawn(found, config)))
+    typer.echo(plain_json(encoding.encode(found).decode()) if json else "\n".join(_drawn(found, config)))
 
 
 def _drawn(found: "list[Genealogy]", config: LineConfig) -> Iterator[str]:
@@ -85,7 +85,7 @@ def runs(
     with _history(config) as history, history.snapshot():
         found = [run_view(run) for run in history.runs(order, station, limit + 1)]
     if json:
-        typer.echo(encoding.encode(found[:limit]).decode())
+        typer.echo(plain_json(encoding.encode(found[:limit]).decode()))
         return
     if not found:
         err.print(f"{config.line.name} has no such run")
@@ -132,12 +132,17 @@ def _make(name: str, config: LineConfig, out: Path | None, html: bool, json: boo
             if len(forms) > 1:
                 fail("only one form can be printed; --out DIR writes both")
             for piece in pieces(history, run, forms[0] if forms else "json"):
-                sys.stdout.buffer.write(piece)
+                sys.stdout.buffer.write(_seen(piece) if sys.stdout.isatty() else piece)
             sys.stdout.buffer.flush()
             return
         for place, form in places(out, config.line.name, run.id, forms):
             write(place, pieces(history, run, form))
             typer.echo(place)
+
+
+def _seen(piece: bytes) -> bytes:
+    """Of what is looked at and not kept: a label in it moves no cursor."""
+    return plain_json(piece.decode("utf-8", "replace")).encode("utf-8", "replace")
 
 
 def _verify(file: Path, config: LineConfig | None, json: bool) -> int:

@@ -84,6 +84,7 @@ class MaterialLine(Struct, frozen=True):
     use: str
     times: int = 0
     quantity: float = 0.0
+    """Of one that was mounted: what its label says is in it, however often it was scanned; else the sum."""
 
 
 class Noted(Struct, frozen=True):

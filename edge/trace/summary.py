@@ -182,7 +182,10 @@ class Summary:
     def _material(self, event: EventLine, data: "_Known") -> None:
         key = data.material, data.lot, data.use
         before = self._materials.get(key) or MaterialLine(*key)
-        quantity = round(before.quantity + data.quantity, 6)
+        if data.use == "mounted":  # what its label says is in it, as often as it is scanned
+            quantity = data.quantity or before.quantity
+        else:
+            quantity = round(before.quantity + data.quantity, 6)
         self._materials[key] = MaterialLine(*key, before.times + 1, quantity)
 
     def contents(self) -> Contents:

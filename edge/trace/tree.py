@@ -7,7 +7,8 @@ from msgspec import Struct
 
 from edge.journal.history import MadeUnder, TestedOn
 from edge.observation import Step
-from edge.trace.genealogy import Edge, Genealogy, Key, Node, RunFacts, Seen, Tested, UnitFacts
+from edge.trace.facts import RunFacts, Seen, Tested, UnitFacts
+from edge.trace.genealogy import Edge, Genealogy, Key, Node
 from edge.trace.text import columns, cut, job_words, joined, moment, plain, product
 
 DEEPEST = 12

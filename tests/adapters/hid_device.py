@@ -1,11 +1,13 @@
 """A gun in keyboard mode, as input_device.c shows it to a process: plug it in, type, pull it out."""
 
 import errno
+import fcntl
 import os
 import selectors
 import socket
 import struct
 import subprocess
+import termios
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -134,7 +136,17 @@ class HidDevice:
                 self.leaked += [code for kind, code, value in events if kind == ecodes.EV_KEY and value]
             for connection, process in self._connections.items():
                 if self.grabbed_by in (0, process):
-                    connection.sendall(packet)
+                    with suppress(BrokenPipeError):  # closed, and nobody has told us yet
+                        connection.sendall(packet)
+
+    def until_read(self) -> None:
+        """Wait until all that was typed was read: what is not is lost with the plug, as in the kernel."""
+        until_s = time.monotonic() + 10
+        while any(
+            struct.unpack("@i", fcntl.ioctl(one, termios.TIOCOUTQ, bytes(4)))[0] for one in self._connections
+        ):
+            assert time.monotonic() < until_s
+            time.sleep(0.001)
 
     def until(self, holds: Callable[[], bool], timeout_s: float = 10.0) -> float:
         """Wait until `holds()`; gives the seconds that it took."""

@@ -2,7 +2,7 @@
 
 Of each line on its standard input one command: `start SETTINGS` (JSON), `stop`, `block SECONDS` (of the event
 loop), `answer VERDICT`. On its standard output: `connected`, `label "..."`, `broken "..."`, `lost "..."`,
-`refused "..."`, `stopped`.
+`refused "..."`, `stopped`, `answering "..."`.
 """
 
 import asyncio
@@ -62,6 +62,7 @@ async def main() -> None:
                 time.sleep(float(argument))
             elif command == "answer":
                 intake.verdict = argument
+                say("answering", argument)
             elif source is not None:
                 source.cancel()
         if source is not None:

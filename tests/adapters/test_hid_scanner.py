@@ -50,6 +50,11 @@ class Reader:
         self._process.stdin.write(f"{command}\n")
         self._process.stdin.flush()
 
+    def answer(self, verdict: str) -> None:
+        """From now on, this becomes of each scan."""
+        self.tell(f"answer {verdict}")
+        assert self.next() == ("answering", verdict)
+
     def next(self) -> tuple[str, str]:
         """The next word, and its text."""
         word, _, text = self._said.get(timeout=20).partition(" ")
@@ -180,8 +185,9 @@ def test_unplugged_in_the_middle_of_a_label(reader: Reader, gun: HidDevice) -> N
     reader.tell(f"start {settings(gun)}")
     assert reader.next() == ("connected", "")
     gun.type("whole\rhal")
-    gun.unplug()
     assert reader.next() == ("label", "whole")
+    gun.until_read()
+    gun.unplug()
     assert reader.next() == ("broken", "cut: the gun went away in the middle: hal")
     assert reader.next() == ("lost", f"{gun.path} hung up; was the gun unplugged?")
     assert reader.next() == ("stopped", "")
@@ -255,14 +261,30 @@ def test_a_light_tells_what_became_of_a_scan(
     reader: Reader, gun: HidDevice, answer: str, blinks: int
 ) -> None:
     with reading(reader, gun, feedback="scroll-lock"):
-        reader.tell(f"answer {answer}")
+        reader.answer(answer)
         gun.type("A\r")
         assert reader.next() == ("label", "A")
         lit = (ecodes.EV_LED, SCROLL, 1)
         gun.until(lambda: gun.written.count(lit) == blinks)
         gun.until(lambda: gun.written[-2:] == [(ecodes.EV_LED, SCROLL, 0), SYN])
         assert gun.written.count(lit) == blinks
-    reader.tell("answer accepted")
+    reader.answer("accepted")
+
+
+def test_the_light_is_of_the_newest_scan(reader: Reader, gun: HidDevice) -> None:
+    """Five for the first, one for the second: the first is cut short."""
+    lit = (ecodes.EV_LED, SCROLL, 1)
+    with reading(reader, gun, feedback="scroll-lock"):
+        reader.answer("refused")
+        gun.type("A\r")
+        assert reader.next() == ("label", "A")
+        gun.until(lambda: gun.written.count(lit) == 1)
+        reader.answer("accepted")
+        gun.type("B\r")
+        assert reader.next() == ("label", "B")
+        time.sleep(1.6)  # so long would the first one go on
+        assert gun.written.count(lit) < 6
+        assert gun.written[-2:] == [(ecodes.EV_LED, SCROLL, 0), SYN]
 
 
 def test_a_gun_without_lights_is_read_all_the_same(reader: Reader, gun: HidDevice) -> None:
@@ -317,13 +339,14 @@ async def test_the_agent_reads_it_and_finds_it_again(
     """Scan, pull out, plug in, scan: the gun is grabbed again within five seconds; and let go at the end."""
     monkeypatch.setenv("LD_PRELOAD", str(shim))
     async with agent(tmp_path, "", LINE) as running:
-        gun.until(lambda: bool(gun.grabbed_by), 30)
+        await running.until(lambda: "gun-1: connected" in running.log)
         gun.type(f"{label('J', 'WO-1-10')}\r")
         await running.until(lambda: len(running.events("scan")) == 1)
         gun.unplug()
         await running.until(lambda: "hung up" in running.log)
         gun.plug()
         assert gun.until(lambda: bool(gun.grabbed_by)) < 5
+        await running.until(lambda: "gun-1: back" in running.log)
         gun.type("no label\r")
         await running.until(lambda: len(running.events("scan")) == 2)
         assert await running.stop() == 0

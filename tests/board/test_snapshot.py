@@ -131,3 +131,14 @@ def test_another_line_needs_another_page(tmp_path: Path) -> None:
         return look(config, Heard(), nothing_yet(config)).page
 
     assert page("press") == page("press") != page("press", "packer")
+
+
+def test_tools_and_the_reason_of_a_stop_are_shown_in_the_plants_words(config: LineConfig) -> None:
+    config = replace(config, line=replace(config.line, reasons={"downtime": {"MAT": "no material"}}))
+    seen = committed(config)
+    press = with_(seen.views[0], tools=("MOULD.17",), state="Held", stop_reason="MAT")
+    packer = with_(seen.views[1], state="Held", stop_reason="LUNCH")
+    stations = look(config, Heard(status(config), 0.1), replace(seen, views=[press, packer])).stations
+    assert [one.words.state for one in stations] == ["Held · no material", "Held · LUNCH"]
+    assert stations[0].words.product.endswith("tool MOULD.17")
+    assert stations[0].kind == "stop"

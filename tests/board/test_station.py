@@ -12,7 +12,7 @@ from playwright.async_api import Page, expect
 
 from edge.board.screen import KEPT, Heard, ScanLog, Screen, readable, screen_now
 from edge.journal.reader import Said
-from edge.observation import AGENT, Verdict
+from edge.observation import AGENT, TestResult, Verdict
 from edge.production.line import StationSpec
 from edge.production.state import LastScan, Noun, Station
 from simulators.labels import label
@@ -127,6 +127,33 @@ async def test_after_a_restart_the_last_accepted_scan_is_there_and_its_repeat_as
         assert await heard(page) == ["ask"]
 
 
+async def test_tools_and_why_the_machine_stands_are_on_both_pages(file: Path) -> None:
+    async with fake_agent(file) as agent, board(file) as shown, screen_of(shown) as page:
+        await agent.start_job("press")
+        await agent.scan("press", "T", "MOULD.17")
+        await agent.see("press.state", 11)
+        await agent.scan("press", "D", "LUNCH")
+        await expect(page.locator("#now .state .word")).to_have_text("Held · LUNCH")
+        await expect(page.locator("#now .product")).to_contain_text("tool MOULD.17")
+        await page.goto(shown.url)
+        card = page.locator("article").first
+        await expect(card.locator(".state .word")).to_have_text("Held · LUNCH")
+        await expect(card.locator(".product")).to_contain_text("tool MOULD.17")
+
+
+async def test_a_result_that_is_nobodys_is_said_on_the_screen(tmp_path: Path) -> None:
+    file = write_line(tmp_path, ["press"])
+    rig = f'rig = "rig"\n\n[source.rig]\ntype = "testrig"\nport = "{tmp_path / "rig"}"\n'
+    file.write_text(file.read_text() + rig)
+    async with fake_agent(file) as agent, board(file) as shown, screen_of(shown) as page:
+        await agent.scan("press", "E", "4711")
+        await agent.see("rig", TestResult("", "final", True))
+        await expect(page.locator("#title")).to_have_text("NO UNIT")
+        await expect(page.locator("#said")).to_contain_text("Scan the serial number before the test")
+        await expect(page.locator("#scan")).to_have_attribute("data-scan", "refused")
+        assert await heard(page) == ["accepted", "refused"]
+
+
 async def test_sound_is_off_until_somebody_touches_the_page_and_says_so(file: Path) -> None:
     async with fake_agent(file) as agent, board(file) as shown, screen_of(shown) as page:
         await expect(page.locator("#sound")).to_have_text("no sound: tap here")
@@ -215,6 +242,9 @@ async def test_everything_fits(file: Path, width: int, height: int, least: int) 
     async with fake_agent(file) as agent, board(file) as shown:
         await agent.start_job("press")
         await agent.see("press.total", 50)
+        await agent.scan("press", "T", "MOULD.17")
+        await agent.see("press.state", 11)
+        await agent.scan("press", "D", "NO-MATERIAL-FROM-STORE")
         async with screen_of(shown, "press", width, height) as page:
             for text in ("?" * 90, label("L", "L12"), label("X", "BURR")):
                 await agent.scan_text("press", text)
@@ -279,6 +309,17 @@ def test_what_was_forgotten_is_said_at_its_station_alone() -> None:
     log = ScanLog([spec("press", "gun-1"), spec("packer", "gun-1")])
     log.add([Said(1, 0, "press", "forgotten", b'{"label":"X BURR","words":"X BURR is forgotten"}')], 1)
     assert [one.kind for one in log.of("press")] == ["note"]
+    assert log.of("packer") == ()
+
+
+@pytest.mark.parametrize(
+    ("flag", "kind", "title"), [("no_unit", "refused", "NO UNIT"), ("badge_ended", "note", "BADGE ENDED")]
+)
+def test_what_nobody_scanned_is_said_too(flag: str, kind: str, title: str) -> None:
+    log = ScanLog([spec("press", "gun-1"), spec("packer", "gun-1")])
+    log.add([Said(1, 0, "press", "flag", f'{{"flag":"{flag}","quantity":0,"detail":"so"}}'.encode())], 1)
+    shown = log.of("press")[0].now(1_000)
+    assert (shown.kind, shown.title, shown.words, shown.label) == (kind, title, "so", "")
     assert log.of("packer") == ()
 
 

@@ -50,5 +50,9 @@ def test_every_packml_state_has_a_shape() -> None:
 def test_what_is_not_known_is_left_out() -> None:
     assert words.product("P7", "C", None, "4711") == "P7 rev C · operator 4711"
     assert words.product(None, None, None, None) == ""
+    assert words.product("P7", None, None, None, ("JIG-3", "MOULD.17")) == "P7 · tools JIG-3, MOULD.17"
+    assert words.product(None, None, None, None, ("JIG-3",)) == "tool JIG-3"
+    assert words.state("Held", "no material") == "Held · no material"
+    assert words.state(None, "") == "no state yet"
     assert words.job("WO-1", None) == "WO-1"
     assert words.job(None, None) == "no order"

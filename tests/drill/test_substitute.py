@@ -96,6 +96,15 @@ def test_a_rig_is_played_as_it_speaks_or_it_is_told(
     assert is_plain_rig(settings.model_dump(by_alias=True, exclude_unset=True))
 
 
+def test_a_gun_in_keyboard_mode_is_played_by_one_with_a_cable() -> None:
+    his = press_line()
+    keyboard = {"type": "hid-scanner", "device": "/dev/input/by-id/usb-A-event-kbd", "layout": "de"}
+    his["source"]["gun-1"] = keyboard
+    substituted = substitute(his, PLACES)
+    assert substituted.document["source"]["gun-1"] == {"type": "serial-scanner", "port": "/tmp/d/gun-1"}
+    assert "source.gun-1: the stand-in is a gun on a serial port" in "\n".join(substituted.notes)
+
+
 def test_the_users_own_document_is_not_touched() -> None:
     document = press_line()
     substitute(document, PLACES)

@@ -21,9 +21,10 @@ from edge.journal.retention import (
 from edge.journal.store import encode_data
 from edge.observation import Stamp, WorkOrder
 from edge.production.context import Context
-from edge.production.events import Event, EventData, UnitSeen
+from edge.production.events import Event, EventData
 from edge.production.losses import Health
 from edge.production.state import Row, Run, Unit, order_key, run_key, unit_key
+from edge.production.traced import UnitSeen
 from edge.telemetry import Batch
 
 NOW_MS = 1_930_000_000_000

@@ -13,7 +13,8 @@ from edge.journal.sql import QUERIES
 from edge.journal.store import encode_data
 from edge.production.context import Context
 from edge.production.draft import Move
-from edge.production.events import Event, UnitSeen
+from edge.production.events import Event
+from edge.production.traced import UnitSeen
 from edge.production.views import Window
 
 GROWING = ("event", "attribution", "mention", "state", "context", "rejected", "progress")

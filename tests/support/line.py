@@ -16,13 +16,14 @@ from edge.observation import Observation, Outcome, Quality, Stamp, TestResult, V
 from edge.production import Decision, Line, decide, needs
 from edge.production.context import Context
 from edge.production.draft import Move, Restamp
-from edge.production.events import MOVED, Adjustment, Count, Cycle, Disposition, Event, MaterialUsed, Test
+from edge.production.events import MOVED, Adjustment, Count, Cycle, Disposition, Event
 from edge.production.line import CounterSpec, Role, StationSpec
 from edge.production.runs import merged
 from edge.production.scanning import make_label
 from edge.production.slots import slots
 from edge.production.state import Job, Row, Slice, Station, View, decode_row, encode_row, job_key
 from edge.production.totals import SCRAPS, Totals, counted, disposed
+from edge.production.traced import MaterialUsed, Test
 from edge.production.views import Since, Window, is_view, read_view
 from edge.recorder import Recorder
 from tests.support.clock import ManualClock

@@ -200,6 +200,18 @@ def alias(**keys: str) -> str:
             "names operation and not order ((?P<order>...))",
         ),
         (alias(value="4711"), "has a group badge beside the key value"),
+        (
+            alias(means="command", pattern="go", value="STRAT", example="go"),
+            "labels.alias[a].value: is 'STRAT', which is no command (did you mean \"START\"?)",
+        ),
+        (
+            alias(means="command", pattern="go (?P<command>[A-Z]{1,9})", example="go PUASE"),
+            "labels.alias[a].example: 'go PUASE' is 'PUASE', which is no command (did you mean \"PAUSE\"?)",
+        ),
+        (
+            alias(means="command", pattern="go", value="BACKWARD", example="go"),
+            "labels.alias[a].value: is 'BACKWARD', which is no command",
+        ),
         (alias(item="P7"), "labels.alias[a].item: says nothing of a badge"),
         (alias(example="y1"), "'y1': not a label of this line (the pattern does not match all of it)"),
         (alias(example="x1\x1b"), "is not valid TOML"),

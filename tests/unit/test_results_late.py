@@ -4,7 +4,7 @@ import pytest
 from msgspec.structs import replace
 
 from edge.observation import Stamp
-from edge.production.events import Test
+from edge.production.traced import Test
 from tests.support.clock import ManualClock
 from tests.support.line import Core, line, result, scan, see
 
