@@ -132,21 +132,25 @@ class ScanLog:
     def _read(self, one: Said) -> tuple[Heard, list[str]]:
         if one.type == Forgotten.type:
             told = _decode_forgotten(one.data)
-            return Heard(one.seq, one.at_ms, "note", told.words, readable(told.label)), [one.station]
+            return Heard(one.seq, one.at_ms, "note", named(told.words), readable(told.label)), [one.station]
         if one.type == Flag.type:
             flag = _decode_flag(one.data)
             told_as, title = _FLAGS[flag.flag]
-            return Heard(one.seq, one.at_ms, told_as, flag.detail, "", title), [one.station]
+            return Heard(one.seq, one.at_ms, told_as, named(flag.detail), "", title), [one.station]
         scan = _decode_scan(one.data)
         kind = "ask" if scan.words.endswith(_ASKS) else _KINDS.get(scan.outcome, "refused")
-        heard = Heard(one.seq, one.at_ms, kind, scan.words, readable(scan.label))
+        heard = Heard(one.seq, one.at_ms, kind, named(scan.words), readable(scan.label))
         return heard, self._by_gun.get(scan.gun, [])
 
 
 def readable(label: str) -> str:
-    """What cannot be printed, or turns the text around, is shown by its name; a label that is long is cut."""
-    cut = label if len(label) <= LONGEST_LABEL else label[: LONGEST_LABEL - 1] + "…"
-    return "".join(one if one.isprintable() else _NAMES.get(one, f"<{ord(one):X}>") for one in cut)
+    """As `named`; a label that is long is cut."""
+    return named(label if len(label) <= LONGEST_LABEL else label[: LONGEST_LABEL - 1] + "…")
+
+
+def named(text: str) -> str:
+    """What cannot be printed, or turns the text around, is shown by its name."""
+    return "".join(one if one.isprintable() else _NAMES.get(one, f"<{ord(one):X}>") for one in text)
 
 
 NEW = Station()

@@ -15,7 +15,7 @@ from msgspec import Struct, structs
 
 from edge import __version__
 from edge.board import words
-from edge.board.screen import Screen, ScreenNow, screen_now
+from edge.board.screen import Screen, ScreenNow, named, screen_now
 from edge.board.words import NONE, Kind
 from edge.config import LineConfig, SourceConfig
 from edge.production.line import StationSpec
@@ -282,7 +282,7 @@ def _words(spec: StationSpec, view: StationView, doubt: _Doubt, why: Mapping[str
         words.parts(view.held) if view.held else "",
         words.state(view.state, why.get(view.stop_reason) or view.stop_reason),
         words.cycle(view.last_cycle_s), words.cycle(view.mean_cycle_s),
-        words.cycle(view.ideal_cycle_s), words.said(view.said, view.said_verdict), doubt.words,
+        words.cycle(view.ideal_cycle_s), words.said(named(view.said), view.said_verdict), doubt.words,
     )  # fmt: skip
 
 

@@ -16,6 +16,9 @@ from simulators.records import Scan
 PATIENCE_S = 60.0
 """So long the operator repeats a scan that nobody answers."""
 
+REFUSALS = 3
+"""A scan that came while no agent listened is refused when one does: it is made again, for it did nothing."""
+
 FIRST, SECOND = "WO-1001", "WO-1002"
 
 
@@ -116,6 +119,7 @@ class Operator:
         """Scan until it is taken: a duplicate has been, before an answer got lost. Raises ScanNotTaken."""
         deadline = asyncio.get_running_loop().time() + PATIENCE_S
         first: Scan | None = None
+        refused = 0
         while True:
             answer = await gun.scan(text)
             self.log.scans.append(answer)
@@ -124,7 +128,8 @@ class Operator:
                 return
             if answer.answer == "refused" and self._is_recorded(text, first.sent_ms):
                 return
-            if asyncio.get_running_loop().time() > deadline or answer.answer == "refused":
+            refused += answer.answer == "refused"
+            if asyncio.get_running_loop().time() > deadline or refused == REFUSALS:
                 raise ScanNotTaken(text, answer.answer)
 
     def _is_recorded(self, text: str, since_ms: float) -> bool:

@@ -2,6 +2,7 @@
 
 import ctypes
 import ctypes.util
+import gc
 import random
 import resource
 import time
@@ -402,14 +403,19 @@ def test_a_million_events_cost_less_than_a_millisecond_each_and_no_memory() -> N
     scans, slowest_s, at_s, found = Scans(reading("de", longest=512)), 0.0, 0.0, 0
     scans.feed(Event(0.0, *SYN))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    for _ in range(1_000_000):
-        at_s += random_.choice((0.0, 0.001, 0.002, 0.5))
-        kind = random_.choice((EV_KEY, EV_KEY, EV_SYN))
-        code = random_.randrange(128) if kind == EV_KEY else random_.choice((0, 0, 0, 0, 3))
-        event = Event(at_s, kind, code, random_.randrange(3))
-        began_s = time.thread_time()
-        found += len(scans.feed(event))
-        slowest_s = max(slowest_s, time.thread_time() - began_s)
+    gc.collect()
+    gc.disable()  # a collection of the whole suite's garbage is not the translation's cost
+    try:
+        for _ in range(1_000_000):
+            at_s += random_.choice((0.0, 0.001, 0.002, 0.5))
+            kind = random_.choice((EV_KEY, EV_KEY, EV_SYN))
+            code = random_.randrange(128) if kind == EV_KEY else random_.choice((0, 0, 0, 0, 3))
+            event = Event(at_s, kind, code, random_.randrange(3))
+            began_s = time.thread_time()
+            found += len(scans.feed(event))
+            slowest_s = max(slowest_s, time.thread_time() - began_s)
+    finally:
+        gc.enable()
     assert found > 1000
     assert slowest_s < 0.001
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 2048  # KiB

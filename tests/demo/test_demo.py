@@ -16,7 +16,8 @@ import pytest
 from rich.console import Console
 
 from edge.demo.far import held_by_influx, probe_influx
-from edge.demo.operator import Log
+from edge.demo.floor import Floor
+from edge.demo.operator import Log, Operator
 from edge.demo.result import settle
 from edge.demo.view import live_view
 from edge.errors import DemoFailed
@@ -24,6 +25,8 @@ from edge.journal import Journal, JournalReader
 from edge.readmodel import StationView
 from edge.status import SinkStatus
 from simulators.far_ends import victoria_metrics
+from simulators.launch import Running
+from simulators.records import Scan
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -306,3 +309,22 @@ async def test_ten_shifts_with_six_kills_each(tmp_path: Path, seed: int) -> None
     ) as process:
         result = await settled(process)
     assert_exact(result)
+
+
+class Gun(Running):
+    """Answers without a wire: the first answer is lost, the second says that the scan is known."""
+
+    def __init__(self) -> None:
+        self.scans = 0
+
+    async def scan(self, label: str, verb: str = "scan") -> Scan:
+        self.scans += 1
+        return Scan(label, "none" if self.scans == 1 else "duplicate", 1.0, None)
+
+
+async def test_a_scan_whose_answer_was_lost_is_not_made_a_third_time(tmp_path: Path) -> None:
+    gun = Gun()
+    operator = Operator(Floor(gun, gun, gun, gun, gun, tmp_path), tmp_path / "journal.db", lambda _: None)
+    async with asyncio.timeout(5):
+        await operator._scan(gun, "$Q31")
+    assert [one.answer for one in operator.log.scans] == ["none", "duplicate"]

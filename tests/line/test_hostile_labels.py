@@ -109,6 +109,7 @@ port = "@/rig-1"
 confirm = "A"
 refuse = "R"
 format = "json"
+unit = "sent-or-scanned"
 fields = { unit = "unit", program = "program", revision = "revision", number = "number", result = "result" }
 
 [[source.rig-1.step]]
@@ -122,6 +123,7 @@ each = "measured"
 name_at = "name"
 at = "value"
 unit_of_measure_at = "in"
+high_at = "high"
 
 [[station]]
 name = "press"
@@ -604,6 +606,14 @@ async def test_the_pdf_of_hostile_orders_says_them_and_does_nothing(played: Play
     assert re.search(rb"/(JavaScript|JS|OpenAction|Launch|URI|AA)\b", skeleton) is None
 
 
+OVERTURNED = {
+    "unit": "", "program": "P", "result": "PASS", "said": [],
+    "measured": [{"name": "\u202e<script>SSAP", "value": 5, "in": "mm", "high": 1}],
+}  # fmt: skip
+"""Of no unit, and failed by a step whose name turns round what stands behind it: the station is told."""
+WORDS = "<202E><script>SSAP"
+
+
 async def test_the_board_shows_hostile_labels_as_text(tmp_path: Path) -> None:
     """Live: what each scan brings in is written into the page by its script."""
     gun, rig = PtyDevice(tmp_path / "gun-1"), PtyDevice(tmp_path / "rig-1")
@@ -619,8 +629,11 @@ async def test_the_board_shows_hostile_labels_as_text(tmp_path: Path) -> None:
                 await expect(page.locator("#label")).to_have_text(readable(f"E:{text}"))
             assert readable("".join(sent)).isprintable()
             await expect(page.locator("#now")).to_contain_text(FORMULAS[0])
+            await answered(rig, json.dumps(OVERTURNED).encode() + b"\n")
+            await expect(page.locator("#said")).to_contain_text(WORDS)
             await all_in_the_page(page)
             await page.goto(shown.url)
+            await expect(page.locator('[data-station="0"]')).to_contain_text(WORDS)
             for text in SCRIPTS[:3]:
                 await answered(gun, b"\x02" + text.encode() + b"\x03")
                 await expect(page.locator('[data-station="0"] [data-slot="product"]')).to_contain_text(text)

@@ -243,7 +243,9 @@ async def play(folder: Path, number: int, kills: int, seed: int) -> Seen:
             tasks.create_task(person.work(wanted))
             for due in dues:
                 await live_then_die(folder, due, person, dice, seen)
+            before = connections(folder)
             async with agent(folder, "", whole_line(folder)) as running:
+                await running.until(lambda: connections(folder) > before)
                 await running.until(lambda: person.finished, WITHIN_S * 10)
                 await running.until(lambda: min(map(len, all_made(folder))) >= number, WITHIN_S * 10)
                 for rig in (first, second):
@@ -253,6 +255,10 @@ async def play(folder: Path, number: int, kills: int, seed: int) -> Seen:
     compare_scans(folder, wanted)
     compare_results(folder)
     return seen
+
+
+def connections(folder: Path) -> int:
+    return (folder / "agent.log").read_text().count("leak-2: connected")
 
 
 RIGS = ("leak-1", "leak-2")

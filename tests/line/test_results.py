@@ -149,9 +149,28 @@ def test_csv_has_a_row_a_job_and_the_same_columns(found: list[Result]) -> None:
     assert len(rows) == len(forms)
     for row, form in zip(rows, forms, strict=True):
         assert tuple(row) == JobResult.__struct_fields__
-        assert (row["order"], row["item"]) == (form.order, form.item)
+        for name, text in (("order", form.order), ("item", form.item)):
+            assert row[name].replace("'", "") == text.replace("'", "")
+            assert not any(part.lstrip(' "')[:1] in tuple("=+-@") for part in row[name].split(";"))
         assert (int(row["good"]), float(row["busy_s"])) == (form.good, form.busy_s)
         assert row["operation"] == ("" if form.operation is None else str(form.operation))
+
+
+@pytest.mark.parametrize(
+    ("name", "cell"),
+    [
+        ("=cmd|' /C calc'!A0", "'=cmd|' /C calc'!A0"), ("+1", "'+1"), ("-1", "'-1"), ("@SUM(1)", "'@SUM(1)"),
+        ("A;=1+1", "A;'=1+1"), (' "=1', "' \"=1"), ("\t=1", "'\t=1"), ("＝1", "'＝1"), ("P7", "P7"),
+        ("A-1=B", "A-1=B"),
+    ],
+)  # fmt: skip
+def test_no_name_is_a_formula_in_a_cell_and_numbers_stay(name: str, cell: str) -> None:
+    result = Result(
+        "WO-1", 10, "Ended", name, 9, 8, 7, 1, 0, 0, -3, 0, 0, 1, 2, 3.0, {name: 2}, lots=(name, "L1")
+    )
+    [row] = csv.DictReader(StringIO(as_csv(JobResult, [job_result(result)]), newline=""))
+    assert (row["item"], row["reasons"], row["lots"]) == (cell, f"{cell}=2", f"{cell};L1")
+    assert row["adjusted"] == "-3"
 
 
 def test_a_result_that_was_said_names_its_event() -> None:

@@ -8,8 +8,10 @@ import pytest
 from edge.observation import Step, TestResult, Verdict
 from edge.trace.genealogy import Genealogy, trace
 from edge.trace.tree import verdict_words
+from edge.trace.verify import read_dossier
 from tests.support.line import see
 from tests.trace.floor import Floor
+from tests.trace.test_dossier import made
 
 UNIT = "04012345678901.S1"
 LABEL = "]C1010401234567890121S1\x1d10B77"
@@ -79,3 +81,32 @@ def test_a_unit_that_fails_its_limits_has_failed_whatever_the_rig_says(floor: Fl
     words = [verdict_words(one.passed, differs=one.differs) for one in unit.tests]
     assert words == ["failed (the rig and its limits differ)", "measured"]
     assert [one.passed for one in found(floor, "lot", "B1", "forward").tested] == [0, 0]
+
+
+def uses(floor: Floor, lot: str) -> set[str]:
+    return {edge.how for edge in found(floor, "lot", lot, "forward").edges if edge.target[0] == "run"}
+
+
+def test_a_lot_that_was_taken_back_is_none_of_the_runs(floor: Floor) -> None:
+    floor.did("J WO-1-10")
+    floor.did("L STEEL.1")
+    floor.make(parts=4)
+    floor.did("L STEEL.2")
+    floor.did("S U1")
+    floor.make(parts=2)
+    floor.did("C UNDO")
+    floor.did("C DONE")
+    assert "run r1" not in names(found(floor, "lot", "STEEL.2", "forward"))
+    assert "lot STEEL.2" not in names(found(floor, "lot", "B1", "back"))
+    assert uses(floor, "STEEL.1") == {"mounted, backflush 3"}
+    assert "lot STEEL.1" in names(found(floor, "unit", "U1", "back"))
+
+
+def test_a_pallet_scanned_twice_holds_what_its_label_says(floor: Floor) -> None:
+    floor.did("J WO-1-10")
+    for _ in range(2):
+        read(floor, "[)>\x1e06\x1dPSTEEL\x1d1T77\x1dQ500\x1e\x04")
+        floor.make(parts=2)
+    assert uses(floor, "STEEL.77") == {"mounted 500, backflush 1"}
+    lines = read_dossier("", made(floor, "r1")).header.contents.materials
+    assert [(one.use, one.times, one.quantity) for one in lines] == [("mounted", 2, 500), ("backflush", 1, 1)]

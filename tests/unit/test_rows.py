@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from edge.observation import WorkOrder
 from edge.production.baselines import Counter, Earlier, Former, Suspect
+from edge.production.beside import Mount
 from edge.production.context import NO_CONTEXT, Context
 from edge.production.edges import Edge
 from edge.production.line import Role
@@ -17,7 +18,6 @@ from edge.production.state import (
     LastScan,
     Left,
     LineRow,
-    Mount,
     Noun,
     Rig,
     Row,
