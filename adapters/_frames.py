@@ -97,6 +97,12 @@ class Framer:
         """True while a pause would mean something."""
         return self._at is not self._base or bool(self._held)
 
+    def begun(self) -> list[Frame]:
+        """What is unfinished, so that it is known that there is something: as noise where no begin came."""
+        if not self.unfinished:
+            return []
+        return [Frame(bytes(self._held), NOISE, kind="noise" if self._at is self._base else "frame")]
+
     def feed(self, data: bytes, now_s: float, *, blind: bool = False) -> list[Frame]:
         """Take what was read at `now_s`, on any steady clock.
 

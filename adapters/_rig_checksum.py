@@ -2,16 +2,16 @@
 
 from functools import lru_cache, reduce
 from operator import xor
-from typing import Literal, NamedTuple, Self
+from typing import Annotated, Literal, NamedTuple, Self, get_args
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from adapters._rig_messages import Broken
 from edge.contract import Settings as Table
 from edge.contract import refuse
 
 Kind = Literal[
-    "xor", "sum8", "sum8-complement",
+    "xor", "sum8", "sum8-complement", "sum7-complement",
     "crc16-modbus", "crc16-arc", "crc16-ccitt-false", "crc16-xmodem", "crc16-kermit", "crc16-x25",
     "crc16-aug-ccitt",
 ]  # fmt: skip
@@ -39,11 +39,29 @@ _CRCS: dict[str, _Crc] = {
 }
 
 
+_SAID = {
+    "lrc": 'an exclusive or, LRC or BCC, is "xor"; "sum8-complement" where all bytes add up to 0',
+    "sum": 'write "sum8", "sum8-complement" or "sum7-complement"',
+    "crc": 'which one? Write "crc16-modbus", "crc16-ccitt-false", "crc16-xmodem" or another',
+}
+_SAID |= {"bcc": _SAID["lrc"], "checksum": _SAID["sum"], "ccitt": _SAID["crc"]}
+
+
+def _known(kind: object) -> object:
+    """A maker's word for it gets a hint. Raises ValueError."""
+    if isinstance(kind, str) and kind not in get_args(Kind):
+        for word, hint in _SAID.items():
+            if kind.lower().startswith(word):
+                raise ValueError(hint)
+    return kind
+
+
 class Checksum(Table):
     """`checksum = { ... }`: how a frame says that it is whole."""
 
-    kind: Kind
-    """`xor` is what makers call LRC or BCC; with `sum8-complement` all bytes add up to 0."""
+    kind: Annotated[Kind, BeforeValidator(_known)]
+    """`xor` is what makers call LRC or BCC; with `sum8-complement` all bytes add up to 0, with
+    `sum7-complement` their seven low bits do (Mettler Toledo's continuous output)."""
     written: Literal["binary", "hex"] = "binary"
     """As bytes of any value, or as hexadecimal digits."""
     order: Literal["big", "little"] = "big"
@@ -102,6 +120,8 @@ def compute(kind: Kind, data: bytes) -> int:
             return sum(data) & 0xFF
         case "sum8-complement":
             return -sum(data) & 0xFF
+        case "sum7-complement":
+            return -sum(data) & 0x7F
     return _crc16(_CRCS[kind], data)
 
 

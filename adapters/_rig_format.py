@@ -2,12 +2,12 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from adapters._rig_places import Place, fault_of_place
+from adapters._rig_places import Place, fault_of_place, fault_of_width, spot
 from edge.contract import Settings as Table
 from edge.contract import refuse
 from edge.patterns import check_pattern
@@ -126,13 +126,24 @@ class StepFormat(Table):
     """An empty or absent value is no fault: the step was not made."""
     out_of_range: list[Word] = Field(default=[])
     """Words in the place of a number that say the value is beyond all limits: the step has failed."""
+    above_range: list[Word] = Field(default=[])
+    """Words that say it is above what can be measured: good where there is only a low limit (insulation)."""
+    below_range: list[Word] = Field(default=[])
+    """Words that say it is below what can be measured: good where there is only a high limit."""
+    negative_at: Place | None = None
+    """Where a sign stands that is not before the number, such as a status byte."""
+    negative: list[Word] = Field(default=[])
+    """The words there that mean less than zero; unless written, anything that stands there does."""
     each: str | Groups | None = None
     """Where this kind of step comes again and again; see the page for each format."""
+    least: int = Field(default=0, ge=0, le=500)
+    """Of steps that come again: fewer in one result are broken."""
 
-    @model_validator(mode="after")
-    def _clear(self) -> Self:
+    def clashes(self) -> list[str]:
+        """What of it cannot be together, a sentence each."""
         sent = self.unit_of_measure_at is not None or self.unit_follows
-        refuse(
+        words = [*self.out_of_range, *self.above_range, *self.below_range]
+        told = [
             "give either name or name_at" if (self.name is None) == (self.name_at is None) else "",
             "steps that come again need name_at" if self.each is not None and self.name_at is None else "",
             "say where the value is (at), or the word of the verdict (result_at)"
@@ -147,9 +158,13 @@ class StepFormat(Table):
             "units needs unit_of_measure_at or unit_follows" if self.units and not sent else "",
             "a unit that is sent is no constant factor: write units in the place of scale"
             if self.scale != 1.0 and sent else "",
+            "least is for steps that come again; write each" if self.least and self.each is None else "",
+            "negative needs negative_at: where those words are"
+            if self.negative and self.negative_at is None else "",
+            f"{repeated(words)!r} cannot be out of range in two ways" if repeated(words) else "",
             self._wordy(),
-        )  # fmt: skip
-        return self
+        ]  # fmt: skip
+        return [one for one in told if one]
 
     def _wordy(self) -> str:
         numeric = (
@@ -161,14 +176,18 @@ class StepFormat(Table):
             self.unit_of_measure_at,
         )
         if self.kind == "text" and (
-            any(one is not None for one in numeric) or self.unit_follows or self.out_of_range
+            any(one is not None for one in (*numeric, self.negative_at))
+            or self.unit_follows
+            or self.out_of_range
+            or self.above_range
+            or self.below_range
         ):
             return 'a step as = "text" has no limits and no unit of measure'
         return ""
 
     def places(self) -> dict[str, Place]:
         """Every place that is given, by its key."""
-        keys = ("name_at", "at", "unit_of_measure_at", "low_at", "high_at", "result_at")
+        keys = ("name_at", "at", "unit_of_measure_at", "low_at", "high_at", "result_at", "negative_at")
         found = ((key, getattr(self, key)) for key in keys)
         return {key: place for key, place in found if place is not None}
 
@@ -180,8 +199,8 @@ class ResultFormat(Table):
     """How a result is written."""
     holds: Literal["line", "lines", "results"] = "line"
     """What one message is: a line, one result in several lines, or several results."""
-    encoding: Literal["utf-8", "latin-1"] = "utf-8"
-    """Of the text; `latin-1` where the degree sign is one byte."""
+    encoding: Literal["utf-8", "latin-1", "utf-16"] = "utf-8"
+    """Of the text; `latin-1` where the degree sign is one byte, `utf-16` for what Windows calls Unicode."""
     separator: Annotated[str, AfterValidator(_separates)] = ";"
     """Between two fields of `key=value` and `csv`."""
     between: Literal["=", ":"] = "="
@@ -195,7 +214,9 @@ class ResultFormat(Table):
     pattern: Pattern | list[Pattern] | None = None
     """Regular expression(s) with named groups, each of which matches one whole line."""
     skip: list[Pattern] = Field(default=[])
-    """Messages that are no results: a banner, a weight that has not settled."""
+    """Messages that are no results: a banner, a weight that has not settled. Of a report: lines of it."""
+    others: Literal["broken", "ignored"] = "broken"
+    """Lines of a result in several lines that nothing here reads."""
     fields: Fields = Fields()
     """Where the parts of a result are."""
     constants: Constants = Constants()
@@ -234,9 +255,16 @@ class ResultFormat(Table):
         return {**data, "fields": usual | given}
 
     @model_validator(mode="after")
-    def _reads(self) -> Self:
-        refuse(*self._missing(), *self._misplaced(), *self._contradictions())
+    def _agrees(self) -> Self:
+        """Of the same name as that of other parts of a source's settings: all faults are told together."""
+        refuse(*self.clashes())
         return self
+
+    def clashes(self) -> Iterator[str]:
+        """What of it cannot be together, a sentence each."""
+        yield from self._missing()
+        yield from self._misplaced()
+        yield from self._contradictions()
 
     def _missing(self) -> Iterator[str]:
         fields, constants = self.fields, self.constants
@@ -244,28 +272,54 @@ class ResultFormat(Table):
             if getattr(fields, part) is not None and getattr(constants, part) is not None:
                 yield f"{part} is both in fields and in constants"
         if (self.unit == "scanned") == (fields.unit is not None):
-            yield 'say where the unit\'s number is (fields.unit), or write unit = "scanned"; not both'
+            yield (
+                'fields.unit is never read with unit = "scanned"; leave one of them out, not both'
+                if self.unit == "scanned"
+                else 'say where the unit\'s number is (fields.unit), or write unit = "scanned"'
+            )
         if fields.program is None and constants.program is None:
             yield 'say where the program is (fields.program), or name it: constants = { program = "LEAK" }'
         if (self.result == "limits") == (fields.result is not None):
-            yield 'say where the verdict is (fields.result), or write result = "limits"; not both'
-        if self.format == "pattern" and self.pattern is None:
-            yield 'format = "pattern" needs a pattern'
+            yield (
+                'fields.result is never read with result = "limits"; leave one of them out, not both'
+                if self.result == "limits"
+                else 'say where the verdict is (fields.result), or write result = "limits"'
+            )
 
     def _misplaced(self) -> Iterator[str]:
         names = {group for one in self.patterns() for group in compiled(one).groupindex}
         for part, place in self.fields.places().items():
-            yield _prefixed(f"fields.{part}", fault_of_place(self.format, place, self._known(), names))
+            yield _prefixed(f"fields.{part}", self._fault_of(place, self._known(), names))
         for number, step in enumerate(self.step, 1):
-            yield _prefixed(f"step {number}", self._fault_of_each(step))
-            known = self._known()
-            inner = names
-            if self.format == "pattern" and isinstance(step.each, str):
-                inner = set(compiled(step.each).groupindex)
-            if isinstance(step.each, Groups):
-                known = []
-            for key, place in step.places().items():
-                yield _prefixed(f"step {number}: {key}", fault_of_place(self.format, place, known, inner))
+            key = f"step {number} ({step.name})" if step.name else f"step {number}"
+            for fault in (*step.clashes(), self._fault_of_each(step)):
+                yield _prefixed(key, fault)
+            yield from self._misplaced_of(key, step, names)
+        if self.format != "pattern" or self.pattern is not None:
+            return
+        yield 'format = "pattern" needs a pattern'
+
+    def _misplaced_of(self, key: str, step: StepFormat, names: set[str]) -> Iterator[str]:
+        known, columns = self._known(), self.columns
+        if self.format == "pattern" and isinstance(step.each, str):
+            try:
+                names = set(compiled(step.each).groupindex)
+            except ValueError:  # told as a fault of `each`
+                return
+        if isinstance(step.each, Groups):
+            known, columns = [], step.each.by
+        for name, place in step.places().items():
+            yield _prefixed(f"{key}: {name}", self._fault_of(place, known, names, columns))
+
+    def _fault_of(
+        self, place: Place, known: Sequence[str] | None, names: set[str], columns: int | None = None
+    ) -> str:
+        """`columns`: of what the place is in, if that is not a line."""
+        if self.format == "pattern" and self.pattern is None and not names:
+            return ""
+        columns = columns or self.columns or (len(self.header) if isinstance(self.header, list) else None)
+        fault = fault_of_place(self.format, place, known, names)
+        return fault or fault_of_width(self.format, place, known, columns)
 
     def _fault_of_each(self, step: StepFormat) -> str:
         each = step.each
@@ -304,9 +358,19 @@ class ResultFormat(Table):
         if form == "key=value" and self.between == ":" and self.rest == "steps":
             yield 'between = ":" needs rest = "ignored": a step\'s limits are written with ":" too'
         yield from self._foreign()
+        yield from self._twice()
+        yield from self._useless()
+
+    def _twice(self) -> Iterator[str]:
         groups = [group for one in self.patterns() for group in compiled(one).groupindex]
         if group := repeated(groups):
             yield f"two patterns have a group {group!r}"
+        if name := repeated([one.name for one in self.step if one.name]):
+            yield f"two steps have the name {name!r}"
+
+    def _useless(self) -> Iterator[str]:
+        if self.others == "ignored" and self.holds != "lines":
+            yield 'others needs holds = "lines": of several lines there may be some that nothing reads'
 
     def _foreign(self) -> Iterator[str]:
         """Keys that only another format has."""
@@ -337,6 +401,23 @@ class ResultFormat(Table):
             return None
         return self.header or []
 
+    @cached_property
+    def last_line(self) -> int | None:
+        """Of a result in several lines: the last that is read here; None: each may be."""
+        places = [*self.fields.places().values()]
+        lines = [1]
+        for step in self.step:
+            if isinstance(step.each, str):
+                last = step.each.partition("-")[2]
+                if not last:
+                    return None
+                lines.append(int(last))
+            elif step.each is None:
+                places += step.places().values()
+        names = self._known() or []
+        spots = [spot(place) for place in places if place not in names]
+        return max(lines + [found.line for found in spots if found is not None])
+
     def doubts(self) -> list[str]:
         """What is allowed but would let a cut message pass for a whole one, a sentence each."""
         if self.format in ("csv", "fixed") and self.columns is None and self.header is None:
@@ -344,6 +425,9 @@ class ResultFormat(Table):
             return [
                 f"without `columns` (how many {what} a line has) a cut or merged line may pass for a result"
             ]
+        each = [step for step in self.step if step.each is not None]
+        if self.format == "pattern" and each and not any(step.least for step in each):
+            return ["without `least` (how many steps come at the least) a report that lost lines may pass"]
         return []
 
 

@@ -5,7 +5,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from adapters._rig_format import CONTROL, LONGEST_LINE, Groups, ResultFormat, StepFormat, compiled
 from adapters._rig_places import Place, spot
@@ -30,8 +30,16 @@ class Message(Protocol):
     def text(self, place: Place) -> str:
         """What stands there, without blanks around it; empty where nothing does. Raises Broken."""
 
-    def each(self, step: StepFormat) -> Sequence["Message"]:
+    def each(self, step: StepFormat) -> Sequence["Part"]:
         """The parts of the message that are a step of this kind each. Raises Broken."""
+
+
+class Part(NamedTuple):
+    """One of several steps of a kind."""
+
+    place: int
+    """Where it stands beside those of other kinds: its line or its column; 0 where there is no order."""
+    message: Message
 
 
 def lines_of(text: str) -> list[str]:
@@ -66,7 +74,7 @@ class Pairs:
     def text(self, place: Place) -> str:
         return self.fields.get(str(place), "")
 
-    def each(self, step: StepFormat) -> Sequence[Message]:
+    def each(self, step: StepFormat) -> Sequence[Part]:
         """None: here each step has a name of its own."""
         return []
 
@@ -109,29 +117,36 @@ class Rows:
             raise Broken(f"no column {short(str(place))}")
         return self._field(found.line, found.first)
 
-    def each(self, step: StepFormat) -> Sequence[Message]:
+    def each(self, step: StepFormat) -> Sequence[Part]:
         if isinstance(step.each, Groups):
             return self._grouped(step.each)
-        return [Rows([line], self.header) for line in chosen(self.lines, str(step.each))]
+        return [Part(at, Rows([line], self.header)) for at, line in chosen(self.lines, str(step.each))]
 
     def _field(self, line: int, column: int) -> str:
         if line > len(self.lines) or column > len(self.lines[line - 1]):
             return ""
         return self.lines[line - 1][column - 1].strip(" ")
 
-    def _grouped(self, groups: Groups) -> Sequence[Message]:
+    def _grouped(self, groups: Groups) -> Sequence[Part]:
         row = list(self.lines[0] if self.lines else [])[groups.first - 1 :]
         while len(row) % groups.by and not row[-1].strip(" "):
             row.pop()
         if len(row) % groups.by:
             raise Broken(f"the line ends inside a group of {groups.by} columns")
-        return [Rows([row[at : at + groups.by]], {}) for at in range(0, len(row), groups.by)]
+        return [Part(at, Rows([row[at : at + groups.by]], {})) for at in range(0, len(row), groups.by)]
 
 
-def chosen(lines: Sequence[LineT], each: str) -> Sequence[LineT]:
-    """`"3-"` or `"3-8"` of them, counted from 1."""
+def chosen(lines: Sequence[LineT], each: str) -> Sequence[tuple[int, LineT]]:
+    """`"3-"` or `"3-8"` of them with their numbers, counted from 1."""
     first, _, last = each.partition("-")
-    return lines[int(first) - 1 : int(last) if last else None]
+    return list(enumerate(lines, 1))[int(first) - 1 : int(last) if last else None]
+
+
+def _refuse_more(settings: ResultFormat, lines: Sequence[object]) -> None:
+    """Raises Broken where a result has lines that nothing reads."""
+    last = settings.last_line if settings.others == "broken" else None
+    if last is not None and len(lines) > last:
+        raise Broken(f"{len(lines)} lines, and nothing is read behind line {last}; see `others`")
 
 
 def rows(settings: ResultFormat, lines: Sequence[str], header: Sequence[str] | None = None) -> Rows:
@@ -147,6 +162,7 @@ def rows(settings: ResultFormat, lines: Sequence[str], header: Sequence[str] | N
     for line in cut:
         if wanted is not None and len(line) != wanted:
             raise Broken(f"{len(line)} fields, not {wanted}; was it cut, or did two run into one?")
+    _refuse_more(settings, cut)
     return Rows(cut, {name: at for at, name in enumerate(header, 1)})
 
 
@@ -179,13 +195,15 @@ class Tree:
             raise Broken(f"{short(str(place))} holds more than one value")
         return _word(found)
 
-    def each(self, step: StepFormat) -> Sequence[Message]:
+    def each(self, step: StepFormat) -> Sequence[Part]:
         found = self._at(str(step.each))
-        if found is None:
+        if found is None and step.optional:
             return []
         if not isinstance(found, list):
-            raise Broken(f"{short(str(step.each))} is no list")
-        return [Tree(one) for one in found]
+            raise Broken(f"{short(str(step.each))} is {'not there' if found is None else 'no list'}")
+        if any(not isinstance(one, dict | list) for one in found):
+            raise Broken(f"{short(str(step.each))} holds something that is no step")
+        return [Part(0, Tree(one)) for one in found]
 
     def _at(self, path: str) -> Any:
         value = self.value
@@ -252,8 +270,8 @@ class Columns:
             return ""
         return self.lines[found.line - 1][found.first - 1 : found.last].strip(" ")
 
-    def each(self, step: StepFormat) -> Sequence[Message]:
-        return [Columns([line]) for line in chosen(self.lines, str(step.each))]
+    def each(self, step: StepFormat) -> Sequence[Part]:
+        return [Part(at, Columns([line])) for at, line in chosen(self.lines, str(step.each))]
 
 
 def _columns(settings: ResultFormat, lines: Sequence[str]) -> Columns:
@@ -263,6 +281,7 @@ def _columns(settings: ResultFormat, lines: Sequence[str]) -> Columns:
         if settings.columns is not None and len(line) != settings.columns:
             found = f"{len(line)} characters, not {settings.columns}"
             raise Broken(f"{found}; was it cut, or did two run into one?")
+    _refuse_more(settings, lines)
     return Columns(lines)
 
 
@@ -279,9 +298,9 @@ class Found:
     def text(self, place: Place) -> str:
         return self.groups.get(str(place), "").strip(" ")
 
-    def each(self, step: StepFormat) -> Sequence[Message]:
-        pattern = str(step.each)
-        return [Found(groups, []) for line in self.lines if (groups := matched(pattern, line)) is not None]
+    def each(self, step: StepFormat) -> Sequence[Part]:
+        found = ((at, matched(str(step.each), line)) for at, line in enumerate(self.lines))
+        return [Part(at, Found(groups, [])) for at, groups in found if groups is not None]
 
 
 def matched(pattern: str, line: str) -> dict[str, str] | None:
@@ -291,6 +310,8 @@ def matched(pattern: str, line: str) -> dict[str, str] | None:
 
 
 def _groups(settings: ResultFormat, lines: Sequence[str]) -> Found:
+    """Raises Broken, also where a line is nothing that is known: a step that was cut must not be missing."""
+    lines = [line for line in lines if not any(matched(one, line) is not None for one in settings.skip)]
     groups: dict[str, str] = {}
     for pattern in settings.patterns():
         found = [one for line in lines if (one := matched(pattern, line)) is not None]
@@ -298,4 +319,8 @@ def _groups(settings: ResultFormat, lines: Sequence[str]) -> Found:
             many = "no line matches" if not found else f"{len(found)} lines match"
             raise Broken(f"{many} the pattern {short(pattern)}")
         groups |= found[0]
+    known = settings.patterns() + [str(one.each) for one in settings.step if one.each is not None]
+    for line in lines if settings.others == "broken" else []:
+        if all(matched(one, line) is None for one in known):
+            raise Broken(f"{short(line)} matches no `pattern` and no step's `each`; see `skip` and `others`")
     return Found(groups, lines)

@@ -56,7 +56,7 @@ def parse_each(settings: ResultFormat, raw: bytes) -> list[Parsed]:
     Raises Broken where nothing can be read: bytes that are no text, json that is none.
     """
     text = _decoded(settings, raw)
-    if any(matched(pattern, text.strip("\r\n")) is not None for pattern in settings.skip):
+    if settings.skip and _all_skipped(settings, text):
         return []
     return [
         _parsed(settings, own, one) for own, one in _split(settings, text) if not _is_skipped(settings, own)
@@ -65,16 +65,26 @@ def parse_each(settings: ResultFormat, raw: bytes) -> list[Parsed]:
 
 def _decoded(settings: ResultFormat, raw: bytes) -> str:
     try:
-        text = raw.decode(settings.encoding)
+        text = raw.decode(settings.encoding).removeprefix("\ufeff")
     except UnicodeDecodeError as error:
         raise Broken(f"byte {error.start + 1} is no {settings.encoding}; see `encoding`") from error
+    if settings.holds == "line":
+        text = text.rstrip("\r\n")
     if settings.format == "json":
         return text
     allowed = "\r\n" if settings.holds != "line" else ""
     for found in CONTROL.finditer(text):
         if found[0] not in allowed and not (found[0] == settings.separator):
             raise Broken(f"a control character ({found[0]!r}) in the line")
-    return text.removeprefix("\ufeff")
+    return text
+
+
+def _all_skipped(settings: ResultFormat, text: str) -> bool:
+    whole = [text.strip("\r\n")]
+    parts = lines_of(text) if settings.holds == "lines" and settings.format == "pattern" else whole
+    return bool(parts) and all(
+        any(matched(pattern, part) is not None for pattern in settings.skip) for part in parts
+    )
 
 
 def _is_skipped(settings: ResultFormat, text: str) -> bool:
@@ -193,16 +203,35 @@ def _once(names: Sequence[str]) -> None:
 
 
 def _steps(settings: ResultFormat, message: Message) -> Iterator[Step]:
-    for one in settings.step:
-        for part in [message] if one.each is None else message.each(one):
-            if (step := _step(settings, one, part)) is not None:
-                yield step
+    yield from _described(settings, message)
     if isinstance(message, Pairs) and settings.rest == "steps":
         named = {*settings.fields.places().values(), *settings.ignore}
         named |= {place for one in settings.step for place in one.places().values()}
         for name, text in message.fields.items():
             if name not in named:
                 yield _plain_step(settings, name, text)
+
+
+def _described(settings: ResultFormat, message: Message) -> Iterator[Step]:
+    """In the order of the description; steps that come again and again in that of the message."""
+    found: list[tuple[Step, int | None]] = []
+    for one in settings.step:
+        if one.each is None:
+            found += [(step, None) for step in _made(settings, one, message)]
+            continue
+        parts = message.each(one)
+        steps = [(step, part.place) for part in parts for step in _made(settings, one, part.message)]
+        if len(steps) < one.least:
+            raise Broken(f"{len(steps)} steps of a kind that comes {one.least} times at least; see `least`")
+        found += steps
+    sent = iter(sorted((one for one in found if one[1] is not None), key=lambda one: one[1] or 0))
+    for step, place in found:
+        yield step if place is None else next(sent)[0]
+
+
+def _made(settings: ResultFormat, one: StepFormat, message: Message) -> Iterator[Step]:
+    if (step := _step(settings, one, message)) is not None:
+        yield step
 
 
 def _plain_step(settings: ResultFormat, name: str, text: str) -> Step:
@@ -238,10 +267,13 @@ def _step(settings: ResultFormat, one: StepFormat, message: Message) -> Step | N
 def _measured(settings: ResultFormat, one: StepFormat, message: Message, said: Step) -> Step:
     """A step with its number, its limits and its unit of measure."""
     name, text = said.name, said.text
-    outside = text in one.out_of_range
+    words = (*one.out_of_range, *one.above_range, *one.below_range)
+    outside = text in words
     number, behind = ("", "") if outside else _apart(settings, name, text)
     if behind and not one.unit_follows:
         raise Broken(_no_number(name, text))
+    if not outside and _is_negative(one, message):
+        number = _negated(name, number)
     sent = behind or ("" if one.unit_of_measure_at is None else message.text(one.unit_of_measure_at))
     factor, unit = _unit(one, name, sent)
     low, high = (
@@ -251,8 +283,27 @@ def _measured(settings: ResultFormat, one: StepFormat, message: Message, said: S
     return Step(
         name=name, unit_of_measure=unit, low=low, high=high,
         value=None if outside else _scaled(_number(settings, name, number), factor),
-        passed=False if outside else said.passed, text=text if outside else "",
+        passed=_outside(one, said, low, high) if outside else said.passed, text=text if outside else "",
     )  # fmt: skip
+
+
+def _outside(one: StepFormat, said: Step, low: float | None, high: float | None) -> bool | None:
+    """Of a value that is no number: beyond a limit it fails, on the far side of its only limit it is good."""
+    if said.text in one.out_of_range:
+        return False
+    near, far = (high, low) if said.text in one.above_range else (low, high)
+    return False if near is not None else True if far is not None and said.passed is None else said.passed
+
+
+def _is_negative(one: StepFormat, message: Message) -> bool:
+    mark = "" if one.negative_at is None else message.text(one.negative_at)
+    return mark in one.negative if one.negative else bool(mark)
+
+
+def _negated(name: str, number: str) -> str:
+    if number[:1] in ("+", "-"):
+        raise Broken(f"{short(name)}: {short(number)} has a sign, and another at `negative_at`")
+    return f"-{number}"
 
 
 def _limit(settings: ResultFormat, name: str, text: str, factor: float) -> float | None:

@@ -63,6 +63,15 @@ def _fault_of_column(place: str, header: Sequence[str] | None) -> str:
     return f"{place!r} is neither a position nor a name of `header`; {_WANTED['csv']}"
 
 
+def fault_of_width(form: str, place: Place, header: Sequence[str] | None, columns: int | None) -> str:
+    """Why no line of so many columns has this place, or an empty text."""
+    found = None if columns is None or form not in ("csv", "fixed") else spot(place)
+    if found is None or (place in (header or [])) or found.last <= (columns or 0):
+        return ""
+    what = "fields" if form == "csv" else "characters"
+    return f"{place!r} is behind the last of {columns} {what}"
+
+
 _WANTED = {
     "csv": 'write 3, "2/3" for the third field of the second line, or a name of `header`',
     "fixed": 'write "5-12", or "2/5-12" for columns of the second line',

@@ -1,9 +1,9 @@
 """What a frame of a rig means in its conversation, and what is due for it; no port, no clock, no await."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import Enum, auto
-from typing import Protocol, Self
+from typing import Literal, Protocol, Self
 
 from pydantic import Field, model_validator
 
@@ -17,8 +17,13 @@ from edge.contract import Settings as Table
 from edge.plural import counted
 
 ENQ, EOT = "\x05", "\x04"
+_ETB = b"\x17"
+"""Ends a frame whose text goes on in the next one (ASTM E1381)."""
+_NUMBERS = [b"%d" % one for one in range(8)]
 _MOST_LINES = 500
 _MOST_BYTES = 65_536
+_QUICK_BYTES = 1_024
+"""Text that is read within a millisecond on a small machine."""
 
 
 class Gather(Table):
@@ -32,10 +37,18 @@ class Gather(Table):
     """The last line of a result."""
     within: Duration = timedelta(seconds=2)
     """A result whose next line does not come in so long a time is given up."""
+    answer: Literal["last", "each"] = "last"
+    """`each`: every frame is answered, as in ASTM E1381; only the last ACK says that it is on disk."""
+    numbered: bool = False
+    """A frame begins with its number, 0 to 7: one that comes again is known, and the number is taken off."""
 
     @model_validator(mode="after")
     def _ends(self) -> Self:
-        refuse("give either count or last" if (self.count is None) == (self.last is None) else "")
+        refuse(
+            "give either count or last" if (self.count is None) == (self.last is None) else "",
+            'numbered needs answer = "each": a frame comes again where it was not answered'
+            if self.numbered and self.answer != "each" else "",
+        )  # fmt: skip
         return self
 
 
@@ -78,6 +91,16 @@ class Turn:
     """The frame, to be shown where it is broken."""
 
 
+def says_something(frame: Frame) -> bool:
+    """Whether a rig that sent this may wait for its answer: also where it was damaged.
+
+    EOT and the like are no question, nor are the control characters that some rigs put between frames.
+    """
+    if frame.kind == "single":
+        return frame.raw == ENQ.encode()
+    return frame.kind == "frame" or max(frame.raw, default=0) > 0x20
+
+
 class Conversation(Protocol):
     """What of the settings matters here."""
 
@@ -108,10 +131,14 @@ class Talk:
         """When `expire` has something to say, on the clock that `take` is told."""
         return self._gatherer.due_s if self._gatherer else None
 
+    def takes_long(self, frame: Frame) -> bool:
+        """Whether `take` had better be called in a thread: it may take milliseconds."""
+        return len(frame.raw) + (self._gatherer.size if self._gatherer else 0) > _QUICK_BYTES
+
     def take(self, frame: Frame, now_s: float) -> list[Turn]:
         """Take the next frame. ENQ is answered; other single bytes say nothing of their own."""
         if frame.kind == "single":
-            return [Turn((), Due.CONFIRM if frame.raw == ENQ.encode() else Due.NOTHING)]
+            return [*self._left(), Turn((), Due.CONFIRM if frame.raw == ENQ.encode() else Due.NOTHING)]
         if frame.kind == "noise" or frame.broken == BEGUN_AGAIN:  # nobody waits for an answer to either
             return [_broken(frame.raw, frame.broken, Due.NOTHING)]
         try:
@@ -119,9 +146,14 @@ class Talk:
         except Broken as error:
             frame = Frame(frame.raw, str(error))
             body = frame.raw
+        if self._gatherer and frame.broken and self._gatherer.answers_each:
+            return self._read(frame)  # it is sent again; what came before it stays
         if self._gatherer:
-            gathered = self._gatherer.take(Frame(body, frame.broken), now_s)
-            return [turn for one in gathered for turn in self._read(one)]
+            gathered = self._gatherer.take(Frame(body, frame.broken, end=frame.end), now_s)
+            turns = [turn for one in gathered for turn in self._read(one)]
+            if self._gatherer.answers_each and all(one.due is Due.NOTHING for one in turns):
+                turns.append(Turn((), Due.CONFIRM))
+            return turns
         return self._read(Frame(body, frame.broken))
 
     def expire(self, now_s: float) -> list[Turn]:
@@ -131,6 +163,12 @@ class Talk:
             for one in (self._gatherer.expire(now_s) if self._gatherer else [])
             for turn in self._read(one)
         ]
+
+    def _left(self) -> list[Turn]:
+        """What a rig leaves behind unfinished that answers each frame and begins anew, or ends."""
+        if self._gatherer is None or not self._gatherer.answers_each:
+            return []
+        return [_broken(one.raw, one.broken, Due.NOTHING) for one in self._gatherer.left()]
 
     def _checked(self, frame: Frame) -> bytes:
         kind = self._settings.sum
@@ -165,13 +203,48 @@ class Gatherer:
         self._lines: list[bytes] = []
         self._broken = ""
         self._last_s = 0.0
+        self._frame: Frame | None = None
+        """The one that came last, while it may come again."""
+        self._result: Frame | None = None
+        """What it completed."""
+        self._continued = False
+        self.answers_each = settings.answer == "each"
 
     @property
     def due_s(self) -> float | None:
         return self._last_s + self._settings.within.total_seconds() if self._lines else None
 
+    @property
+    def size(self) -> int:
+        """Bytes that are held."""
+        return sum(map(len, self._lines))
+
     def take(self, line: Frame, now_s: float) -> list[Frame]:
         """The results that are complete with this line, and what is broken."""
+        return self._take_each(line, now_s) if self.answers_each else self._take_line(line, now_s)
+
+    def _take_each(self, frame: Frame, now_s: float) -> list[Frame]:
+        """The same where every frame is answered: what is no noise is the answer to this one."""
+        if frame == self._frame:  # its answer was lost, or was a refusal
+            return [self._result] if self._result else []
+        if self._settings.numbered and (fault := self._misnumbered(frame)):
+            return [Frame(frame.raw, fault)]
+        text = frame.raw[self._settings.numbered :].rstrip(b"\r\n")
+        if self._continued and self._lines:
+            text = self._lines.pop() + text
+        self._continued = frame.end == _ETB
+        if self._continued and self._lines:
+            self._lines.append(text)
+            self._frame, self._last_s = frame, now_s
+            return self._bounded()
+        gathered = self._take_line(Frame(text), now_s)
+        if any(one.kind == "frame" and one.broken for one in gathered):
+            return gathered
+        self._frame = frame
+        self._result = next((one for one in gathered if not one.broken), None)
+        return gathered
+
+    def _take_line(self, line: Frame, now_s: float) -> list[Frame]:
         gathered: list[Frame] = []
         settings = self._settings
         if settings.first is not None and not line.broken:
@@ -179,15 +252,20 @@ class Gatherer:
             if begins and self._lines:
                 gathered += self._given_up("cut: another result began before its last line")
             if not begins and not self._lines:
-                return [Frame(line.raw, "a line outside of a result; see `gather`", kind="noise")]
+                outside = Frame(line.raw, "a line outside of a result; see `gather`", kind="noise")
+                return [replace(outside, kind="frame") if self.answers_each else outside]
         self._lines.append(line.raw)
         self._broken = self._broken or line.broken
         self._last_s = now_s
-        if self._is_last(line):
-            gathered.append(self._closed())
-        elif len(self._lines) >= _MOST_LINES or sum(map(len, self._lines)) > _MOST_BYTES:
-            gathered += self._given_up("too many lines without a last one; see `gather`")
-        return gathered
+        if not self._continued and self._is_last(line):
+            return [*gathered, self._closed()]
+        return gathered + self._bounded()
+
+    def _bounded(self) -> list[Frame]:
+        if len(self._lines) < _MOST_LINES and self.size <= _MOST_BYTES:
+            return []
+        [given_up] = self._given_up("too many lines without a last one; see `gather`")
+        return [replace(given_up, kind="frame")]
 
     def expire(self, now_s: float) -> list[Frame]:
         """Give up a result whose next line is overdue."""
@@ -197,6 +275,22 @@ class Gatherer:
         return self._given_up(
             f"cut: after {counted(len(self._lines), 'line')} nothing came for {within_s:g} s"
         )
+
+    def left(self) -> list[Frame]:
+        """Give up what is unfinished; no frame comes again after this."""
+        self._forget()
+        return self._given_up("cut: the rig ended before the last line; see `gather`") if self._lines else []
+
+    def _misnumbered(self, line: Frame) -> str:
+        """Why this is not the frame that follows the last one; the first of a transmission has any number."""
+        number = line.raw[:1]
+        if number not in _NUMBERS:
+            return "a frame without its number; see `numbered`"
+        before = self._frame.raw[:1] if self._frame else None
+        wanted = None if before is None else _NUMBERS[(_NUMBERS.index(before) + 1) % 8]
+        if wanted in (None, number):
+            return ""
+        return f"frame {number.decode()} came in the place of {(wanted or b'').decode()}"
 
     def _is_last(self, line: Frame) -> bool:
         if self._settings.last is None:
@@ -213,8 +307,14 @@ class Gatherer:
         return frame
 
     def _given_up(self, reason: str) -> list[Frame]:
+        """Nobody waits for an answer to it where each frame was answered."""
         self._broken = self._broken or reason
-        return [self._closed()]
+        self._forget()
+        return [replace(self._closed(), kind="noise" if self.answers_each else "frame")]
+
+    def _forget(self) -> None:
+        self._frame = self._result = None
+        self._continued = False
 
 
 class _Pan(Enum):
@@ -259,8 +359,12 @@ class Answered:
 
     MARGIN_S = 0.2
 
-    def __init__(self, baud: int) -> None:
-        self._byte_s = 11 / baud
+    refused = False
+    """What the rig sent before was refused, and not answered for it had said more by then."""
+
+    def __init__(self, baud: int | None) -> None:
+        """`baud` of a serial port; over TCP the bytes take no time worth counting."""
+        self._byte_s = 11 / baud if baud else 0.0
         self._frame: Frame | None = None
         self._at_s = 0.0
 

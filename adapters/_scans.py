@@ -1,5 +1,7 @@
 """A scan on its way in: the same for guns of every kind."""
 
+from collections.abc import Sequence
+
 from msgspec.structs import replace
 
 from adapters._frames import shown
@@ -17,12 +19,23 @@ def observed(stamped: Observation, label: str, raw: bytes, broken: str) -> Obser
 
 
 async def recorded(observation: Observation, intake: Intake) -> Outcome | None:
-    """What became of it, once it is on disk; None where it could not be recorded.
+    """What became of it, once it is on disk; None where it could not be recorded."""
+    [outcome] = await recorded_all([observation], intake)
+    return outcome
+
+
+async def recorded_all(observations: Sequence[Observation], intake: Intake) -> list[Outcome | None]:
+    """The same of several, each by itself, with one commit.
 
     What is not believed is refused, whatever is made of it.
     """
+    if not observations:
+        return []
     try:
-        [outcome] = await intake.emit([observation])
+        outcomes = await intake.emit(observations)
     except NotRecorded:
-        return None
-    return outcome if observation.quality is Quality.GOOD else REFUSED
+        return [None] * len(observations)
+    return [
+        outcome if one.quality is Quality.GOOD else REFUSED
+        for one, outcome in zip(observations, outcomes, strict=True)
+    ]

@@ -50,7 +50,7 @@ class SerialPort:
         """Why nothing can be read any more."""
         return f"{self.name} hung up; was the device unplugged or switched off?"
 
-    def watch(self, lose: Callable[[str], None]) -> None:
+    def watch(self, lose: Callable[[str], None], has_spoken: Callable[[], bool]) -> None:
         """A port has one device, and no other takes its place."""
 
     def drop_unsent(self) -> None:

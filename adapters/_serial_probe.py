@@ -2,9 +2,9 @@
 
 from adapters._probe_frames import Guess, cut, guess, only_asks
 from adapters._probe_wire import MOST_BYTES, Chunk, Ear, Rate, Tried, hunted, is_real, listening
-from adapters._testrig_probe import propose
+from adapters._testrig_probe import Proposal, outline, propose
 
 __all__ = [
-    "MOST_BYTES", "Chunk", "Ear", "Guess", "Rate", "Tried", "cut", "guess", "hunted", "is_real", "listening",
-    "only_asks", "propose",
+    "MOST_BYTES", "Chunk", "Ear", "Guess", "Proposal", "Rate", "Tried", "cut", "guess", "hunted", "is_real",
+    "listening", "only_asks", "outline", "propose",
 ]  # fmt: skip

@@ -17,6 +17,7 @@ from edge.errors import SourceLost
 
 STALE = "{count} came before the agent listened, and nobody knows when; scan or send it again"
 _READ_BYTES = 1024
+_READS = 64
 _KEPT_BYTES = 262_144
 _ARRIVAL_BYTES = 256  # about what one costs beside its raw bytes
 _LATE_S = 0.001  # a timer may fire a little early
@@ -39,8 +40,11 @@ class Port(Protocol):
     def ended(self, error: OSError | None) -> str:
         """Why nothing can be read any more, in a sentence."""
 
-    def watch(self, lose: Callable[[str], None]) -> None:
-        """From now on, call `lose` with a sentence when another takes the place of the device."""
+    def watch(self, lose: Callable[[str], None], has_spoken: Callable[[], bool]) -> None:
+        """From now on, call `lose` with a sentence when another takes the place of the device.
+
+        One that has not spoken has to give way.
+        """
 
     def drop_unsent(self) -> None:
         """Forget what the device does not take."""
@@ -88,6 +92,7 @@ class Line:
         self._stale: list[bytes] = []
         self._stale_count = 0
         self._lost = ""
+        self._heard = False
         self._writable = True
         self._news = asyncio.Event()
         self._loop = asyncio.get_running_loop()
@@ -100,8 +105,8 @@ class Line:
         """The port or the address of the device, for a sentence."""
         return self._port.name
 
-    async def settle(self) -> None:
-        """Throw away what came before now, until the line is quiet, and report that as one broken frame.
+    async def settle(self, *, tell: bool = True) -> None:
+        """Throw away what came before now, until the line is quiet, and `tell` that as one broken frame.
 
         A line that never falls quiet is joined in the middle: what is left of its frame is
         skipped.
@@ -117,13 +122,13 @@ class Line:
             self._framer.abandon("")
         if self._lost:
             raise SourceLost(self._intake.name, self._lost)
-        if self._stale:
+        if self._stale and tell:
             self._append(Frame(self._stale[-1], STALE.format(count=self._stale_count)))
 
     def listen(self) -> None:
         """From now on, what comes is taken."""
         self._loop.add_reader(self._fd, self._readable)
-        self._port.watch(self._lose)
+        self._port.watch(self._lose, lambda: self._heard)
         if self._watches:
             self._watched()
         self._watch()
@@ -145,14 +150,35 @@ class Line:
             self._missed = 0
         return arrival
 
-    @property
-    def waiting(self) -> bool:
-        """True where something waits to be taken."""
-        return bool(self._inbox)
+    async def next_within(self, timeout_s: float | None) -> Arrival | None:
+        """The next frame, or None when it is time for something else. Raises SourceLost."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await self.next()
+        except TimeoutError:
+            return None
 
-    def repeated(self, frame: Frame) -> bool:
-        """True where the same frame waits right behind."""
-        return bool(self._inbox) and self._inbox[0].frame == frame
+    def flood(self, least: int, most: int) -> list[Arrival]:
+        """What waits behind what was taken last, where that is at least so much; else nothing."""
+        if len(self._inbox) < least:
+            return []
+        found = [self._inbox.popleft() for _ in range(min(most, len(self._inbox)))]
+        self._kept_bytes -= sum(_size(one.frame) for one in found)
+        return found
+
+    def said_since(self, says: Callable[[Frame], bool]) -> bool:
+        """Whether the device has said something behind what was taken last: whole, broken or just begun.
+
+        `says` tells it of a frame; what is begun comes to it as noise. What waits in the port counts.
+        """
+        self._read_on()
+        return any(says(one.frame) for one in self._inbox) or any(map(says, self._framer.begun()))
+
+    def _read_on(self) -> None:
+        """Read what is there already."""
+        reads = 0
+        while reads < _READS and not self._lost and self._readable():
+            reads += 1
 
     async def write(self, data: bytes) -> None:
         """Write within a second, or lose the device; `next` then says so."""
@@ -182,11 +208,12 @@ class Line:
             return b""
         if not data:
             self._lose(self._port.ended(None), writable=self._port.closes_in_halves)
+        self._heard = self._heard or bool(data)
         return data
 
     def _discarded(self) -> bool:
         """Whether there was anything; the whole frames in it are counted."""
-        for count in range(64):
+        for count in range(_READS):
             data = self._read()
             if not data:
                 return data is not None or count > 0
@@ -196,13 +223,15 @@ class Line:
             self._stale_count += len(whole)
         return True
 
-    def _readable(self) -> None:
+    def _readable(self) -> bool:
+        """Whether anything was there."""
         data = self._read()
         if data:
             now_s = self._loop.time()
             blind = self._watches and now_s - self._beaten_s >= self._idle_s
             self._keep(*self._framer.feed(data, now_s, blind=blind))
             self._watch()
+        return bool(data)
 
     def _watch(self) -> None:
         """Look again after `idle`; a reader that is ready then comes before a timer."""
@@ -264,19 +293,20 @@ class Line:
 
 @asynccontextmanager
 async def open_line(
-    settings: LineSettings, intake: Intake, *, waited: Literal["refuse", "take"] = "refuse"
+    settings: LineSettings, intake: Intake, *, waited: Literal["refuse", "take", "drop"] = "refuse"
 ) -> AsyncIterator[Line]:
     """A line that is open and listened to; closed at the end of the block.
 
     `waited` says what becomes of frames that waited in the port before it was opened: a label may be
-    hours old, so that they come as one broken frame; a result tells itself which unit it is of.
+    hours old, so that they come as one broken frame; a result tells itself which unit it is of; of a
+    device that is read all the time they are forgotten.
     Whoever connects to us has nothing old. Raises SourceLost, SourceRefused.
     """
     port = await open_port(intake.name, settings)
     line = Line(port, settings, intake)
     try:
-        if port.settles and waited == "refuse":
-            await line.settle()
+        if port.settles and waited != "take":
+            await line.settle(tell=waited == "refuse")
         line.listen()
         yield line
     finally:

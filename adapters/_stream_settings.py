@@ -2,6 +2,7 @@
 
 import ipaddress
 import re
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Annotated, Literal, Self
 
@@ -90,15 +91,19 @@ class StreamSettings(SourceSettings):
     """Stop bits."""
 
     @model_validator(mode="after")
-    def _at_one_place(self) -> Self:
+    def _agrees(self) -> Self:
+        """Once for all that inherit it, so that all faults are told together."""
+        refuse(*self.clashes())
+        return self
+
+    def clashes(self) -> Iterator[str]:
+        """What of it cannot be together, a sentence each."""
         places = [self.port, self.connect, self.listen]
         foreign = [name for name in _SERIAL_ONLY if name in self.model_fields_set and self.port is None]
-        refuse(
-            "" if sum(one is not None for one in places) == 1
-            else "give exactly one of port (serial), connect and listen (TCP)",
-            f"{', '.join(foreign)}: of a serial port only; a device server has its own" * bool(foreign),
-        )  # fmt: skip
-        return self
+        if sum(one is not None for one in places) != 1:
+            yield "give exactly one of port (serial), connect and listen (TCP)"
+        if foreign:
+            yield f"{', '.join(foreign)}: of a serial port only; a device server has its own"
 
     @property
     def place(self) -> str:
@@ -144,18 +149,19 @@ class LineSettings(StreamSettings):
     idle: Duration = timedelta(milliseconds=300)
     """A frame without an end is given up after so long without a byte."""
 
-    @model_validator(mode="after")
-    def _tellable(self) -> Self:
+    def clashes(self) -> Iterator[str]:
+        """What of it cannot be together, a sentence each."""
+        yield from super().clashes()
         ends = [] if self.end == "idle" else _as_list(self.end)
         clash = next((one for one in ends if self.begin and (one in self.begin or self.begin in one)), None)
         starts = "".join(ends) + self.begin
         mixed = next((one for one in self.singles if one in starts or one == "\0"), None)
-        refuse(
-            "" if clash is None else f"begin {self.begin!r} and end {clash!r} cannot be told apart",
-            "" if mixed is None else f"singles: {mixed!r} is also in begin or end, or is NUL",
-            "a trailer comes after an end, and a pause is none" if self.trailer and not ends else "",
-        )  # fmt: skip
-        return self
+        if clash is not None:
+            yield f"begin {self.begin!r} and end {clash!r} cannot be told apart"
+        if mixed is not None:
+            yield f"singles: {mixed!r} is also in begin or end, or is NUL"
+        if self.trailer and not ends:
+            yield "a trailer comes after an end, and a pause is none"
 
     def ends(self) -> list[bytes]:
         """The ends as they are on the wire; none where a pause is the end."""

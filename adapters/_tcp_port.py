@@ -65,11 +65,16 @@ class TcpPort:
             return f"{self.name} closed the connection"
         return _ENDED.get(error.errno or 0, "{name} is gone: {error}").format(name=self.name, error=error)
 
-    def watch(self, lose: Callable[[str], None]) -> None:
-        """One connection at a time; a device that connects anew has forgotten the one before."""
+    def watch(self, lose: Callable[[str], None], has_spoken: Callable[[], bool]) -> None:
+        """One connection at a time; a device that connects anew has forgotten the one before.
+
+        Who has sent nothing may be anybody, and gives way.
+        """
         if self._listening is not None:
             listening = self._listening
-            asyncio.get_running_loop().add_reader(listening, lambda: self._newcomer(listening, lose))
+            asyncio.get_running_loop().add_reader(
+                listening, lambda: self._newcomer(listening, lose, has_spoken)
+            )
 
     def drop_unsent(self) -> None:
         """Closing does not wait for the device."""
@@ -80,7 +85,9 @@ class TcpPort:
             asyncio.get_running_loop().remove_reader(self._listening)
             self._listening.close()
 
-    def _newcomer(self, listening: socket.socket, lose: Callable[[str], None]) -> None:
+    def _newcomer(
+        self, listening: socket.socket, lose: Callable[[str], None], has_spoken: Callable[[], bool]
+    ) -> None:
         try:
             newcomer, (host, *_) = listening.accept()
         except (BlockingIOError, ConnectionError):
@@ -91,6 +98,9 @@ class TcpPort:
         newcomer.close()
         if host == _host(self._connection):
             lose(f"{self.name} connected anew; was the device restarted?")
+        elif not has_spoken():
+            gone = f"{self.name} had sent nothing and was turned away"
+            lose(f"{gone} when {host} connected; which is the device?")
         elif host not in self._turned_away and len(self._turned_away) < _TOLD:
             self._turned_away.add(host)
             _log.warning("%s is connected: %s was turned away", self.name, host)

@@ -1,20 +1,25 @@
 """How a rig writes its results, guessed from whole frames: proposals for `[source.NAME]`, each tried out.
 
-A proposal is only given where the adapter itself reads the recorded frames with it.
+A proposal is only given where the adapter itself reads the recorded frames with it. Where none fits, what is
+known of the frames is given as an outline, for a person to fill in.
 """
 
 import json
+import math
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
 from pydantic import ValidationError
 
-from adapters._probe_frames import LEAST_PROOF, Guess
+from adapters._probe_fields import Keys, Reading, described, ignored, judges, of_list
+from adapters._probe_frames import Guess, at_the_tail
+from adapters._probe_values import UNITS, own_words
 from adapters._rig_checksum import MARKED, Framed, checked
 from adapters._rig_messages import Broken
+from adapters._rig_parse import Parsed
 from adapters._rig_talk import Talk
 from adapters.testrig import Settings
 
@@ -22,30 +27,31 @@ _MOSTLY = 0.8
 _ENOUGH = 300
 """Frames to guess from."""
 _SEPARATORS = (";", "\t", "|", ",", " ")
-_VERDICTS = {
-    "PASS": "FAIL", "PASSED": "FAILED", "OK": "NG", "IO": "NIO", "GOOD": "BAD", "TRUE": "FALSE", "P": "F",
-}  # fmt: skip
-_PASSES, _FAILS = tuple(_VERDICTS), (*_VERDICTS.values(), "NOK")
-_VALUE = re.compile(r"[+-]? *[0-9]+[.,][0-9]+ *[A-Za-z%°µ/]*")
-_NUMBER = re.compile(r"[+-]? *[0-9]+(?:[.,][0-9]+)?")
 _NUMBER_TEXT = re.compile(r"[^0-9+-]*(?P<value>[+-]? *[0-9]+(?:[.,][0-9]+)?) *(?P<unit>[A-Za-z%°µ/]*)[^0-9]*")
-_UNITS = frozenset({
-    "g", "kg", "mg", "t", "lb", "oz", "N", "kN", "Nm", "cNm", "mm", "cm", "m", "µm", "V", "mV", "kV", "A",
-    "mA", "W", "Pa", "kPa", "bar", "mbar", "l", "ml", "s", "ms", "%", "°C",
-})  # fmt: skip
-_NAMES = {
-    "unit": re.compile(r"(?:unit|serial|sn|s/n|dut|barcode|uut|serialno|serialnumber|id)", re.IGNORECASE),
-    "program": re.compile(r"(?:program|prog|recipe|test|testplan|prg|model|type)", re.IGNORECASE),
-    "revision": re.compile(r"(?:revision|rev|version|ver)", re.IGNORECASE),
-    "number": re.compile(r"(?:number|no|nr|num|count|counter|seq|run|index)", re.IGNORECASE),
-    "result": re.compile(r"(?:result|verdict|status|judge?ment|judge|ok|pass|passed|eval)", re.IGNORECASE),
-}
-
-Keys = dict[str, Any]
+_GAUGE = re.compile(r"([0-9]{0,3}[A-Z]{1,3})([+-][0-9]+(?:[.,][0-9]+)?)")
+"""A channel and a number, as Mitutoyo's Digimatic interfaces write it: `01A+0000.123`."""
+_LOAD = "write load, or one thing counts again and again (adapters/testrig.md)"
+_FAST_S = 0.6
+_MANY = 8
+_SHOWN_LINES, _SHOWN_CHARACTERS = 12, 120
 
 
-def propose(guess: Guess, asked: bytes = b"") -> tuple[Keys, int] | None:
-    """The keys of the TOML but for type and port, and how many of the frames they read; None: of no rig.
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """What could stand in the TOML, and what is to be told beside it."""
+
+    keys: Keys
+    """But for type and port."""
+    count: int
+    """Results that the adapter reads with them."""
+    doubts: tuple[str, ...] = ()
+    """What is a guess, or missing."""
+    notes: tuple[str, ...] = ()
+    """What each column was taken for, or what each line of a frame holds."""
+
+
+def propose(guess: Guess, asked: bytes = b"") -> Proposal | None:
+    """A rig's keys; None: nothing reads these frames.
 
     `asked` is what was written to it, over and over, to make it speak.
     """
@@ -53,40 +59,68 @@ def propose(guess: Guess, asked: bytes = b"") -> tuple[Keys, int] | None:
     texts = list(dict.fromkeys(_decoded(guess.texts)))  # what was sent again tells nothing new
     if not texts:
         return None
-    talk = (
-        {"handshake": "none", "ask": asked.decode("latin-1"), "every": "1s"} if asked else _handshake(guess)
-    )
-    wire = guess.keys | talk | _checksum(guess)
-    marked = wire.get("checksum") == "xor"
-    bodies = [text[:-3] for text in texts] if marked else texts
+    wire = guess.keys | _checksum(guess)
+    bodies = [_without_sum(text, wire.get("checksum")) for text in texts]
     latin = {} if _is_utf8(guess.texts) else {"encoding": "latin-1"}
-    for form in (_json, _key_value, _csv, _number_only):
-        for keys in filter(_says_something, form(bodies)):
-            made = keys | latin | wire
-            good, bad = _read(made, guess)
-            if good and good >= _MOSTLY * (good + bad):
-                return made, good
+    for form in (_json, _key_value, _csv, _gauge, _number_only):
+        for reading in filter(_says_something, form(bodies)):
+            talk, doubts = _talk(guess, asked, reading)
+            made = {key: value for key, value in reading.keys.items() if value != {}} | latin | wire | talk
+            results = _read(made, guess)
+            good = sum(one.result is not None for one in results)
+            if good and good >= _MOSTLY * len(results):
+                doubts += _bad_ones(results)
+                load, about = _load(made, results, guess, asked)
+                told = (*reading.doubts, *guess.doubts, *doubts, *about)
+                return Proposal(made | load, good, told, tuple(reading.notes))
     return None
 
 
-def _says_something(keys: Keys) -> bool:
+def outline(guess: Guess, asked: bytes = b"") -> Proposal:
+    """Framing, checksum and handshake, as far as they are known, and what the frames hold."""
+    wire = guess.keys | _checksum(guess)
+    latin = {} if _is_utf8(guess.texts) else {"encoding": "latin-1"}
+    text = next(iter(_decoded(guess.texts)), "")
+    lines = [line for line in re.split(r"[\r\n]+", text) if line.strip(" ")]
+    holds = {"holds": "lines"} if len(lines) > 1 else {}
+    talk, doubts = _talk(guess, asked, Reading({"fields": {}}))
+    notes = [f"line {at}: {line[:_SHOWN_CHARACTERS]!a}" for at, line in enumerate(lines[:_SHOWN_LINES], 1)]
+    if len(lines) == 1:
+        others = list(dict.fromkeys(_decoded(guess.texts)))[:_SHOWN_LINES]
+        notes = [f"frame {at}: {line[:_SHOWN_CHARACTERS]!a}" for at, line in enumerate(others, 1)]
+        doubts.append('if several frames are one result, write gather and holds = "lines"')
+    doubts.insert(
+        0,
+        "NOT FINISHED: `lineside check` refuses it until you describe what a frame holds: "
+        "format, fields, pass and fail, and a step for each measurement (adapters/testrig.md)",
+    )
+    return Proposal(
+        {"format": "pattern", **holds, **latin, **wire, **talk}, 0, (*doubts, *guess.doubts), tuple(notes)
+    )
+
+
+def _bad_ones(results: Sequence[Parsed]) -> list[str]:
+    bad = [one for one in results if one.result is None]
+    return [f"{len(bad)} of {len(results)} frames are not read: {bad[0].reason}"] if bad else []
+
+
+def _says_something(reading: Reading) -> bool:
     """A verdict, or a value; what only looks like fields is no result."""
+    keys = reading.keys
     if keys["format"] == "key=value" or "result" in keys.get("fields", {}):
         return True
     return "step" in keys and (keys["format"] != "csv" or "unit" in keys["fields"])
 
 
-def _read(keys: Keys, guess: Guess) -> tuple[int, int]:
-    """Results that the adapter reads from the recorded frames with these keys, and frames that it cannot;
-    none where it refuses the keys."""
+def _read(keys: Keys, guess: Guess) -> list[Parsed]:
+    """What the adapter makes of the recorded frames with these keys; nothing where it refuses the keys."""
     try:
         settings = Settings.model_validate({"type": "testrig", "port": "/dev/null", **keys})
     except ValidationError:
-        return 0, 0
+        return []
     talk = Talk(settings)
     turns = [turn for frame in guess.frames if not frame.broken for turn in talk.take(frame, 0.0)]
-    found = [one.result is not None for turn in turns for one in turn.results]
-    return sum(found), len(found) - sum(found)
+    return [one for turn in turns for one in turn.results]
 
 
 def _decoded(texts: Sequence[bytes]) -> list[str]:
@@ -101,12 +135,42 @@ def _is_utf8(texts: Sequence[bytes]) -> bool:
     return True
 
 
-def _handshake(guess: Guess) -> Keys:
-    """One that never says the same twice does not wait for an answer, or had one."""
+# --- who says what when ---------------------------------------------------------------------------
+
+
+def _talk(guess: Guess, asked: bytes, reading: Reading) -> tuple[Keys, list[str]]:
+    """An answer only where the device showed that it waits for one: to any other it is a strange command."""
+    if asked:
+        return {"handshake": "none", "ask": asked.decode("latin-1"), "every": "1s"}, []
     if guess.asks:
-        return {"handshake": "enq"}
+        return {"handshake": "enq"}, []
     repeats = any(one == other for one, other in pairwise(guess.texts))
-    return {} if repeats or len(guess.texts) < LEAST_PROOF else {"handshake": "none"}
+    if repeats and "unit" in reading.keys["fields"]:
+        return {}, ["it said the same again, as one that waits for an answer does: it will hear ACK and NAK"]
+    return {"handshake": "none"}, [
+        "handshake: it did not show that it waits for an answer, so that it gets none; look into its manual"
+    ]
+
+
+def _load(made: Keys, results: Sequence[Parsed], guess: Guess, asked: bytes) -> tuple[Keys, list[str]]:
+    """What is asked all the time, or never stops, weighs one thing many times."""
+    steps = made.get("step", [])
+    streams = len(results) >= _MANY and guess.pause_s is not None and guess.pause_s < _FAST_S
+    if not asked and not (streams and made.get("unit") == "scanned"):
+        return {}, []
+    if not asked or len(steps) != 1 or "name" not in steps[0]:
+        each = "each answer" if asked else "it sends by itself all the time, and each frame"
+        return {}, [f"{each} is a result: {_LOAD}"]
+    name = steps[0]["name"]
+    heard = [abs(step.value or 0.0) for one in results if one.result for step in one.result.steps]
+    top = max(heard, default=0.0) or 1.0
+    above, below = float(f"{top / 5:.2g}"), float(f"{top / 10:.2g}")
+    if not math.isfinite(above) or below >= above:
+        return {}, [_LOAD]
+    return {"load": {"step": name, "above": above, "below": below, "steady": 0.0}}, [
+        f"load is a guess from the heaviest that was heard, {top:g}: above a fifth of it something is on the "
+        "scale, below a tenth nothing is. Write your own, and how far readings at rest may differ (steady)"
+    ]  # fmt: skip
 
 
 def _checksum(guess: Guess) -> Keys:
@@ -116,48 +180,88 @@ def _checksum(guess: Guess) -> Keys:
         for text in guess.texts:
             checked(MARKED, Framed(b"", text, b"", b""))
     except Broken:
-        return {}
+        found = at_the_tail(guess.frames, guess.framing.begin)
+        return {"checksum": found} if found else {}
     return {"checksum": "xor"}
+
+
+def _without_sum(text: str, checksum: Any) -> str:
+    """As the adapter reads it."""
+    if checksum == "xor":
+        return text[:-3]
+    if not isinstance(checksum, dict) or checksum.get("at") != "tail":
+        return text
+    return text.rpartition(checksum["mark"])[0]
 
 
 # --- formats ------------------------------------------------------------------------------------
 
 
-def _json(texts: Sequence[str]) -> Iterator[Keys]:
+def _json(texts: Sequence[str]) -> Iterator[Reading]:
     try:
         trees = [json.loads(text) for text in texts]
+        leaves = [dict(_leaves(tree, "")) for tree in trees]
     except (ValueError, RecursionError):
         return
     if not all(isinstance(tree, dict) for tree in trees):
         return
-    leaves = [dict(_leaves(tree, "")) for tree in trees]
-    if shared := [name for name in leaves[0] if all(name in one for one in leaves)]:
-        columns = {name: [one[name] for one in leaves] for name in shared}
-        found = _assigned("json", columns)
-        yield found | _steps(_measured(columns, found), columns, "json")
+    plain = [{name: value for name, value in one.items() if not isinstance(value, list)} for one in leaves]
+    if shared := [name for name in plain[0] if all(name in one for one in plain)]:
+        reading = described("json", {name: [one[name] for one in plain] for name in shared})
+        lists = [name for name in leaves[0] if all(isinstance(one.get(name), list) for one in leaves)]
+        _listed(reading, leaves, lists, plain)
+        yield reading
 
 
-def _leaves(tree: Any, path: str) -> Iterator[tuple[str, str]]:
+def _listed(
+    reading: Reading, leaves: Sequence[dict[str, Any]], lists: Sequence[str], plain: Sequence[dict[str, str]]
+) -> None:
+    """The lists of steps; the words of their verdicts are those of the whole result."""
+    at = reading.keys["fields"].get("result")
+    words, limited = {one[at] for one in plain} if at else set(), False
+    for name in lists:
+        step, said = of_list(name, [one for leaf in leaves for one in leaf[name]])
+        if not step:
+            reading.doubts.append(
+                f"the list {name!a} was left out: none of its names is a step's name and value"
+            )
+            continue
+        words |= said
+        limited |= bool({"low_at", "high_at", "result_at"} & set(step))
+        reading.keys.setdefault("step", []).append(step)
+        if not {"low_at", "high_at", "result_at"} & set(step):
+            reading.doubts.append(f"the steps of {name!a} have no limits and no verdict that is known")
+    reading.keys.update(own_words(words) if words else {})
+    judges(reading, also=limited)
+
+
+def _leaves(tree: Any, path: str) -> Iterator[tuple[str, Any]]:
     if isinstance(tree, dict):
         for name, value in tree.items():
             if "." not in name:
                 yield from _leaves(value, f"{path}.{name}" if path else name)
-    elif not isinstance(tree, list):
-        yield path, str(tree).lower() if isinstance(tree, bool) else str(tree)
+    elif isinstance(tree, list):
+        yield path, tree
+    else:
+        yield path, "" if tree is None else str(tree).lower() if isinstance(tree, bool) else str(tree)
 
 
-def _key_value(texts: Sequence[str]) -> Iterator[Keys]:
+def _key_value(texts: Sequence[str]) -> Iterator[Reading]:
     for separator in _SEPARATORS:
         parts = [text.removesuffix(separator).split(separator) for text in texts]
         if not all(len(one) > 1 and all(part.count("=") == 1 for part in one) for one in parts):
             continue
         rows = [dict(_pair(part) for part in one) for one in parts]
         columns = {name: [row.get(name, "") for row in rows] for name in rows[0]}
-        found = _assigned("key=value", columns)
-        taken = {*found["fields"].values()}
-        plain = [name for name in columns if name not in taken and not _is_measured(columns[name])]
-        if "result" in found["fields"] or len(columns) > len(taken) + len(plain):
-            yield found | ({"separator": separator} if separator != ";" else {}) | _ignored(plain)
+        reading = described("key=value", columns)
+        plain = ignored(reading, columns)
+        steps = [name for name in columns if name not in {*reading.keys["fields"].values(), *plain}]
+        if "result" in reading.keys["fields"] or steps:
+            reading.keys.update({"separator": separator} if separator != ";" else {})
+            reading.keys.update({"ignore": plain} if plain else {})
+            reading.notes[:] = [f"{name!a} is no measurement: left out" for name in plain[:40]]
+            judges(reading, also=any(columns[name][0].count(":") > 1 for name in steps))
+            yield reading
 
 
 def _pair(part: str) -> tuple[str, str]:
@@ -165,27 +269,33 @@ def _pair(part: str) -> tuple[str, str]:
     return name.strip(" "), value.strip(" ")
 
 
-def _ignored(names: Sequence[str]) -> Keys:
-    return {"ignore": list(names)} if names else {}
-
-
-def _is_measured(values: Sequence[str]) -> bool:
-    """`value:unit:low:high`, as the key=value format has it."""
-    return all(_NUMBER.fullmatch(value.split(":")[0].strip(" ")) for value in values)
-
-
-def _csv(texts: Sequence[str]) -> Iterator[Keys]:
+def _csv(texts: Sequence[str]) -> Iterator[Reading]:
     for separator in _SEPARATORS:
         rows = [text.split() if separator == " " else text.split(separator) for text in texts]
         width = len(rows[0])
         if width < 3 or any(len(row) != width for row in rows):
             continue
         columns = {at + 1: [row[at].strip(" ") for row in rows] for at in range(width)}
-        found = _assigned("csv", columns) | ({"separator": separator} if separator != "," else {})
-        yield found | {"columns": width} | _steps(_measured(columns, found), columns, "csv")
+        astm = separator == "|" and all(re.fullmatch("[0-7]?R", one) for one in columns[1])
+        reading = described("csv", columns, astm=astm)
+        if astm and "result" in reading.keys["fields"]:
+            reading.doubts.append("N was taken for normal and A for abnormal, as in ASTM E1394")
+        reading.keys.update(({"separator": separator} if separator != "," else {}) | {"columns": width})
+        judges(reading)
+        yield reading
 
 
-def _number_only(texts: Sequence[str]) -> Iterator[Keys]:
+def _gauge(texts: Sequence[str]) -> Iterator[Reading]:
+    found = [_GAUGE.fullmatch(text.strip(" ")) for text in texts]
+    if not (known := [one for one in found if one]) or len({one[1] for one in known}) > 1:
+        return
+    commas = any("," in one[2] for one in known)
+    yield _bare(
+        re.escape(known[0][1]) + r"(?P<value>[+-][0-9]{1,12}(?:[.,][0-9]{1,9})?)", {}, commas=commas, skip=[]
+    )
+
+
+def _number_only(texts: Sequence[str]) -> Iterator[Reading]:
     """A scale, a gauge: a number, perhaps with its unit and a word or two around it."""
     skip = [one for begin, words in _UNSTEADY.items() if _begins(texts, begin) for one in words]
     steady = [text for text in texts if not any(re.fullmatch(one, text) for one in skip)]
@@ -193,17 +303,26 @@ def _number_only(texts: Sequence[str]) -> Iterator[Keys]:
     if len(found) < len(steady) or not found:
         return
     units, commas = {one["unit"] for one in found}, any("," in one["value"] for one in found)
-    if not units <= _UNITS and not commas and not any("." in one["value"] for one in found):
+    if not units <= UNITS and not commas and not any("." in one["value"] for one in found):
         return  # a number in a name, such as that of an order
-    step: Keys = {"name": "value", "at": "value"}
+    step: Keys = {}
     pattern = r"[^0-9+-]{0,20}(?P<value>[+-]? {0,12}[0-9]{1,12}(?:[.,][0-9]{1,9})?)"
     if len(units) == 1 and units != {""}:
         step |= {"unit_of_measure": units.pop(), "unit_of_measure_at": "unit"}
         pattern += r" {0,9}(?P<unit>[A-Za-z%°µ/]{1,9})"
-    yield {
-        "format": "pattern", "pattern": pattern + "[^0-9A-Za-z]{0,9}", "unit": "scanned", "result": "limits",
-        "constants": {"program": "MEASURE"}, "step": [step],
-    } | ({"decimal": ","} if commas else {}) | ({"skip": skip} if skip else {})  # fmt: skip
+    yield _bare(pattern + "[^0-9A-Za-z]{0,9}", step, commas=commas, skip=skip)
+
+
+def _bare(pattern: str, step: Keys, *, commas: bool, skip: Sequence[str]) -> Reading:
+    """A number and nothing else: whose, of what and whether it is good must come from elsewhere."""
+    keys: Keys = {
+        "format": "pattern", "pattern": pattern, "fields": {}, "unit": "scanned", "result": "limits",
+        "constants": {"program": "MEASURE"}, "step": [{"name": "value", "at": "value", **step}],
+    }  # fmt: skip
+    keys |= ({"decimal": ","} if commas else {}) | ({"skip": list(skip)} if skip else {})
+    reading = Reading(keys)
+    judges(reading)
+    return reading
 
 
 _UNSTEADY = {"S S ": ("S D.*", "S [I+-]", "ES"), "ST,": ("US,.*", "OL,.*")}
@@ -212,87 +331,3 @@ _UNSTEADY = {"S S ": ("S D.*", "S [I+-]", "ES"), "ST,": ("US,.*", "OL,.*")}
 
 def _begins(texts: Sequence[str], begin: str) -> bool:
     return any(text.startswith(begin) for text in texts)
-
-
-# --- which field is what --------------------------------------------------------------------------
-
-Column = str | int
-
-
-def _assigned(form: str, columns: dict[Any, list[str]]) -> Keys:
-    """Format, fields, and what takes the place of those that are not sent."""
-    fields: dict[str, Column] = {}
-    for part, pattern in _NAMES.items():
-        for name, values in columns.items():
-            fits = isinstance(name, str) and pattern.fullmatch(name.rpartition(".")[2])
-            if fits and name not in fields.values() and (part != "result" or _verdicts(values)):
-                fields.setdefault(part, name)
-    if form == "csv":
-        fields |= _by_values(columns)
-    keys: Keys = {"format": form, "fields": fields}
-    words = set(columns.get(fields.get("result", ""), []))
-    if "result" not in fields:
-        keys["result"] = "limits"
-    elif own := _own_words(words):
-        keys |= own
-    if "unit" not in fields:
-        keys["unit"] = "scanned"
-    if "program" not in fields:
-        keys["constants"] = {"program": "TEST"}
-    return keys
-
-
-def _by_values(columns: dict[Any, list[str]]) -> dict[str, Column]:
-    """Columns without names: a verdict by its words, a unit by being another each time."""
-    found: dict[str, Column] = {}
-    for name, values in columns.items():
-        if _verdicts(values):
-            found["result"] = name
-        elif all(_NUMBER.fullmatch(value) for value in values):
-            numbers = [value for value in values if value.isdigit()]
-            steps = {int(b) - int(a) for a, b in pairwise(numbers)}
-            if len(numbers) == len(values) > 1 and steps == {1}:
-                found.setdefault("number", name)
-        elif len(set(values)) == len(values) > 1 and all(map(_may_be_a_unit, values)):
-            found.setdefault("unit", name)
-        elif len(set(values)) == 1 and values[0].isalnum() and len(values[0]) > 2:
-            found.setdefault("program", name)
-    return found
-
-
-def _may_be_a_unit(value: str) -> bool:
-    return any(one.isdigit() for one in value) and not _VALUE.fullmatch(value)
-
-
-def _verdicts(values: Sequence[str]) -> bool:
-    return all(value.upper() in _PASSES + _FAILS for value in values)
-
-
-def _own_words(words: set[str]) -> Keys:
-    """`pass` and `fail`, where the rig's words are not the usual ones."""
-    if words <= {"PASS", "OK", "FAIL", "NG"}:
-        return {}
-    passes = sorted(word for word in words if word.upper() in _PASSES)
-    fails = sorted(word for word in words if word.upper() in _FAILS)
-    opposite = {fail: good for good, fail in _VERDICTS.items()} | _VERDICTS | {"NOK": "OK"}
-    other = sorted({_cased(opposite[word.upper()], word) for word in passes or fails})
-    return {"pass": passes or other, "fail": fails or other}
-
-
-def _cased(word: str, like: str) -> str:
-    return word.lower() if like.islower() else word.capitalize() if like.istitle() and len(like) > 1 else word
-
-
-def _measured(columns: dict[Any, list[str]], found: Keys) -> list[Any]:
-    """Columns of numbers that are none of the fields."""
-    taken = found["fields"].values()
-    free = {name: values for name, values in columns.items() if name not in taken}
-    return [name for name, values in free.items() if all(_NUMBER.fullmatch(one) for one in values)]
-
-
-def _steps(measured: Sequence[Any], columns: dict[Any, list[str]], form: str) -> Keys:
-    """Every number that is no field is a measurement, called as the rig calls it or by its column."""
-    steps = [{"name": name if isinstance(name, str) else f"value-{name}", "at": name} for name in measured]
-    commas = form != "json" and any("," in value for name in measured for value in columns[name])
-    decimal = {"decimal": ","} if commas else {}
-    return ({"step": steps} | decimal) if steps else {}

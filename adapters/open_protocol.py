@@ -77,6 +77,9 @@ class Settings(SourceSettings):
             raise ValueError(f'unit = "{self.unit}" comes with revision 4 of the results')
         return self
 
+    def needs_a_scan(self) -> bool:
+        return self.unit == "scanned"
+
     def owns(self) -> list[str]:
         """The controller: most allow one client or few."""
         host, port = host_and_port(self.connect)

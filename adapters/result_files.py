@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 from msgspec.structs import replace
 from pydantic import AfterValidator, Field
 
-from adapters._result_folder import Folder, Rules, Taken, plain
+from adapters._result_folder import REPORT, Folder, Rules, Taken, plain, unfinished
 from adapters._rig_format import ResultFormat
 from adapters._rig_parse import Broken, Parsed, parse_each
 from edge.contract import (
@@ -40,6 +40,8 @@ _LIVE_MS = 10_000
 _OLDEST_MS = 31 * 86_400_000
 """A file that is older says that a clock was set, not that it is old."""
 _TOLD = 200
+_MOST_BROKEN = 20
+"""Of a file are handed over one by one; what is broken beyond them is counted and told together."""
 _AGAIN_S = 2.0
 """Between two looks at a folder that is gone."""
 
@@ -47,7 +49,15 @@ _AGAIN_S = 2.0
 def _name_only(glob: str) -> str:
     if "/" in glob or not glob:
         raise ValueError('a pattern of names without a folder, such as "*.csv"')
+    if unfinished(glob):
+        raise ValueError("such names are never results: a program is still writing those; see the page")
     return glob
+
+
+def _absolute(path: str) -> str:
+    if not path.startswith("/"):
+        raise ValueError("must be an absolute path: one that begins with /")
+    return path
 
 
 def _marks(marker: str) -> str:
@@ -60,7 +70,7 @@ def _marks(marker: str) -> str:
 class Settings(SourceSettings, ResultFormat):
     """`[source.NAME]` with `type = "result-files"`."""
 
-    folder: str = Field(pattern="^/")
+    folder: Annotated[str, AfterValidator(_absolute)]
     """Where the rig writes its files."""
     files: Annotated[str, Field(max_length=100), AfterValidator(_name_only)] = "*"
     """Which of them are results, as in a shell; small and capital letters are the same."""
@@ -81,12 +91,19 @@ class Settings(SourceSettings, ResultFormat):
         """The folder: two readers would take each other's files."""
         return [f"folder {Path(self.folder)}"]
 
+    def needs_a_scan(self) -> bool:
+        return self.unit == "scanned"
+
     def warnings(self) -> list[str]:
         return [*super().warnings(), *self.doubts()]
 
     def rules(self) -> Rules:
         quiet_s = self.quiet.total_seconds()
-        return Rules(self.files, self.ready, quiet_s, self.marker, self.largest, self.mount)
+        numbered = self.fields.number is not None and self.unit == "sent"
+        return Rules(
+            self.files, self.ready, quiet_s, self.marker, self.largest, self.mount, numbered,
+            grows=self.holds == "results", listed=self.format == "json",
+        )  # fmt: skip
 
 
 Address: type[SignalAddress] | None = None
@@ -126,21 +143,29 @@ class _Taking:
         self._folder = folder
         self._taken = taken
         self._report = list(taken.told)
+        self._is_said = False
 
     async def run(self) -> None:
         """Record all of it and put it away. Raises NotRecorded, OSError; the next try goes on from there."""
         results = await asyncio.to_thread(results_of, self._settings, self._taken)
-        done = self._taken.recorded
-        while batch := results[done : done + _AT_ONCE]:
-            outcomes = await self._intake.emit([self._observed(one) for one in batch])
-            self._tell(done, batch, outcomes)
-            done += len(batch)
-            if done < len(results):
-                await asyncio.to_thread(self._folder.note, self._taken.name, done, self._report)
-        if self._report:
-            log.warning("%s: %s: %s", self._intake.name, plain(self._taken.name), self._report[0])
-        put_away = self._folder.put_away
-        await asyncio.to_thread(put_away, self._taken, self._report, broken=bool(self._report))
+        emitted, more = _reported(results, self._begun(len(results)))
+        for batch in (emitted[at : at + _AT_ONCE] for at in range(0, len(emitted), _AT_ONCE)):
+            outcomes = await self._intake.emit([self._observed(one) for _, one in batch])
+            self._tell(batch, outcomes)
+            if (done := batch[-1][0]) < len(results):
+                await asyncio.to_thread(self._folder.note, self._taken, done, len(results), self._report)
+        if more:
+            await self._tell_more(more)
+        broken = bool(self._report)
+        await asyncio.to_thread(self._folder.put_away, self._taken, self._report, len(results), broken=broken)
+
+    def _begun(self, of: int) -> int:
+        """So many were recorded before a kill, or before more was written behind them."""
+        if self._taken.recorded <= of:
+            return self._taken.recorded
+        log.warning("%s is read from its beginning: the note of it is wrong", plain(self._taken.name))
+        self._report.clear()
+        return 0
 
     def _observed(self, parsed: Parsed) -> Observation:
         name, age_ms = self._intake.name, self._taken.age_ms
@@ -150,13 +175,41 @@ class _Taking:
             return self._intake.observe(name, None, quality=Quality.BAD, detail=words)
         return self._intake.observe(name, parsed.result, aged_ms=aged_ms, detail=parsed.raw)
 
-    def _tell(self, done: int, batch: Sequence[Parsed], outcomes: Sequence[Outcome]) -> None:
-        """For the report: what is not on disk, and why."""
-        for at, (one, outcome) in enumerate(zip(batch, outcomes, strict=True), done + 1):
+    def _tell(self, batch: Sequence[tuple[int, Parsed]], outcomes: Sequence[Outcome]) -> None:
+        """For the report: what is not on disk, and why. What is broken is in the log already."""
+        for (at, one), outcome in zip(batch, outcomes, strict=True):
             if one.result is not None and outcome.recorded:
                 continue
+            words = f"result {at}: {one.reason or outcome.words or outcome.verdict}"
+            if one.result is not None and not self._is_said:
+                self._is_said = True
+                log.warning("%s: %s: %s", self._intake.name, plain(self._taken.name), words)
             if len(self._report) < _TOLD:
-                self._report.append(f"result {at}: {one.reason or outcome.words or outcome.verdict}")
+                self._report.append(words)
+
+    async def _tell_more(self, more: Sequence[tuple[int, Parsed]]) -> None:
+        """All at once: what is broken beyond what is told one by one."""
+        report = f"{self._taken.name}{REPORT}"
+        words = f"{plain(self._taken.name)}: {len(more)} more of its results are broken; see {plain(report)}"
+        source = self._intake.name
+        await self._intake.emit([self._intake.observe(source, None, quality=Quality.BAD, detail=words)])
+        room = max(0, _TOLD - len(self._report))
+        self._report += [f"result {at}: {one.reason}" for at, one in more[:room]]
+        self._report += [f"and {len(more) - room} more"] if len(more) > room else []
+
+
+def _reported(
+    results: Sequence[Parsed], begun: int
+) -> tuple[list[tuple[int, Parsed]], list[tuple[int, Parsed]]]:
+    """Each result with its place from 1, from the one behind `begun`: what is handed over, and what is only
+    counted: a file of nonsense must not fill the journal."""
+    emitted: list[tuple[int, Parsed]] = []
+    more: list[tuple[int, Parsed]] = []
+    broken = 0
+    for at, one in enumerate(results[begun:], begun + 1):
+        broken += one.result is None
+        (more if one.result is None and broken > _MOST_BROKEN else emitted).append((at, one))
+    return emitted, more
 
 
 # --- the source -----------------------------------------------------------------------------
@@ -210,6 +263,11 @@ async def _is_home(settings: Settings, intake: Intake, folder: Folder, name: str
     taken = await asyncio.to_thread(folder.read, name)
     if taken is None:
         return False
+    if await asyncio.to_thread(folder.is_known, taken):
+        log.warning("%s: %s was recorded before and is not read again", intake.name, plain(name))
+        of = len(await asyncio.to_thread(results_of, settings, taken))
+        await asyncio.to_thread(folder.put_away, taken, [], of, broken=False)
+        return True
     try:
         await _Taking(settings, intake, folder, taken).run()
     except NotRecorded as error:

@@ -3,15 +3,26 @@
 Its page is serial_scanner.md.
 """
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any, Literal
 
 from pydantic import model_validator
 
-from adapters._scans import observed, recorded
-from adapters._stream import open_line
+from adapters._flood import Flood
+from adapters._scans import REFUSED, observed, recorded_all
+from adapters._stream import Arrival, Line, open_line
 from adapters._stream_settings import Bytes, LineSettings
-from edge.contract import Intake, Outcome, Signal, SignalAddress, Verdict
+from edge.contract import (
+    Intake,
+    Observation,
+    Outcome,
+    Quality,
+    Signal,
+    SignalAddress,
+    SourceLost,
+    Verdict,
+)
 
 _GREEN, _RED, _DARK = "\x1b[6q", "\x1b[8q", "\x1b[7q\x1b[9q"
 _FEEDBACK = {
@@ -40,6 +51,8 @@ _FEEDBACK = {
     },
     "none": {"confirm": "", "refuse": "", "duplicate": "", "unrecorded": ""},
 }  # fmt: skip
+_LEAST, _MOST = 8, 64
+"""Labels that wait: from so many on, no person scanned them; they are recorded together, each by itself."""
 _FOLLOWS = {"duplicate": "confirm", "unrecorded": "refuse"}
 
 
@@ -90,10 +103,38 @@ async def collect(settings: Settings, signals: Sequence[Signal[Any]], intake: In
     """
     async with open_line(settings, intake) as line:
         intake.connected()
+        flood, now_s = Flood(), asyncio.get_running_loop().time
         while True:
-            arrival = await line.next()
-            if arrival.frame.kind != "single":
-                frame = arrival.frame
-                scan = observed(arrival.stamped, label(frame.raw), frame.raw, frame.broken)
-                outcome = await recorded(scan, intake)
-                await line.write(settings.answer(outcome))
+            try:
+                first = await line.next_within(flood.wait_s(now_s()))
+            except SourceLost:
+                await _tell(intake, flood)
+                raise
+            if first is None:
+                await _tell(intake, flood)
+                continue
+            arrivals = [one for one in (first, *line.flood(_LEAST, _MOST)) if one.frame.kind != "single"]
+            await _record(settings, line, intake, flood, arrivals)
+
+
+async def _record(
+    settings: Settings, line: Line, intake: Intake, flood: Flood, arrivals: Sequence[Arrival]
+) -> None:
+    """Hand over, each by itself, and answer each. Of many broken ones most are only counted, and refused."""
+    now_s = asyncio.get_running_loop().time()
+    scans = [_observed(one) for one in arrivals]
+    told = [one.quality is Quality.GOOD or flood.is_told(one.detail, now_s) for one in scans]
+    kept = [one for one, is_told in zip(scans, told, strict=True) if is_told]
+    outcomes = iter(await recorded_all(kept, intake))
+    answers = [settings.answer(next(outcomes) if is_told else REFUSED) for is_told in told]
+    await line.write(b"".join(answers))
+
+
+def _observed(arrival: Arrival) -> Observation:
+    frame = arrival.frame
+    return observed(arrival.stamped, label(frame.raw), frame.raw, frame.broken)
+
+
+async def _tell(intake: Intake, flood: Flood) -> None:
+    if words := flood.words(asyncio.get_running_loop().time()):
+        await recorded_all([intake.observe(intake.name, None, quality=Quality.BAD, detail=words)], intake)

@@ -12,11 +12,12 @@ from typing import Any, Literal, Self
 from msgspec.structs import replace
 from pydantic import Field, model_validator
 
-from adapters._frames import Framing, shown
+from adapters._flood import Flood
+from adapters._frames import Frame, Framing, shown
 from adapters._rig_checksum import MARKED, Checksum
 from adapters._rig_format import ResultFormat
 from adapters._rig_parse import Parsed
-from adapters._rig_talk import ENQ, EOT, Answered, Asker, Due, Gather, Load, Talk, Turn
+from adapters._rig_talk import ENQ, EOT, Answered, Asker, Due, Gather, Load, Talk, Turn, says_something
 from adapters._stream import Arrival, Line, open_line
 from adapters._stream_settings import Bytes, LineSettings
 from edge.contract import (
@@ -73,10 +74,14 @@ class Settings(LineSettings, ResultFormat):
 
     @model_validator(mode="after")
     def _agrees(self) -> Self:
-        refuse(*self._clashes())
+        """In the place of those of the parts, so that all faults are told together."""
+        refuse(*self.clashes())
         return self
 
-    def _clashes(self) -> Iterator[str]:
+    def clashes(self) -> Iterator[str]:
+        """What of it cannot be together, a sentence each."""
+        yield from LineSettings.clashes(self)
+        yield from ResultFormat.clashes(self)
         if self.handshake == "none" and (self.confirm or self.refuse):
             yield 'confirm and refuse are never written with handshake = "none"; leave them out'
         if self.handshake == "enq" and not self.confirm:
@@ -90,12 +95,19 @@ class Settings(LineSettings, ResultFormat):
             yield f"trailer is {self.trailer}, but the checksum takes {behind} bytes; leave it out"
         if behind and not self.ends():
             yield "a checksum behind the end needs an end, and a pause is none"
+        yield from self._clashes_of_text()
+
+    def _clashes_of_text(self) -> Iterator[str]:
+        if self.encoding == "utf-16":
+            yield 'encoding = "utf-16" is for files: on a wire half a character may look like an end'
         if self.format in ("key=value", "csv") and self.separator.encode(self.encoding) in self.ends():
             yield f"{self.separator!r} cannot be both `separator` and `end`"
         if self.gather and self.holds != "lines":
             yield 'gather makes one result of several lines; write holds = "lines"'
         if self.load and self.load.step not in [one.name for one in self.step]:
             yield f"load.step: no step has the name {self.load.step!r}"
+        if self.gather and self.gather.answer == "each" and self.handshake == "none":
+            yield 'gather.answer = "each" needs a handshake'
 
     @property
     def begin_bytes(self) -> bytes:
@@ -133,9 +145,18 @@ class Settings(LineSettings, ResultFormat):
         and two parts may well weigh the same."""
         return self.handshake != "none" or self.unit == "sent"
 
-    def waited(self) -> Literal["refuse", "take"]:
-        """A rig that waits for an answer sends again what waited in the port; any other would lose it."""
-        return "take" if self.handshake == "none" and self.unit == "sent" and not self.ask else "refuse"
+    def waited(self) -> Literal["refuse", "take", "drop"]:
+        """A rig that waits for an answer sends again what waited in the port; any other would lose it.
+
+        What is read all the time says nothing that the next reading does not say.
+        """
+        if self.ask or self.load:
+            return "drop"
+        return "take" if self.handshake == "none" and self.unit == "sent" else "refuse"
+
+    def needs_a_scan(self) -> bool:
+        """Whether its results are those of the unit that was scanned last."""
+        return self.unit == "scanned"
 
     def warnings(self) -> list[str]:
         """What is allowed but unwise, a sentence each."""
@@ -161,44 +182,60 @@ async def _converse(settings: Settings, line: Line, intake: Intake) -> None:
     talk = Talk(settings)
     every_s, patience_s = settings.every.total_seconds(), settings.patience.total_seconds()
     asker = Asker(every_s, patience_s, now_s()) if settings.ask else None
-    answered = Answered(settings.baud)
+    flood = Flood()
+    answered = Answered(settings.baud if settings.port else None)
     while True:
-        dues = [one for one in (talk.due_s, asker.due_s if asker else None) if one is not None]
-        arrival = await _next(line, min(dues) - now_s() if dues else None)
+        dues = [one for one in (talk.due_s, flood.due_s, asker.due_s if asker else None) if one is not None]
+        try:
+            arrival = await line.next_within(min(dues) - now_s() if dues else None)
+        except SourceLost:
+            await _tell_flood(intake, flood.words(now_s()))
+            raise
+        if flood.due_s is not None and now_s() >= flood.due_s:
+            await _tell_flood(intake, flood.words(now_s()))
         if asker:
             await _ask(settings, line, intake, asker, answered=arrival is not None)
         if arrival is None:
-            await _take(settings, line, intake, None, talk.expire(now_s()))
+            await _take(settings, line, intake, answered, flood, None, talk.expire(now_s()))
         else:
             crossed = answered.crossed(arrival.frame, now_s())
-            turns = talk.take(arrival.frame, now_s())
-            confirmed = await _take(settings, line, intake, arrival, turns, crossed=crossed)
+            turns = await _read(talk, arrival.frame, now_s())
+            confirmed = await _take(settings, line, intake, answered, flood, arrival, turns, crossed=crossed)
             if not crossed:
                 answered.confirmed(arrival.frame if confirmed else None, now_s())
 
 
+async def _read(talk: Talk, frame: Frame, now_s: float) -> list[Turn]:
+    """What a frame comes to. A long one is read in a thread: the agent has other devices."""
+    if talk.takes_long(frame):
+        return await asyncio.to_thread(talk.take, frame, now_s)
+    return talk.take(frame, now_s)
+
+
 async def _take(
-    settings: Settings, line: Line, intake: Intake, arrival: Arrival | None, turns: Sequence[Turn], *,
-    crossed: bool = False,
+    settings: Settings, line: Line, intake: Intake, answered: Answered, flood: Flood,
+    arrival: Arrival | None, turns: Sequence[Turn], *, crossed: bool = False,
 ) -> bool:  # fmt: skip
-    """Hand over, and answer unless the rig waits for no answer to this. Whether a result was confirmed."""
+    """Hand over, and answer unless the rig waits for no answer to this. Whether a result was confirmed.
+
+    A rig that has said more has given this up: its answer would be taken for that of the next result. What
+    has nothing to record does not make good what was refused before it and not answered.
+    """
     stamped = arrival.stamped if arrival else intake.observe(intake.name, None)
     confirmed = False
     for turn in turns:
-        answer = await _answer(settings, intake, stamped, turn)
-        if not crossed and not (arrival and _moved_on(settings, line, arrival)):
+        answer = await _answer(settings, intake, stamped, turn, flood)
+        if turn.due is Due.CONFIRM and arrival and arrival.frame.kind == "frame" and answered.refused:
+            answer = settings.refuse
+        if crossed or turn.due is Due.NOTHING:
+            continue
+        if line.said_since(says_something):
+            answered.refused = answer != settings.confirm
+        else:
+            answered.refused = False
             await line.write(answer.encode("latin-1"))
             confirmed = turn.due is Due.VERDICT and answer == settings.confirm
     return confirmed
-
-
-async def _next(line: Line, timeout_s: float | None) -> Arrival | None:
-    """The next frame, or None when it is time for something else."""
-    try:
-        async with asyncio.timeout(timeout_s):
-            return await line.next()
-    except TimeoutError:
-        return None
 
 
 async def _ask(settings: Settings, line: Line, intake: Intake, asker: Asker, *, answered: bool) -> None:
@@ -215,14 +252,19 @@ async def _ask(settings: Settings, line: Line, intake: Intake, asker: Asker, *, 
     await line.write(settings.ask.encode("latin-1"))
 
 
-def _moved_on(settings: Settings, line: Line, arrival: Arrival) -> bool:
-    """Whether the rig waits for the answer to something later: one to this would be taken for that."""
-    return line.waiting if settings.handshake == "enq" else line.repeated(arrival.frame)
+async def _tell_flood(intake: Intake, words: str) -> None:
+    if words:
+        await _recorded(intake, [intake.observe(intake.name, None, quality=Quality.BAD, detail=words)])
 
 
-async def _answer(settings: Settings, intake: Intake, stamped: Observation, turn: Turn) -> str:
-    """Hand over, and what is to be written back."""
-    recorded = await _recorded(intake, [_observed(settings, stamped, one, turn.raw) for one in turn.results])
+async def _answer(
+    settings: Settings, intake: Intake, stamped: Observation, turn: Turn, flood: Flood
+) -> str:
+    """Hand over, and what is to be written back. Of a flood of broken ones most are only counted."""
+    now_s = asyncio.get_running_loop().time()
+    observed = [_observed(settings, stamped, one, turn.raw) for one in turn.results]
+    told = [one for one in observed if one.quality is Quality.GOOD or flood.is_told(one.detail, now_s)]
+    recorded = await _recorded(intake, told) and len(told) == len(observed)
     match turn.due:
         case Due.NOTHING:
             return ""

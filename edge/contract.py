@@ -62,6 +62,10 @@ class SourceSettings(Settings):
         """What no other source may use beside it: a port, a device that takes one connection."""
         return []
 
+    def needs_a_scan(self) -> bool:
+        """Whether what it sends is of the unit that was scanned last at its station."""
+        return False
+
 
 class SignalAddress(Settings):
     """What every signal `{ source = "...", ... }` of one protocol adds to the common keys."""

@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
@@ -63,13 +64,21 @@ class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
+class Clashes(ValueError):
+    """What is wrong with several keys together, a sentence each."""
+
+    def __init__(self, faults: Sequence[str]) -> None:
+        super().__init__("; ".join(faults))
+        self.faults = faults
+
+
 def refuse(*faults: str) -> None:
-    """For a validator of several keys: all that is wrong with them at once. Raises ValueError.
+    """For a validator of several keys: all that is wrong with them at once. Raises Clashes.
 
     Each is a sentence, or empty where there is nothing wrong.
     """
     if told := [one for one in faults if one]:
-        raise ValueError("; ".join(told))
+        raise Clashes(told)
 
 
 class Secret(Settings):

@@ -12,7 +12,7 @@ from edge.observation import Verdict
 from edge.production.events import Flag, Forgotten, Scan
 from edge.production.line import StationSpec
 from edge.production.nouns import NOUN_MS
-from edge.production.scans import AGAIN_MS
+from edge.production.repeats import AGAIN_MS
 from edge.production.state import Noun, Station
 
 KEPT = 8
@@ -29,12 +29,13 @@ _TITLES: Mapping[Kind, str] = {
     "note": "FORGOTTEN",
 }  # fmt: skip
 _FLAGS: Mapping[str, tuple[Kind, str]] = {
-    "no_unit": ("refused", "NO UNIT"), "badge_ended": ("note", "BADGE ENDED"),
+    "no_unit": ("refused", "NO UNIT"), "verdict_differs": ("refused", "VERDICT DIFFERS"),
+    "badge_ended": ("note", "BADGE ENDED"),
 }  # fmt: skip
 """What is told here though nobody scanned; see the query `said_after`."""
 _KINDS: Mapping[Verdict, Kind] = {Verdict.ACCEPTED: "accepted", Verdict.DUPLICATE: "duplicate"}
 _ASKS = "scan it again to do it once more"
-"""The end of the core's question; see `production/scans.py`."""
+"""The end of the core's question; see `production/repeats.py`."""
 _WAITS = {
     "X": "scrap {0}: how many?", "C": "{0}: how many?", "S": "unit {0}: verdict or reason?",
     "L": "lot {0}: how much?",

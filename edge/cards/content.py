@@ -9,6 +9,7 @@ from itertools import islice
 from edge.errors import CardsRefused
 from edge.production.line import Line
 from edge.production.orders import FINAL, job_name
+from edge.production.places import card_of
 from edge.production.scanning import Label, LabelRules, make_label, read_label
 from edge.readmodel import OrderView
 
@@ -216,6 +217,10 @@ def _command_cards(line: Line, faults: list[str]) -> Iterator[Card]:
     for command, words in COMMANDS.items():
         if text := _checked("C", command, line.labels, faults):
             yield Card(text, "Command", command, (words,))
+    for station in line.stations:
+        shared = station.gun is not None and len(line.guns[station.gun]) > 1
+        if shared and (text := _checked("U", card_of(station), line.labels, faults)):
+            yield Card(text, "Station", station.name, ("the gun speaks for it alone, for 30 s",))
 
 
 # --- from what was typed ------------------------------------------------------------------------

@@ -1,12 +1,14 @@
 """From pydantic's errors to faults that a person can act on."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
 from difflib import get_close_matches
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from edge.errors import Fault
+from edge.settings import Clashes
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
@@ -26,7 +28,7 @@ _WORDS = {
 def nearest(word: str, valid: Iterable[str]) -> str:
     """A hint with the valid name that is most like `word`, or with all of them."""
     names = sorted(set(valid))
-    close = get_close_matches(word, names, 1, 0.6)
+    close = get_close_matches(word, names, 1, 0.65)
     if close:
         return f'did you mean "{close[0]}"?'
     return f"valid: {', '.join(names)}" if names else ""
@@ -49,27 +51,85 @@ class Faults:
         try:
             return model.model_validate(table)
         except ValidationError as error:
-            for one in error.errors():
+            for one in _real(error.errors(), table):
                 self._add_one(model, table, where, one, also)
             return None
 
     def _add_one(
         self, model: type[BaseModel], table: Mapping[str, Any], where: str, error: Any, also: Iterable[str]
     ) -> None:
-        path = [part for part in error["loc"] if part != "function-before"]
+        path = _written(table, error["loc"])
         key = _key(where, table, path)
         if error["type"] == "extra_forbidden":
             valid = [*_keys_at(model, path[:-1]), *(also if len(path) == 1 else ())]
             self.add(key, "is not a key here", nearest(str(path[-1]), valid))
             return
-        self.add(key, _what(error) + _found(error))
+        for what in _clashes(error):
+            self.add(key, what)
+        if not _clashes(error):
+            self.add(key, _what(error) + _found(error))
+
+
+_OTHER_KIND = frozenset(kind for kind in _WORDS if kind.endswith("_type"))
+"""The value is of another kind than this alternative wants."""
+
+
+def _real(errors: Iterable[Any], table: Mapping[str, Any]) -> list[Any]:
+    """Without what alternatives say that the value was never meant for."""
+    found = [(tuple(_written(table, one["loc"])), one) for one in errors]
+    meant = [path for path, one in found if not _is_foreign(one)]
+    return [
+        one for path, one in found
+        if not (_is_foreign(one) and any(other[: len(path)] == path for other in meant))
+    ]  # fmt: skip
+
+
+def _is_foreign(error: Any) -> bool:
+    if error["type"] == "literal_error":
+        return isinstance(error["input"], dict | list)
+    return error["type"] in _OTHER_KIND
+
+
+def _written(table: Mapping[str, Any], loc: Iterable[Any]) -> list[Any]:
+    """The path of a fault without pydantic's names of alternatives and validators."""
+    path: list[Any] = []
+    here: Any = table
+    for part in loc:
+        there = isinstance(here, dict) and part in here
+        if isinstance(part, str) and not there and (not isinstance(here, dict) or _is_internal(part)):
+            continue
+        path.append(part)
+        try:
+            here = here[part]
+        except (KeyError, IndexError, TypeError):
+            here = {}
+    return path
+
+
+def _is_internal(part: str) -> bool:
+    """`literal['a']`, `function-after[...]`, a model's name: none of them is a key of a user's."""
+    return (
+        "[" in part
+        or part.startswith(("function-", "constrained-"))
+        or part[:1].isupper()
+        or part in ("str", "int", "float", "bool", "list", "dict")
+    )
+
+
+def _clashes(error: Any) -> Sequence[str]:
+    """Of keys that cannot be together: a sentence each."""
+    cause = error["ctx"]["error"] if error["type"] == "value_error" else None
+    return cause.faults if isinstance(cause, Clashes) else ()
 
 
 def _what(error: Any) -> str:
     if error["type"] == "value_error":
         return str(error["ctx"]["error"])
     if error["type"] == "string_pattern_mismatch":
-        return f"has a character that is not allowed (pattern {error['ctx']['pattern']})"
+        pattern = error["ctx"]["pattern"]
+        if pattern in ("^/", "^(/.*)?$"):
+            return "must be an absolute path: one that begins with /"
+        return f"has a character that is not allowed (pattern {pattern})"
     known = _WORDS.get(error["type"])
     return known or str(error["msg"])[:1].lower() + str(error["msg"])[1:]
 
@@ -79,7 +139,7 @@ def _found(error: Any) -> str:
     value = error["input"]
     if error["type"] == "missing" or isinstance(value, dict) or "secret" in _what(error):
         return ""
-    text = repr(value)
+    text = f"{value.total_seconds():g}s" if isinstance(value, timedelta) else repr(value)
     return f", found {text}" if len(text) <= 60 else f", found {text[:57]}..."
 
 

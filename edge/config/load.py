@@ -214,6 +214,12 @@ def _warnings(sources: Sources, stations: Sequence[StationSpec]) -> list[str]:
             for station in stations
             if station.counters and station.gun is None
         ),
+        *(
+            f"station.{station.name}: no scanner, and {station.rig} sends no unit: its results will have none"
+            for station in stations
+            if station.gun is None and (rig := sources.get(station.rig or ""))
+            if rig[1] is not None and rig[1].needs_a_scan()
+        ),
         *_doubts(sources),
     ]
 

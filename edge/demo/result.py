@@ -191,18 +191,21 @@ def _tests(truth: Path, events: Sequence[Record]) -> SentRecorded:
 
 
 def _scans(scans: Sequence[Scan], events: Sequence[Record]) -> SentRecorded:
-    """Of the scans that were answered, how many are on record between trigger and answer."""
-    answered = [scan for scan in scans if scan.answered_ms is not None]
+    """Of the scans that were taken, how many are on record between trigger and answer.
+
+    One that waited in the port while no agent was there is refused, without its label.
+    """
+    taken = [scan for scan in scans if scan.answer in ("confirmed", "duplicate")]
     recorded = [(one.data["label"], one.at_ms) for one in events if one.type == "scan"]
     found = [
         scan
-        for scan in answered
+        for scan in taken
         if any(
             text == scan.scan and scan.sent_ms - 1 <= at_ms <= (scan.answered_ms or 0)
             for text, at_ms in recorded
         )
     ]
-    return SentRecorded(len(answered), len(found))
+    return SentRecorded(len(taken), len(found))
 
 
 def _in_words(one: Difference) -> str:

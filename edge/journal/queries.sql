@@ -130,7 +130,8 @@ SELECT
 FROM event LEFT JOIN restamped ON restamped.seq = event.seq
 WHERE event.seq > ? AND (
     event.type IN ('scan', 'forgotten')
-    OR event.type = 'flag' AND CAST(event.data AS TEXT) ->> '$.flag' IN ('no_unit', 'badge_ended')
+    OR event.type = 'flag' AND CAST(event.data AS TEXT) ->> '$.flag' IN
+        ('no_unit', 'verdict_differs', 'badge_ended')
 ) ORDER BY event.seq DESC LIMIT ?;
 
 -- name: begin_epoch

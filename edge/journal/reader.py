@@ -119,7 +119,7 @@ class JournalReader:
 
     def said(self, after: int, limit: int) -> list[Said]:
         """The newest scans after this seq, those that waited in vain, and flags for the person at the station
-        (`no_unit`, `badge_ended`); oldest first."""
+        (`no_unit`, `verdict_differs`, `badge_ended`); oldest first."""
         return [Said(*row) for row in reversed(self._ask("said_after", after, limit))]
 
     def about(self, subject: str, after: int, limit: int) -> list[Record]:

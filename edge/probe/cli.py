@@ -79,9 +79,9 @@ def serial(
         fail(str(error))
     for sentence in found.words:
         err.print(plain(sentence))
-    if not found.toml:
-        raise typer.Exit(1)
     typer.echo(found.toml, nl=False)
+    if not found.runs:
+        raise typer.Exit(1)
 
 
 def _unescaped(text: str) -> bytes:

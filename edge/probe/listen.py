@@ -68,6 +68,7 @@ class Wire(Protocol):
     def guess(self, chunks: Sequence[Chunk]) -> Any: ...
     def only_asks(self, chunks: Sequence[Chunk]) -> bool: ...
     def propose(self, guess: Any, asked: bytes = b"") -> Any: ...
+    def outline(self, guess: Any, asked: bytes = b"") -> Any: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,4 +233,4 @@ def _found(wire: Wire, wish: Wish, rate: Any, chunks: Sequence[Chunk], rules: La
     written = {key: getattr(rate, key) for key in ("baud", "bits", "parity")}
     keys = {key: value for key, value in written.items() if value != getattr(usual, key)}
     device = Device(wish.port, keys, wish.name, wish.station, rules)
-    return concluded(device, guess, wire.propose(guess, wish.ask))
+    return concluded(device, guess, wire.propose(guess, wish.ask), wire.outline(guess, wish.ask))

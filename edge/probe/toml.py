@@ -1,7 +1,7 @@
 """A proposal as the TOML that it is copied into."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 _BARE = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-")
@@ -9,9 +9,9 @@ _BARE = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz012345678
 _SHORT = {"\r": "\\r", "\n": "\\n", "\t": "\\t"}
 
 
-def source_table(name: str, keys: Mapping[str, Any]) -> str:
-    """`[source.NAME]` with its keys, and a table for each of a list of tables."""
-    lines = [f"[source.{_key(name)}]"]
+def source_table(name: str, keys: Mapping[str, Any], comments: Sequence[str] = ()) -> str:
+    """Comments, `[source.NAME]` with its keys, and a table for each of a list of tables."""
+    lines = [*map(_comment, comments), f"[source.{_key(name)}]"]
     tables: list[str] = []
     for key, value in keys.items():
         if isinstance(value, list) and value and isinstance(value[0], dict):
@@ -27,6 +27,11 @@ def station_table(name: str, role: str, source: str) -> str:
     return "\n".join(
         ["[[station]]", f"name = {_text(name)}", 'ideal_cycle = "30s"', f"{role} = {_text(source)}", ""]
     )
+
+
+def _comment(text: str) -> str:
+    """One line, whatever a device says in it."""
+    return "# " + "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)
 
 
 def _pairs(table: Mapping[str, Any]) -> Iterator[str]:

@@ -74,6 +74,8 @@ class LastUnit(Struct, frozen=True):
     serial: str
     mono_ms: int
     boot: str
+    order: str | None = None
+    """That it is of; with the job of another one it is no more the one that is tested."""
 
 
 class Badge(Struct, frozen=True):

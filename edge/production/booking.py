@@ -5,8 +5,9 @@ from msgspec.structs import replace
 from edge.production.dealing import Share, book_count, dispose, put_slot, say_count, slot_by_run
 from edge.production.draft import Draft
 from edge.production.line import CountsBy, Role, StationSpec
-from edge.production.orders import RefusedError
+from edge.production.orders import RefusedError, job_name
 from edge.production.runs import merged
+from edge.production.slots import slots
 from edge.production.state import Slot
 from edge.production.totals import Totals, counted
 
@@ -23,8 +24,14 @@ def report_good(draft: Draft, spec: StationSpec, slot: Slot, parts: int) -> str:
     made = slot_by_run(draft, spec, slot.run.id).run
     if counts:
         over_all = made.order_totals.good_parts + made.elsewhere
-        return f"{parts} good at {spec.name}: {over_all} of {made.quantity}"
-    return f"{parts} noted; at {spec.name} the machine counts"
+        return f"{parts} good{_of(draft, spec, slot)} at {spec.name}: {over_all} of {made.quantity}"
+    return f"{parts} noted{_of(draft, spec, slot)}; at {spec.name} the machine counts"
+
+
+def _of(draft: Draft, spec: StationSpec, slot: Slot) -> str:
+    """The job by its name, where several run."""
+    several = len(slots(draft.station(spec))) > 1
+    return f" of {job_name(*slot.run.job)}" if several and slot.run.job else ""
 
 
 def _report(draft: Draft, spec: StationSpec, slot: Slot, role: Role, parts: int, reason: str = "") -> None:
@@ -35,16 +42,31 @@ def _report(draft: Draft, spec: StationSpec, slot: Slot, role: Role, parts: int,
 
 
 def book_scrap(draft: Draft, spec: StationSpec, slot: Slot, reason: str, parts: int) -> str:
-    """Scrap and its reason. Who counts scrap is declared: it is never added up from two. May refuse."""
+    """Scrap and its reason. Who counts scrap is declared: it is never added up from two. May refuse.
+
+    The words say whether the parts come to those that are counted, or were good until now.
+    """
     if spec.counts_by is CountsBy.OPERATOR or not spec.counters:
         _report(draft, spec, slot, Role.REJECT, parts, reason)
+        how = "beside the good"
     elif spec.machine_rejects:
         dispose(draft, spec, slot.run.id, "scrap_reason", parts, reason)
+        note_reason(draft, spec, slot.run.id, reason, parts)
+        return f"{parts} {reason} noted{_of(draft, spec, slot)} at {spec.name}: {_why(draft, spec, slot)}"
     else:
+        how = "taken from the good"
         _enough(slot.run.order_totals.good_parts, parts, "good parts")
         dispose(draft, spec, slot.run.id, "scrap", parts, reason)
     note_reason(draft, spec, slot.run.id, reason, parts)
-    return f"{parts} scrapped at {spec.name}, {reason}"
+    made = slot_by_run(draft, spec, slot.run.id).run.order_totals
+    now = f"{max(0, made.good_parts)} good, {made.scrap_parts} scrap"
+    return f"{parts} scrapped{_of(draft, spec, slot)} at {spec.name}, {reason} ({how}): {now}"
+
+
+def _why(draft: Draft, spec: StationSpec, slot: Slot) -> str:
+    """What the machine has counted, and how many a reason was given for."""
+    made = slot_by_run(draft, spec, slot.run.id).run.totals
+    return f"the machine counts scrap, {made.reject} until now; {made.other_scrap} have a reason"
 
 
 def note_reason(draft: Draft, spec: StationSpec, run_id: str, reason: str, parts: int) -> None:
@@ -68,7 +90,7 @@ def book(
     dispose(draft, spec, slot.run.id, disposition, parts, reason, unit)
     if disposition == "rework_scrapped" and reason:
         note_reason(draft, spec, slot.run.id, reason, parts)
-    return f"{parts} {_WORDS[disposition]} at {spec.name}"
+    return f"{parts} {_WORDS[disposition]}{_of(draft, spec, slot)} at {spec.name}"
 
 
 _WORDS = {"rework": "to rework", "reworked": "good after rework", "rework_scrapped": "of rework scrapped"}
@@ -91,7 +113,8 @@ def take_back(draft: Draft, spec: StationSpec, slot: Slot, booked: tuple[str, in
         dispose(draft, spec, slot.run.id, disposition, -parts, reason)
     if reason and disposition in ("reject", "scrap", "scrap_reason", "rework_scrapped"):
         note_reason(draft, spec, slot.run.id, reason, -parts)
-    return f"{parts} {reason} taken back at {spec.name}".replace("  ", " ")
+    what = reason or _WORDS.get(disposition, disposition)
+    return f"{parts} {what}{_of(draft, spec, slot)} taken back at {spec.name}"
 
 
 def booked_as(spec: StationSpec, what: str) -> str:

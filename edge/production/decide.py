@@ -119,7 +119,7 @@ def _correction_needs(
 
 
 def _rig_needs(line: Line, spec: StationSpec, now: Observation, rows: Rows) -> tuple[str, ...]:
-    keys = (spec.key, rig_key(now.signal))
+    keys = (spec.key, rig_key(now.signal), LINE)
     row = rows.get(spec.key)
     if not isinstance(now.value, TestResult):
         return keys

@@ -1,23 +1,34 @@
 """What becomes of a unit: what tests say of it, what a person decides, and where its part is counted."""
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from msgspec.structs import replace
 
 from edge.production.beside import UnitTaken
-from edge.production.booking import book, note_reason
+from edge.production.booking import note_reason
 from edge.production.context import Context
-from edge.production.dealing import dispose, put_slot
+from edge.production.dealing import dispose
 from edge.production.draft import Draft
 from edge.production.events import Disposition
 from edge.production.line import StationSpec
+from edge.production.moving import publish_ended
 from edge.production.orders import FINAL, RefusedError, find_order
 from edge.production.runs import merged, say_result, shift, totals_of
 from edge.production.slots import slot_of, slots
-from edge.production.state import Job, JobId, Slot, Unit, job_key, unit_key
+from edge.production.state import Job, JobId, Unit, job_key, unit_key
 from edge.production.takings import remember
 from edge.production.totals import Totals, disposed
-from edge.production.units import LONGEST, MOST_STEPS, say_unit, slot_for, state_words
+from edge.production.units import (
+    LONGEST,
+    MOST_STEPS,
+    Place,
+    at_place,
+    of_which_job,
+    place_of,
+    say_unit,
+    state_words,
+)
 
 _STATES = {"OK": "ok", "NG": "quarantined", "SCRAP": "scrap", "REWORK": "rework"}
 
@@ -34,8 +45,8 @@ def decide_unit(
         raise RefusedError(f"{serial} is {state} already")
     if before.state == "scrap":
         raise RefusedError(f"{serial} is scrap: ask your supervisor")
-    slot = slot_for(draft, spec, before.job, chosen)
-    unit, disposition = _book_unit(draft, spec, slot, before, verb, reason)
+    place = place_of(draft, spec, before, chosen)
+    unit, disposition = _book_unit(draft, spec, place, before, verb, reason)
     unit = replace(unit, state=state, reworked=unit.reworked or state == "rework")
     draft.put(unit_key(serial), unit)
     draft.put(spec.key, replace(draft.station(spec), noun=None))
@@ -43,13 +54,13 @@ def decide_unit(
         serial, before.state, before.reworked, before.booked_at, (state, unit.booked_at),
         disposition, reason,
     )  # fmt: skip
-    remember(draft, spec, f"{serial} {verb}", taken, slot.context if slot else None)
-    say_unit(draft, spec, unit, slot, reason=reason)
-    return f"{serial} is {state}"
+    remember(draft, spec, f"{serial} {verb}", taken, place.context if place.job else None)
+    say_unit(draft, spec, unit, place.context, reason=reason)
+    return f"{serial} is {state}{of_which_job(draft, spec, place)}"
 
 
 def _book_unit(
-    draft: Draft, spec: StationSpec, slot: Slot | None, unit: Unit, verb: str, reason: str
+    draft: Draft, spec: StationSpec, place: Place, unit: Unit, verb: str, reason: str
 ) -> tuple[Unit, str]:
     """The counts follow where the unit's part was counted: here, or where it went to rework.
 
@@ -61,19 +72,39 @@ def _book_unit(
             _out_of_rework(draft, unit.serial, unit.booked_at, disposition, reason)
             unit = replace(unit, booked_at=None)
         return unit, disposition
-    if verb not in ("REWORK", "SCRAP") or slot is None or slot.run.job is None:
+    if verb not in ("REWORK", "SCRAP") or place.job is None:
         return unit, ""
-    if slot.run.order_totals.good_parts < 1:
+    if totals_of(draft, spec, place.context).good_parts < 1:
         if not spec.counters:
             return unit, ""  # nobody has said how many are made here
-        raise RefusedError(f"no good part of {slot.run.order} is counted at {spec.name} yet")
+        raise RefusedError(f"no good part of {place.context.order} is counted at {spec.name} yet")
     if verb == "REWORK":
-        book(draft, spec, slot, "rework", 1, reason, unit.serial)
-        return replace(unit, booked_at=(spec.name, *slot.run.job)), "rework"
+        _dispose(draft, spec, place.context, "rework", 1, reason, unit.serial)
+        return replace(unit, booked_at=(spec.name, *place.job)), "rework"
     disposition = "scrap_reason" if spec.machine_rejects else "scrap"
-    dispose(draft, spec, slot.run.id, disposition, 1, reason, unit.serial)
-    note_reason(draft, spec, slot.run.id, reason, 1)
+    _dispose(draft, spec, place.context, disposition, 1, reason, unit.serial)
     return unit, disposition
+
+
+def _dispose(
+    draft: Draft, spec: StationSpec, owner: Context, disposition: str, parts: int, reason: str, serial: str
+) -> None:
+    """Of the run that `owner` names; of a job that has ended it is said again what became of it."""
+    scrapped = {reason: parts} if reason and disposition != "rework" else {}
+    if any(slot.run.id == owner.run for slot in slots(draft.station(spec))):
+        dispose(draft, spec, owner.run or "", disposition, parts, reason, serial)
+        for one, count in scrapped.items():
+            note_reason(draft, spec, owner.run or "", one, count)
+        return
+    shift(draft, spec, owner, disposed(disposition, parts), reasons=scrapped)
+    figures = totals_of(draft, spec, owner)
+    draft.say(
+        Disposition(
+            disposition, parts, reason, figures.good_parts, figures.scrap_parts, figures.rework, serial
+        ),
+        spec.name, owner,
+    )  # fmt: skip
+    publish_ended(draft, [owner])
 
 
 def take_decision_back(draft: Draft, spec: StationSpec, context: Context, taken: UnitTaken) -> str:
@@ -87,7 +118,7 @@ def take_decision_back(draft: Draft, spec: StationSpec, context: Context, taken:
     state = by_tests(unit) if taken.state in BY_TESTS and unit.tests else taken.state
     unit = replace(unit, state=state)
     draft.put(unit_key(taken.serial), unit)
-    say_unit(draft, spec, unit, slot_for(draft, spec, unit.job), reason="taken back")
+    say_unit(draft, spec, unit, place_of(draft, spec, unit).context, reason="taken back")
     return f"{taken.serial} is {state_words(state)} again"
 
 
@@ -95,9 +126,7 @@ def _unbook(draft: Draft, spec: StationSpec, context: Context, taken: UnitTaken)
     if taken.disposition in ("reworked", "rework_scrapped") and taken.booked_at is not None:
         _out_of_rework(draft, taken.serial, taken.booked_at, taken.disposition, taken.reason, -1)
     elif taken.disposition and context.run is not None:
-        dispose(draft, spec, context.run, taken.disposition, -1, taken.reason, taken.serial)
-        if taken.disposition != "rework":
-            note_reason(draft, spec, context.run, taken.reason, -1)
+        _dispose(draft, spec, context, taken.disposition, -1, taken.reason, taken.serial)
 
 
 def _out_of_rework(
@@ -165,24 +194,36 @@ def by_tests(unit: Unit) -> str:
     return "passed" if unit.tests else "open"
 
 
-def tested(draft: Draft, spec: StationSpec, serial: str, program: str, passed: bool) -> tuple[bool, bool]:
-    """What a verdict means for its unit: whether it is the first of its program, and a first pass."""
+class Tested(NamedTuple):
+    """What a verdict means for its unit."""
+
+    first: bool
+    """Of its program."""
+    first_pass: bool
+    context: Context
+    """Of the unit's job."""
+    over: bool = False
+    """The first of a job that does not run here any more: what became of it is to be said again."""
+
+
+def tested(draft: Draft, spec: StationSpec, serial: str, program: str, passed: bool | None) -> Tested:
+    """Keep a test's verdict with its unit; `passed` None: a measurement, which says nothing of it."""
     if not serial or len(serial) > LONGEST:
-        return False, False
-    key = unit_key(serial)
-    unit = draft.get(key, Unit) or Unit(serial, spec.name)
+        return Tested(False, False, draft.station(spec).context)
+    unit = draft.get(unit_key(serial), Unit) or Unit(serial, spec.name)
+    place = place_of(draft, spec, unit)
+    if passed is None:
+        return Tested(False, False, place.context)
     first = program not in unit.tests
     first_pass = first and passed and not unit.reworked
-    unit = _with_verdict(unit, program, passed)
+    unit = _with_verdict(at_place(unit, spec, place), program, passed)
     if unit.state == "rework" and not unit.failing and unit.booked_at is not None:
         _out_of_rework(draft, serial, unit.booked_at, "reworked", f"passed {program}")
         unit = replace(unit, booked_at=None)
     decided = unit.state in ("scrap", "quarantined") or (unit.state == "rework" and unit.failing)
     decided = decided or (unit.state == "ok" and passed and unit.failing)
-    draft.put(key, replace(unit, station=spec.name, state=unit.state if decided else by_tests(unit)))
-    row = draft.station(spec)
-    if first and row.run is not None:
-        slot = slots(row)[0]
-        made = Totals(inspected=1, first_pass=int(first_pass))
-        put_slot(draft, spec, replace(slot, run=replace(slot.run, totals=slot.run.totals.and_(made))))
-    return first, first_pass
+    draft.put(unit_key(serial), replace(unit, state=unit.state if decided else by_tests(unit)))
+    if first and place.job is not None:
+        shift(draft, spec, place.context, Totals(inspected=1, first_pass=int(first_pass)))
+    over = first and place.job is not None and place.slot is None
+    return Tested(first, first_pass, place.context, over)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 LETTERS = {
-    "E": "badge", "J": "job", "U": "unit", "L": "lot", "S": "serial", "T": "tool", "P": "pack",
+    "E": "badge", "J": "job", "U": "station", "L": "lot", "S": "serial", "T": "tool", "P": "pack",
     "R": "document revision", "K": "check answer", "D": "downtime reason", "X": "scrap reason",
     "Q": "quantity", "A": "andon", "C": "command",
 }  # fmt: skip

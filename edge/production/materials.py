@@ -52,7 +52,8 @@ def mount(
     remember(draft, spec, f"L {lot}", LotTaken(material.item, lot, before), slot.context)
     there = (float(quantity),) if quantity else ()
     draft.say(MaterialUsed(material.item, lot, "mounted", *there), spec.name, slot.context)
-    return f"{lot} in use at {spec.name}" + (f", {quantity} in it" if quantity else "")
+    there_is = f", {quantity} in it" if quantity else ""
+    return f"{lot} in use at {spec.name}{there_is}. A quantity now is of this lot"
 
 
 def use_up(draft: Draft, spec: StationSpec, slot: Slot) -> None:
@@ -84,7 +85,7 @@ def use_scanned(draft: Draft, spec: StationSpec, slot: Slot, lot: str, quantity:
     item = next((item for item, one in row.mounted.items() if one.lot == lot), "")
     remember(draft, spec, f"Q {quantity}", LotTaken(item, lot, quantity=quantity), slot.context)
     draft.say(MaterialUsed(item, lot, "scanned", float(quantity)), spec.name, slot.context)
-    return f"{quantity} of {lot} used at {spec.name}"
+    return f"{quantity} of the material {lot} used at {spec.name}: no parts were booked"
 
 
 def take_lot_back(draft: Draft, spec: StationSpec, context: Context, taken: LotTaken) -> str:

@@ -13,9 +13,9 @@ from edge.production.draft import Draft
 from edge.production.events import Flag
 from edge.production.line import StationSpec
 from edge.production.materials import material_of, mount, order_of, use_scanned
-from edge.production.nouns import STATUS, choose, chosen, chosen_slot, wait, waiting
+from edge.production.nouns import STATUS, check_waiting, choose, chosen, chosen_slot, wait, waiting
 from edge.production.orders import RefusedError, skipped, split_job, start_job, the_slot
-from edge.production.places import Stations, names, where_parts_are_made
+from edge.production.places import Stations, choose_station, names, point, where_parts_are_made
 from edge.production.reasons import SCRAP, explained
 from edge.production.scanning import LETTERS, Label
 from edge.production.slots import change_context, slot_of, slots
@@ -23,7 +23,7 @@ from edge.production.state import Noun, Slot, Undo
 from edge.production.stops import give_reason
 from edge.production.tools import scan_tool
 from edge.production.traced import Lot
-from edge.production.units import check_item, unit_seen
+from edge.production.units import check_item, tested_next, unit_seen
 from edge.production.verbs import command
 
 
@@ -41,15 +41,19 @@ def _badge(draft: Draft, stations: Stations, label: Label) -> str:
 def _job(draft: Draft, stations: Stations, label: Label) -> str:
     order, operation = split_job(draft, label.body)
     on = [station for station in stations if slot_of(draft.station(station), (order.id, operation))]
-    words = "; ".join([start_job(draft, station, order, operation) for station in stations])
-    for station in stations:
+    where = tuple(on) or stations
+    words = "; ".join([start_job(draft, station, order, operation) for station in where])
+    if len(where) < len(stations):
+        point(draft, stations, where, "J")
+        words += f" at {names(where)}"
+    for station in where:
         choose(draft, station, (order.id, operation), STATUS if station in on else "")
     missing = skipped(draft, order, operation)
     if not missing:
         return words
     said = f"operation {', '.join(map(str, missing))} was never begun"
-    context = draft.station(stations[0]).context
-    draft.say(Flag("out_of_sequence", 0, said), stations[0].name, context)
+    context = draft.station(where[0]).context
+    draft.say(Flag("out_of_sequence", 0, said), where[0].name, context)
     return f"{words}; {said}"
 
 
@@ -119,21 +123,29 @@ def _tool(draft: Draft, stations: Stations, label: Label) -> str:
 
 
 def _serial(draft: Draft, stations: Stations, label: Label) -> str:
-    station = where_parts_are_made(draft, stations)
+    with_rig = [station for station in stations if station.rig is not None]
+    try:
+        station = where_parts_are_made(draft, stations)
+    except RefusedError:
+        if len(with_rig) != 1:
+            raise
+        station = with_rig[0]
     wait(draft, station, label)
-    return unit_seen(draft, station, label, chosen(draft, station))
+    words = unit_seen(draft, station, label, chosen(draft, station))
+    for other in with_rig:
+        if other is not station:
+            tested_next(draft, other, label)
+    return words
 
 
 def _quantity(draft: Draft, stations: Stations, label: Label) -> str:
-    station = where_parts_are_made(draft, stations)
     if not (label.body.isascii() and label.body.isdigit()) or not 0 < int(label.body) < 10_000:
         raise RefusedError(f"{label.body} is no quantity between 1 and 9999")
+    check_waiting(draft, draft.line.guns[draft.observation.signal])
+    station = where_parts_are_made(draft, stations)
     parts, row = int(label.body), draft.station(station)
     noun = waiting(draft, row.noun)
     draft.put(station.key, replace(row, noun=None))
-    if noun is None and row.noun is not None:
-        what = f"{row.noun.letter} {row.noun.body}"
-        raise RefusedError(f"a quantity of what? {what} was too long ago: scan it again first")
     slot = chosen_slot(draft, station)
     if noun is not None and noun.letter == "L":
         return use_scanned(draft, station, slot, noun.body, parts)
@@ -178,5 +190,6 @@ def _not_in_use(draft: Draft, stations: Stations, label: Label) -> str:
 
 _MEANINGS: dict[str, Callable[[Draft, Stations, Label], str]] = {
     "E": _badge, "J": _job, "L": _lot, "P": _pack, "S": _serial, "T": _tool, "D": _downtime_reason,
+    "U": choose_station,
     "X": _scrap_reason, "Q": _quantity, "C": command,
 }  # fmt: skip

@@ -1,11 +1,13 @@
 """What waits for the next label: a reason for its quantity, a card for the verb that is about its job."""
 
+from collections.abc import Iterable
+
 from msgspec.structs import replace
 
 from edge.production.draft import Draft
 from edge.production.events import Forgotten
 from edge.production.line import StationSpec
-from edge.production.orders import job_name, the_slot
+from edge.production.orders import RefusedError, job_name, the_slot
 from edge.production.scanning import Label
 from edge.production.slots import slots
 from edge.production.state import JobId, Noun, Slot
@@ -37,7 +39,7 @@ def _noun(draft: Draft, letter: str, body: str, reason: str) -> Noun:
 def waiting(draft: Draft, noun: Noun | None) -> Noun | None:
     """A label that still waits."""
     now = draft.observation
-    if noun is None or noun.boot != now.boot or now.mono_ms - noun.mono_ms > NOUN_MS:
+    if noun is None or noun.is_over or noun.boot != now.boot or now.mono_ms - noun.mono_ms > NOUN_MS:
         return None
     return noun
 
@@ -65,11 +67,43 @@ def is_status(draft: Draft, spec: StationSpec) -> bool:
     return noun is not None and noun.reason == STATUS and last is not None and last.mono_ms == noun.mono_ms
 
 
-def drop_old(draft: Draft, spec: StationSpec) -> None:
-    """A quantity is refused once after a reason that is too old, and not for ever."""
+class OfWhatError(RefusedError):
+    """A quantity came for what does not wait any more, or for one of two: it is refused once."""
+
+
+def check_waiting(draft: Draft, stations: Iterable[StationSpec]) -> None:
+    """No quantity is of something else because what it was meant for is gone. Raises OfWhatError."""
+    for spec in stations:
+        noun = draft.station(spec).noun
+        if noun is None:
+            continue
+        if waiting(draft, noun) is None:
+            why = noun.why or "was too long ago"
+            raise OfWhatError(f"a quantity of what? {noun.name} {why}: scan it again first")
+        if noun.instead:
+            words = f"{noun.instead} was forgotten for {noun.name}"
+            raise OfWhatError(f"a quantity of what? {words}: scan it again, or the quantity once more")
+
+
+def settle(draft: Draft, spec: StationSpec) -> None:
+    """The quantity was refused: the next one is what it says."""
     row = draft.station(spec)
-    if row.noun is not None and waiting(draft, row.noun) is None:
-        draft.put(spec.key, replace(row, noun=None))
+    if row.noun is not None:
+        noun = None if waiting(draft, row.noun) is None else replace(row.noun, instead="")
+        draft.put(spec.key, replace(row, noun=noun))
+
+
+def say_lost(draft: Draft, spec: StationSpec, before: Noun | None) -> str:
+    """In words, where a reason or a verb that waited does so no more though nothing came of it."""
+    row, was = draft.station(spec), waiting(draft, before)
+    noun = waiting(draft, row.noun)
+    if was is None or was.letter not in _UNFINISHED:
+        return ""
+    if noun is not None and (noun.name == was.name or (noun.letter == "C" and noun.reason == was.body)):
+        return ""
+    if noun is not None and noun.letter == "L":
+        draft.put(spec.key, replace(row, noun=replace(noun, instead=was.name)))
+    return f"; {was.name} is forgotten at {spec.name}"
 
 
 def forget(draft: Draft, spec: StationSpec) -> None:
@@ -78,7 +112,7 @@ def forget(draft: Draft, spec: StationSpec) -> None:
     noun = row.noun
     if noun is None or noun.is_over or noun.letter not in _UNFINISHED or waiting(draft, noun) is not None:
         return
-    words = f"{noun.letter} {noun.body} is forgotten at {spec.name}: nothing followed for {NOUN_MS // 1000} s"
+    words = f"{noun.name} is forgotten at {spec.name}: nothing followed for {NOUN_MS // 1000} s"
     noun = replace(noun, is_over=True)
     draft.put(spec.key, replace(row, noun=noun, said=words, said_verdict=None))
-    draft.say(Forgotten(f"{noun.letter} {noun.body}", words), spec.name, row.context)
+    draft.say(Forgotten(noun.name, words), spec.name, row.context)

@@ -10,8 +10,10 @@ from edge.production.draft import Draft
 from edge.production.events import Flag
 from edge.production.line import Line, StationSpec
 from edge.production.losses import Health
+from edge.production.moving import publish_ended
+from edge.production.resent import sent_before
 from edge.production.scanning import unit_name
-from edge.production.state import Frame, Rig, Station
+from edge.production.state import LINE, Frame, Rig, Station
 from edge.production.tools import tools_in_use
 from edge.production.traced import Test
 from edge.production.units import last_unit
@@ -19,8 +21,6 @@ from edge.production.verdicts import judge
 
 REMEMBERED = 64
 """Results of a rig that a repeated one is compared with."""
-UNNUMBERED_MS = 60_000
-"""A rig that does not number its results may measure the same again after this time."""
 
 
 def rig_key(rig: str) -> str:
@@ -38,13 +38,18 @@ def test_result(draft: Draft, rig: str, stations: tuple[StationSpec, ...]) -> No
         draft.outcome = Outcome(Verdict.REFUSED, now.detail or "not a test result")
         return
     unit, scanned = unit_of(draft.line, draft.station(station), now)
-    key, digest = rig_key(rig), _digest(now.detail, result, unit if scanned else "")
-    before = draft.get(key, Rig) or Rig()
-    if _is_known(before, digest, result, now):
-        draft.outcome = Outcome(Verdict.DUPLICATE, f"{unit or rig}: this result is recorded already")
+    key, before = rig_key(rig), draft.get(rig_key(rig), Rig) or Rig()
+    frame = Frame(
+        _digest(now.detail or repr(result)), now.seen_ms, now.mono_ms, now.boot, result.number,
+        unit if scanned else "", draft.line_row(LINE).starts,
+    )  # fmt: skip
+    former = sent_before(before.recent, frame, named=bool(result.unit))
+    if former is not None:
+        draft.put(key, replace(before, recent=_seen_again(before.recent, former, frame)))
+        of = (former.unit if scanned else unit) or rig
+        draft.outcome = Outcome(Verdict.DUPLICATE, f"{of}: this result is recorded already")
         return
-    _flag_number(draft, station, rig, before, result.number)
-    frame = Frame(digest, now.seen_ms, now.mono_ms, now.boot, result.number)
+    _flag_number(draft, station, rig, before, frame)
     draft.put(key, Rig((*before.recent, frame)[-REMEMBERED:]))
     if before.unreadable:
         draft.say(Health(rig, "readable"), station.name)
@@ -62,58 +67,51 @@ def unit_of(line: Line, row: Station, now: Observation) -> tuple[str, bool]:
 
 def _record(draft: Draft, spec: StationSpec, rig: str, unit: str, result: TestResult) -> None:
     judged, row = judge(result), draft.station(spec)
-    first, first_pass = False, False
-    if judged.verdict is not None:
-        first, first_pass = tested(draft, spec, unit, result.program, judged.verdict)
+    first, first_pass, context, over = tested(draft, spec, unit, result.program, judged.verdict)
     test = Test(
         unit, result.program, result.passed, rig, result.revision, result.number, result.steps, first,
         first_pass, judged.verdict, judged.computed, bool(judged.differs), tools_in_use(row),
     )  # fmt: skip
-    draft.say(test, spec.name, row.context)
+    draft.say(test, spec.name, context)
+    if over:
+        publish_ended(draft, [context])
     words = f"{unit or 'a unit that nobody has scanned'} {_WORDS[judged.verdict]}"
     if judged.differs:
         words += f": {judged.differs}"
-        draft.say(Flag("verdict_differs", 1, words), spec.name, row.context)
+        draft.say(Flag("verdict_differs", 1, words), spec.name, context)
+        _show(draft, spec, f"{rig}: {words}")
     if not unit:
-        _say_no_unit(draft, spec, rig, words)
+        said = f"{rig}: {words}. Scan the serial number before the test"
+        draft.say(Flag("no_unit", 1, said), spec.name, row.context)
+        _show(draft, spec, said)
     draft.outcome = Outcome(Verdict.ACCEPTED, words)
 
 
 _WORDS = {True: "passed", False: "failed", None: "measured"}
 
 
-def _say_no_unit(draft: Draft, spec: StationSpec, rig: str, words: str) -> None:
-    """The result is kept, and the person at the station is told that it is nobody's."""
-    row = draft.station(spec)
-    said = f"{rig}: {words}. Scan the serial number before the test"
-    draft.say(Flag("no_unit", 1, said), spec.name, row.context)
-    draft.put(spec.key, replace(row, said=said, said_verdict=Verdict.REFUSED))
+def _show(draft: Draft, spec: StationSpec, said: str) -> None:
+    """The result is kept, and the person at the station is told what is wrong with it."""
+    draft.put(spec.key, replace(draft.station(spec), said=said, said_verdict=Verdict.REFUSED))
 
 
-def _flag_number(draft: Draft, spec: StationSpec, rig: str, before: Rig, number: str | None) -> None:
+def _flag_number(draft: Draft, spec: StationSpec, rig: str, before: Rig, frame: Frame) -> None:
     """A rig that begins its numbers anew, or two results under one number: both are recorded."""
-    if number is not None and any(frame.number == number for frame in before.recent):
-        said = f"{rig} has sent another result under the number {number} before"
-        draft.say(Flag("number_repeated", 1, said), spec.name, draft.station(spec).context)
+    same = [one for one in before.recent if one.number == frame.number and frame.number is not None]
+    if not same:
+        return
+    said = f"{rig} has sent another result under the number {frame.number} before"
+    if any(one.digest == frame.digest for one in same):
+        said = f"{rig} has sent the same under the number {frame.number} before: counted as another result"
+    draft.say(Flag("number_repeated", 1, said), spec.name, draft.station(spec).context)
 
 
-def _digest(raw: str, result: TestResult, scanned: str) -> str:
-    """A result without number and unit is another one when another unit was scanned."""
-    told = raw or repr(result)
-    if scanned and result.number is None:
-        told = f"{scanned}\n{told}"
+def _digest(told: str) -> str:
     return sha1(told.encode("utf-8", "surrogatepass"), usedforsecurity=False).hexdigest()[:16]
 
 
-def _is_known(before: Rig, digest: str, result: TestResult, now: Observation) -> bool:
-    return any(
-        frame.digest == digest and (result.number is not None or _age_ms(frame, now) <= UNNUMBERED_MS)
-        for frame in before.recent
-    )
-
-
-def _age_ms(frame: Frame, now: Observation) -> int:
-    """By the monotonic clock; across two boots by the wall clock, unless it went back."""
-    if frame.boot == now.boot:
-        return now.mono_ms - frame.mono_ms
-    return max(0, now.seen_ms - frame.seen_ms)
+def _seen_again(recent: tuple[Frame, ...], known: Frame, frame: Frame) -> tuple[Frame, ...]:
+    """One that came again after a start is as if it had come now, for it may come once more."""
+    if known.start == frame.start:
+        return recent
+    return tuple(replace(frame, unit=one.unit) if one is known else one for one in recent)

@@ -11,7 +11,7 @@ from edge.production.events import Flag, Order, Result
 from edge.production.line import CountsBy, StationSpec
 from edge.production.materials import use_up
 from edge.production.slots import MOST_NAMED, change_slots, idle_context, slots
-from edge.production.state import LINE, Job, Left, Run, Slot, job_key, run_key
+from edge.production.state import LINE, Job, Left, Noun, Run, Slot, Station, job_key, run_key
 from edge.production.totals import NOTHING, Totals
 
 MOST_REASONS = 100
@@ -52,12 +52,17 @@ def begin_run(draft: Draft, spec: StationSpec, job: Job, order: WorkOrder, kind:
         order.id, job.operation, run.id, order.item, order.revision, batch, who,
         None if kind is Kind.PRODUCTION else kind.value,
     )  # fmt: skip
-    draft.put(spec.key, replace(row, last_job=(order.id, job.operation), edge=None, noun=None))
+    draft.put(spec.key, replace(row, last_job=(order.id, job.operation), edge=None, noun=_over(row)))
     stations = (*(name for name in job.stations if name != spec.name), spec.name)
     started = now.at_ms if job.started_ms is None else job.started_ms
     put_job(draft, replace(job, state="Running", substate="", stations=stations, started_ms=started))
     change_slots(draft, spec, (*slots(row), Slot(context, run)), idle_context(row))
     say_order(draft, spec, Slot(context, run), "begun", "Running", job.state)
+
+
+def _over(row: Station) -> Noun | None:
+    """What waits is of the jobs that were on."""
+    return row.noun.over("is of the job before") if row.noun else None
 
 
 def end_run(draft: Draft, spec: StationSpec, slot: Slot, *, is_undone: bool = False) -> Job:
@@ -74,7 +79,7 @@ def end_run(draft: Draft, spec: StationSpec, slot: Slot, *, is_undone: bool = Fa
     left, alone = row.left, len(slots(row)) == 1
     if alone and run.kind == Kind.PRODUCTION and run.totals.made and row.last_part and run.job:
         left = Left(run.job, row.last_part)
-    draft.put(spec.key, replace(row, noun=None, previous=run.job, left=left))
+    draft.put(spec.key, replace(row, noun=_over(row), previous=run.job, left=left))
     found = tuple(one for one in slots(row) if one.run.id != run.id)
     change_slots(draft, spec, found, idle_context(row))
     return _with_run(job_of(draft, run), spec, slot, busy_s(draft, run))
@@ -137,14 +142,19 @@ def _flag_scrap(draft: Draft, spec: StationSpec, slot: Slot) -> None:
 def _compare(draft: Draft, spec: StationSpec, slot: Slot) -> None:
     """Where machine and operator are to be reconciled, a difference does not pass unseen."""
     made = slot.run.totals
+    if spec.counts_by is CountsBy.MACHINE and spec.machine_rejects and made.other_scrap > made.reject:
+        words = f"the machine counted {made.reject}, reasons were given for {made.other_scrap}"
+        draft.say(Flag("scrap_differs", made.reject - made.other_scrap, words), spec.name, slot.context)
     if spec.counts_by is not CountsBy.RECONCILE:
         return
-    for flag, machine, person in (
-        ("good_differs", made.made - made.reject, made.other_good),
-        ("scrap_differs", made.reject, made.other_scrap),
+    taken = max(0, made.booked + made.rework) if slot.run.kind != Kind.REWORK else 0
+    less = f" ({taken} less, which a person took for scrap or rework)" if taken else ""
+    for flag, machine, person, how in (
+        ("good_differs", made.made - made.reject - taken, made.other_good, less),
+        ("scrap_differs", made.reject, made.other_scrap, ""),
     ):
         if machine != person and (person or flag == "scrap_differs"):
-            words = f"the machine counted {machine}, the operator said {person}"
+            words = f"the machine counted {machine}{how}, the operator said {person}"
             draft.say(Flag(flag, machine - person, words), spec.name, slot.context)
 
 

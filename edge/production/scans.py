@@ -1,5 +1,7 @@
 """A gun read a label: do what it asks, or say why not, and record it either way."""
 
+from collections.abc import Mapping, Sequence
+
 from msgspec.structs import replace
 
 from edge.observation import Outcome, Quality, Verdict
@@ -8,19 +10,15 @@ from edge.production.draft import Draft
 from edge.production.events import Scan
 from edge.production.line import StationSpec
 from edge.production.meanings import meaning
-from edge.production.nouns import drop_old
+from edge.production.nouns import OfWhatError, say_lost, settle
 from edge.production.orders import RefusedError
-from edge.production.places import Stations
+from edge.production.places import Stations, heard_at
+from edge.production.repeats import meant, once_more, repeated, to_be_asked
 from edge.production.scanning import Label, read_label
 from edge.production.slots import contexts
-from edge.production.state import LINE, LastScan, Station, Undo
-
-REPEAT_MS = 1_500
-"""The same label again within this time is a double trigger."""
-AGAIN_MS = 60_000
-"""So long the question stands whether a repeat after a restart is meant once more."""
-ASKS = "scan it again to do it once more"
-"""How that question ends."""
+from edge.production.state import LINE, Booked, LastScan, Station, Undo
+from edge.production.taking_back import note, waited
+from edge.production.units import end_unit, may_be_unit
 
 
 def scan(draft: Draft, gun: str, stations: Stations) -> None:
@@ -28,8 +26,9 @@ def scan(draft: Draft, gun: str, stations: Stations) -> None:
     text = draft.observation.value if isinstance(draft.observation.value, str) else ""
     label = _readable(draft, text)
     if isinstance(label, str):
-        _record(draft, gun, stations, text, None, Outcome(Verdict.REFUSED, label))
-    elif words := _repeated(draft, stations, text):
+        words = label + _end_unit(draft, stations, may_be_unit(text))
+        _record(draft, gun, stations, text, None, Outcome(Verdict.REFUSED, words))
+    elif words := repeated(draft, stations, label):
         _record(draft, gun, stations, text, label, Outcome(Verdict.DUPLICATE, words))
     else:
         _obey(draft, gun, stations, text, label)
@@ -41,54 +40,71 @@ def _readable(draft: Draft, text: str) -> Label | str:
     return read_label(text, draft.line.labels)
 
 
-def _repeated(draft: Draft, stations: Stations, text: str) -> str:
-    """Why a label that came again does nothing; empty for one that is to be obeyed."""
-    last, now = draft.station(stations[0]).last_scan, draft.observation
-    if last is None or last.label != text:
-        return ""
-    if last.boot == now.boot and now.mono_ms - last.mono_ms < REPEAT_MS:
-        return "the same label twice: counted once"
-    if last.start == draft.line_row(LINE).starts:
-        return ""
-    asked_ms = now.mono_ms - last.asked_mono_ms if last.asked_boot == now.boot else AGAIN_MS + 1
-    if asked_ms < REPEAT_MS:
-        return "the same label twice: counted once"
-    return "" if asked_ms <= AGAIN_MS else _ask(draft, stations, last)
-
-
-def _ask(draft: Draft, stations: Stations, last: LastScan) -> str:
-    """After a restart nobody knows whether the person was told that the scan had been taken."""
-    now = draft.observation
-    asked = replace(last, asked_mono_ms=now.mono_ms, asked_boot=now.boot)
-    for station in stations:
-        draft.put(station.key, replace(draft.station(station), last_scan=asked))
-    when = f"at {draft.line.hour(last.at_ms)}, " if last.at_ms else ""
-    return f"recorded {when}before the restart: {ASKS}"
-
-
 def _obey(draft: Draft, gun: str, stations: Stations, text: str, label: Label) -> None:
     before = {station.name: draft.station(station) for station in stations}
     try:
-        words = meaning(draft, stations, label)
+        once_more(draft, stations, label)
+        waiting = {station.name: draft.station(station).noun for station in stations}
+        words = meaning(draft, heard_at(draft, stations, label), label)
     except RefusedError as refusal:
         draft.undo()
-        for station in stations:
-            drop_old(draft, station)
-        _record(draft, gun, stations, text, label, Outcome(Verdict.REFUSED, str(refusal)))
+        if isinstance(refusal, OfWhatError):
+            for station in stations:
+                settle(draft, station)
+        words = str(refusal) + _end_unit(draft, stations, label.letter == "S")
+        _record(draft, gun, stations, text, label, Outcome(Verdict.REFUSED, words))
         return
-    now = draft.observation
-    last = LastScan(text, now.mono_ms, now.boot, now.at_ms, words, draft.line_row(LINE).starts)
     for station in stations:
         _remember(draft, station, before[station.name], label)
-        draft.put(station.key, replace(draft.station(station), last_scan=last))
+        words += _lost(draft, station, before[station.name], label)
+    changed = [station for station in stations if note(draft, station, before[station.name])]
+    at = changed[0] if changed else None
+    last = before[stations[0].name].last_scan
+    booked = to_be_asked(draft, last, label, words, at, waiting[at.name] if at else None)
+    _remember_last(draft, stations, before, text, label, words, changed, booked)
     _record(draft, gun, stations, text, label, Outcome(Verdict.ACCEPTED, words))
+
+
+def _end_unit(draft: Draft, stations: Stations, ends: bool) -> str:
+    """A unit that could not be read, or is refused, is there in the place of the one before it."""
+    ended = dict.fromkeys(end_unit(draft, station) for station in stations) if ends else {}
+    return "".join(f"; {serial} is not the unit any more" for serial in ended if serial)
+
+
+def _lost(draft: Draft, spec: StationSpec, before: Station, label: Label) -> str:
+    """What waited is used by a quantity, and a person knows of what is cancelled or taken back."""
+    if label.letter == "Q" or is_correction(label) or (label.letter == "C" and label.body == "CANCEL"):
+        return ""
+    return say_lost(draft, spec, before.noun)
+
+
+def is_correction(label: Label) -> bool:
+    return label.letter == "C" and (label.body == "UNDO" or label.body.startswith("BACK"))
+
+
+def _remember_last(
+    draft: Draft, stations: Stations, before: Mapping[str, Station], text: str, label: Label, words: str,
+    changed: Sequence[StationSpec], booked: Booked | None,
+) -> None:  # fmt: skip
+    """For an UNDO, and to know the label if it comes again."""
+    now, earlier = draft.observation, before[stations[0].name].last_scan
+    where = tuple(station.name for station in changed)
+    only_waits = not (where or is_correction(label))
+    if only_waits or (earlier is not None and earlier.before is not None and label.body == "UNDO"):
+        where = earlier.changed if earlier is not None else ()
+    last = LastScan(
+        text, now.mono_ms, now.boot, now.at_ms, words, draft.line_row(LINE).starts,
+        means=meant(label), changed=where, booked=booked,
+    )  # fmt: skip
+    for station in stations:
+        mine = replace(last, before=waited(before, station) if only_waits else None)
+        draft.put(station.key, replace(draft.station(station), last_scan=mine))
 
 
 def _remember(draft: Draft, spec: StationSpec, before: Station, label: Label) -> None:
     """What the station was, so that the scan can be taken back."""
     row, now = draft.station(spec), draft.observation
-    is_correction = label.letter == "C" and (label.body == "UNDO" or label.body.startswith("BACK"))
-    if is_correction or contexts(row) == contexts(before):
+    if is_correction(label) or contexts(row) == contexts(before):
         return
     undo = Undo(
         f"{label.letter} {label.body}", row.context.operator or before.context.operator, now.at_ms,

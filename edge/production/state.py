@@ -98,6 +98,18 @@ class Noun(Struct, frozen=True):
     """Scanned before it, where both wait for a quantity; of a job's card: why it waits."""
     is_over: bool = False
     """It was said that it is forgotten; it is kept, for its late quantity is refused once."""
+    why: str = ""
+    """Why it waits no more, where it was not for its age."""
+    instead: str = ""
+    """What waited until it came: whether the next quantity is of that or of this is asked once."""
+
+    @property
+    def name(self) -> str:
+        return f"{self.letter} {self.body}"
+
+    def over(self, why: str) -> "Noun":
+        """It waits no more; a quantity that comes for it is refused once, and says why."""
+        return self if self.is_over else replace(self, is_over=True, why=why)
 
 
 class Job(Struct, frozen=True, omit_defaults=True, tag="job"):
@@ -157,6 +169,8 @@ class Undo(Struct, frozen=True, omit_defaults=True):
     """Where the scan was about neither the context nor parts."""
     unsure: bool = False
     """A counter had not been read since the change before: whose its next parts are was open already."""
+    noun: Noun | None = None
+    """What waited for it."""
 
 
 class Left(Struct, frozen=True):
@@ -166,9 +180,32 @@ class Left(Struct, frozen=True):
     last: Edge
 
 
+class Waited(Struct, frozen=True, omit_defaults=True):
+    """What a scan that changes nothing by itself took the place of, at one station."""
+
+    noun: Noun | None = None
+    chosen: Noun | None = None
+    pointed: Noun | None = None
+    unit: LastUnit | None = None
+
+
+class Booked(Struct, frozen=True, omit_defaults=True):
+    """A scan that would count, or change, once more if it came again."""
+
+    means: str
+    words: str
+    """What it did, and for which job."""
+    at_ms: int
+    start: int
+    """As in `LastScan`."""
+    station: str = ""
+    noun: Noun | None = None
+    """What had waited for it there."""
+
+
 class LastScan(Struct, frozen=True, omit_defaults=True):
     """The last one that was accepted: to tell a double trigger, and a repeat after a restart, from a second
-    scan."""
+    scan, and to take it back."""
 
     label: str
     mono_ms: int
@@ -181,6 +218,16 @@ class LastScan(Struct, frozen=True, omit_defaults=True):
     asked_mono_ms: int = 0
     asked_boot: str = ""
     """When it came again after a restart, and the question was whether it is meant once more."""
+    asked: str = ""
+    """What that label means."""
+    means: str = ""
+    """The label's letter and body, whichever symbol it was read from."""
+    changed: tuple[str, ...] = ()
+    """Stations that the newest scan that changed something, and was not taken back, did so at."""
+    before: Waited | None = None
+    """Of one that changed nothing by itself: what was so at this station."""
+    booked: Booked | None = None
+    """What is asked about, if it comes again after a restart."""
 
 
 class Station(Struct, frozen=True, omit_defaults=True, tag="station"):
@@ -224,6 +271,8 @@ class Station(Struct, frozen=True, omit_defaults=True, tag="station"):
     noun: Noun | None = None
     chosen: Noun | None = None
     """The job whose card was scanned last, for the verbs that follow."""
+    pointed: Noun | None = None
+    """This one of its gun's stations was chosen, by its own card (`U`) or by the one of its job (`J`)."""
     last_scan: LastScan | None = None
     said: str = ""
     """What the last scan did, in words, for the screen."""
@@ -254,6 +303,8 @@ class Unit(Struct, frozen=True, omit_defaults=True, tag="unit"):
     """Station, order and operation of each place it was seen at."""
     lot: str | None = None
     """The batch that its own label names."""
+    runs: Mapping[str, str] = {}
+    """By station, the run that it was seen under there."""
 
 
 class Frame(Struct, frozen=True, omit_defaults=True):
@@ -265,6 +316,10 @@ class Frame(Struct, frozen=True, omit_defaults=True):
     boot: str
     number: str | None = None
     """The rig's own."""
+    unit: str = ""
+    """The one that was scanned last, where the result names none."""
+    start: int = 0
+    """Which start of the agent it came after; see `LineRow.starts`."""
 
 
 class Rig(Struct, frozen=True, omit_defaults=True, tag="rig"):

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from msgspec.structs import replace
 
 from edge.production.context import Kind as RunKind
-from edge.production.corrections import BACK_MOST_MIN, back, undo
+from edge.production.corrections import BACK_MOST_MIN, back
 from edge.production.deciding import decide_unit
 from edge.production.draft import Draft
 from edge.production.line import StationSpec
@@ -24,6 +24,8 @@ from edge.production.places import Stations, where_parts_are_made
 from edge.production.scanning import Label
 from edge.production.slots import change_context, slot_of, slots
 from edge.production.state import JobId, Slot
+from edge.production.taking_back import take_back, where_changed
+from edge.production.units import end_unit
 
 
 def command(draft: Draft, stations: Stations, label: Label) -> str:
@@ -32,7 +34,10 @@ def command(draft: Draft, stations: Stations, label: Label) -> str:
         minutes = int(label.body[4:])
         if not 0 < minutes <= BACK_MOST_MIN:
             raise RefusedError(f"{minutes} is not between 1 and {BACK_MOST_MIN} minutes")
-        return _each(draft, stations, lambda draft, station: back(draft, station, minutes))
+        where = where_changed(draft, stations) or stations
+        return _each(draft, where, lambda draft, station: back(draft, station, minutes))
+    if label.body == "UNDO":
+        return take_back(draft, stations)
     if label.body in _UNIT_VERBS:
         return _verdict(draft, stations, label)
     found = _COMMANDS.get(label.body)
@@ -117,17 +122,18 @@ def _logout(draft: Draft, station: StationSpec) -> str:
 
 def _cancel(draft: Draft, station: StationSpec) -> str:
     """Whatever waits for another label is forgotten."""
-    row = draft.station(station)
-    draft.put(station.key, replace(row, noun=None, chosen=None))
-    return f"cancelled at {station.name}: nothing waits"
+    serial, row = end_unit(draft, station), draft.station(station)
+    draft.put(station.key, replace(row, noun=None, chosen=None, pointed=None))
+    no_unit = f", and {serial} is not the unit any more" if serial else ""
+    return f"cancelled at {station.name}: nothing waits{no_unit}"
 
 
 _UNIT_VERBS = ("OK", "NG", "SCRAP", "REWORK")
 
 _COMMANDS: dict[str, Callable[[Draft, StationSpec], str]] = {
     "START": _start, "RESUME": _start, "PAUSE": _pause, "DONE": _done, "LOGOUT": _logout,
-    "SETUP": _setup, "TEST": _test, "UNDO": undo, "CANCEL": _cancel,
+    "SETUP": _setup, "TEST": _test, "CANCEL": _cancel,
 }  # fmt: skip
 
-COMMANDS = (*_COMMANDS, *_UNIT_VERBS)
+COMMANDS = (*_COMMANDS, "UNDO", *_UNIT_VERBS)
 """All but `BACKn`."""

@@ -20,6 +20,7 @@ from pydantic import ValidationError
 
 from adapters import result_files
 from adapters._result_folder import Folder, Taken, plain
+from adapters._result_memory import KEPT, Memory, fingerprint
 from adapters.result_files import Settings, folder_failure, results_of
 from edge.contract import Outcome, Quality, SourceLost, TestResult, Verdict
 from tests.line.test_agent import Agent
@@ -58,7 +59,9 @@ def bad(intake: MemoryIntake) -> list[str]:
 
 
 def names(folder: Path) -> list[str]:
-    return sorted(one.name for one in folder.iterdir() if one.is_file()) if folder.exists() else []
+    """What a user put there or looks for; not what the agent remembers."""
+    found = [one.name for one in folder.iterdir() if one.is_file()] if folder.exists() else []
+    return sorted(name for name in found if name != ".lineside-recorded")
 
 
 async def there(holds: Callable[[], bool]) -> None:
@@ -227,11 +230,68 @@ async def test_results_without_a_number_are_numbered_by_file(tmp_path: Path) -> 
     async with collecting(of, intake):
         await intake.until(lambda: len(intake.seen) == 2)
         await there(lambda: names(tmp_path / "done") == ["w.txt"])
-        (tmp_path / "done/w.txt").rename(tmp_path / "w.txt")
-        await intake.until(lambda: len(intake.seen) == 4)
-    assert [one.number for one in results(intake)] == [f"w.txt@{at_ms}#1", f"w.txt@{at_ms}#2"] * 2
-    details = [one.detail for one in intake.seen]
-    assert (len(set(details)), details[:2]) == (2, details[2:])
+    assert [one.number for one in results(intake)] == [f"w.txt@{at_ms}#1", f"w.txt@{at_ms}#2"]
+    assert len({one.detail for one in intake.seen}) == 2
+
+
+async def put_back(tmp_path: Path, intake: MemoryIntake, **keys: object) -> None:
+    """What was taken is put back from `done/` by hand, with the time that it had, before a new start."""
+    async with collecting(settings(tmp_path, **keys), intake):
+        await there(lambda: names(tmp_path / "done") == ["a.txt"])
+    (tmp_path / "done" / "a.txt").rename(tmp_path / "a.txt")
+    async with collecting(settings(tmp_path, **keys), intake):
+        await there(lambda: names(tmp_path / "done") == ["a.txt"] and not names(tmp_path))
+
+
+async def test_a_file_that_is_put_back_is_known_however_many_results_it_has(tmp_path: Path) -> None:
+    intake = MemoryIntake("rig-1")
+    write(tmp_path / "a.txt", *(LINE.format(number) for number in range(100)))
+    await put_back(tmp_path, intake, holds="results")
+    assert Counter(units(intake)).most_common(1) == [("U-0000", 1)]
+    assert len(intake.seen) == 100
+    copied = tmp_path / "b.txt"
+    write(copied, (tmp_path / "done" / "a.txt").read_text())
+    async with collecting(settings(tmp_path, holds="results"), intake):
+        await there(lambda: names(tmp_path / "done") == ["a.txt", "b.txt"])
+    assert len(intake.seen) == 100, "unit and number say that they are the same"
+
+
+async def test_two_equal_weights_are_two_and_one_that_is_put_back_is_one(tmp_path: Path) -> None:
+    intake = MemoryIntake("rig-1")
+    keys = {"unit": "scanned"}
+    write(tmp_path / "a.txt", UNNUMBERED)
+    await put_back(tmp_path, intake, **keys)
+    assert len(intake.seen) == 1
+    write(tmp_path / "a.txt", UNNUMBERED)
+    async with collecting(settings(tmp_path, **keys), intake):
+        await there(lambda: names(tmp_path / "done") == ["a-1.txt", "a.txt"])
+    assert len(intake.seen) == 2
+    (tmp_path / "done" / "a-1.txt").rename(tmp_path / "a-1.txt")
+    async with collecting(settings(tmp_path, **keys), intake):
+        await there(lambda: names(tmp_path / "done") == ["a-1.txt", "a.txt"] and not names(tmp_path))
+    assert len(intake.seen) == 2, "also by the name that it was given in done"
+
+
+def test_what_is_remembered_is_bounded_and_outlives_a_cut_line(tmp_path: Path) -> None:
+    memory = Memory(tmp_path / "memory")
+    memory.load()
+    prints = [fingerprint(b"%d" % number) for number in range(3 * KEPT)]
+    for at in range(0, len(prints), 1_000):
+        memory.add(prints[at : at + 1_000])
+    memory.add(prints[:1])
+    assert prints[-1] in memory
+    assert prints[1] not in memory
+    with (tmp_path / "memory").open("a") as file:
+        file.write(prints[1][:30])
+    memory.add([prints[2]])
+    again = Memory(tmp_path / "memory")
+    again.load()
+    assert [prints[2] in again, prints[-1] in again, prints[1] in again] == [True, True, False]
+    for at in range(0, len(prints), 100):
+        again.add(prints[at : at + 100])
+    for at in range(0, len(prints), 100):
+        again.add(prints[at : at + 100])
+    assert (tmp_path / "memory").stat().st_size < 5 * KEPT * 65
 
 
 @given(st.binary(max_size=300), st.sampled_from(["line", "lines", "results"]))
@@ -309,7 +369,7 @@ async def test_one_that_cannot_be_read_is_put_aside_and_does_not_stop_the_others
     taken = folder.read("a.txt")
     assert taken is not None
     assert (taken.body, taken.fault) == (b"", "it cannot be read: Too many levels of symbolic links")
-    folder.put_away(taken, ["no"], broken=True)
+    folder.put_away(taken, ["no"], 1, broken=True)
     assert (tmp_path / "broken/a.txt").is_symlink()
     async with collecting(settings(tmp_path), intake):
         write(tmp_path / "one.txt", LINE.format(1))

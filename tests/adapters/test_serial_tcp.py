@@ -309,16 +309,34 @@ async def test_one_device_at_a_time_and_the_same_one_anew_takes_its_place() -> N
         calling = group.create_task(caller(port))
         async with listening(gun(listen=f"127.0.0.1:{port}"), intake) as source:
             reader, writer = await calling
+            writer.write(b"one\r")
+            assert await reader.readexactly(1) == ACK
             other, other_writer = await caller(port, host="127.0.0.2")
             assert await other.read() == b""
             other_writer.close()
-            writer.write(b"one\r")
+            writer.write(b"two\r")
             assert await reader.readexactly(1) == ACK
             _, again = await caller(port)
             assert "connected anew; was the device restarted?" in str(await source)
             writer.close()
             again.close()
-    assert intake.values("gun-1") == ["one"]
+    assert intake.values("gun-1") == ["one", "two"]
+
+
+async def test_who_has_sent_nothing_gives_way_to_a_newcomer() -> None:
+    """A stranger that connects first and says nothing is not the device for ever."""
+    intake, port = SlowIntake("gun-1"), free_port()
+    async with asyncio.TaskGroup() as group:
+        calling = group.create_task(caller(port, host="127.0.0.5"))
+        async with listening(gun(listen=f"127.0.0.1:{port}"), intake) as source:
+            stranger, stranger_writer = await calling
+            _, device_writer = await caller(port)
+            said = str(await source)
+            assert await stranger.read() == b""
+            stranger_writer.close()
+            device_writer.close()
+    assert "127.0.0.5:" in said
+    assert "had sent nothing and was turned away when 127.0.0.1 connected" in said
 
 
 async def test_listening_ends_with_the_source() -> None:

@@ -84,7 +84,7 @@ WRITTEN: list[tuple[dict[str, Any], bytes]] = [
     ),
     (PATTERN, b"U-0001 LEAK/B #1 0.12 mbar [0..0.5] PASS"),
     (
-        REPORT,
+        {**REPORT, "others": "ignored"},
         b"ACME 3000\r\nSERIAL: U-0001\r\nTEST: LEAK REV B NO 1\r\nleak = 0.12 mbar (0 to 0.5)\r\nPASS\r\n",
     ),
     (PAIRS, b"TIME: 12:30:00\nSN: U-0001\nPROG: LEAK\nREV: B\nNO: 1\nLEAK: 0.12 mbar\nRES: PASS\n"),
@@ -319,7 +319,7 @@ def test_groups_of_columns_and_lines_are_steps() -> None:
     with pytest.raises(Broken, match="inside a group"):
         parse(kind, b"U1,P,OK,a,1,2,b,3,,4")
     lines = described(**start, holds="lines", step=[{"each": "2-3", "name_at": 1, "at": 2, "high_at": 3}])
-    assert parse(lines, b"U1,P,OK\na,1,2\nb,3,\nend,of,it")[0].steps == wanted
+    assert parse(lines, b"U1,P,OK\na,1,2\nb,3,")[0].steps == wanted
     second = described(
         format="fixed", holds="lines", result="limits", fields={"unit": "2/1-4"}, constants={"program": "P"},
         step=[{"name": "a", "at": "3/3-5"}],
@@ -334,6 +334,22 @@ def test_two_steps_of_one_name_are_a_fault() -> None:
     raw = WRITTEN[6][1].replace(b'"steps":[', b'"steps":[{"name":"leak","value":1},')
     with pytest.raises(Broken, match="two steps have the name 'leak'"):
         parse(kind, raw)
+
+
+def test_more_steps_than_any_rig_makes_are_a_fault() -> None:
+    kind = described(**JSON)
+    most, more = ([{"name": f"s{number}", "value": 1} for number in range(count)] for count in (2_000, 2_001))
+    whole = json.loads(WRITTEN[6][1])
+    assert len(parse(kind, json.dumps(whole | {"steps": most}).encode())[0].steps) == 2_000
+    with pytest.raises(Broken, match="2001 steps are more than 2000"):
+        parse(kind, json.dumps(whole | {"steps": more}).encode())
+
+
+def test_a_byte_order_mark_belongs_to_no_field() -> None:
+    """Programs of Windows put one before what they write into a file."""
+    kind = described(**CSV)
+    line = b"U-1;LEAK;B;7;0.12;mbar;0;0.5;PASS"
+    assert parse(kind, b"\xef\xbb\xbf" + line) == parse(kind, line)
 
 
 # --- what a rig does not send -------------------------------------------------------------------

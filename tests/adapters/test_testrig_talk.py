@@ -128,6 +128,13 @@ def test_a_report_without_an_end_is_cut() -> None:
     assert {one.kind for one in found[1:]} == {"noise"}
 
 
+def test_a_report_of_few_and_long_lines_is_cut_by_its_bytes() -> None:
+    found = gathered(by_words(), b"BEGIN", *[b"x" * 30_000] * 3)
+    assert [(one.broken, len(one.raw)) for one in found] == [
+        ("too many lines without a last one; see `gather`", 90_008)
+    ]
+
+
 _lines = st.lists(st.sampled_from([*REPORT, b"", b"x", b"\xff", b"BEGINEND"]), max_size=60)
 
 

@@ -159,6 +159,47 @@ async def test_an_enquiry_a_frame_and_an_end(rig: PtyDevice) -> None:
     assert len(broken(intake)) == 1
 
 
+async def test_a_frame_and_its_end_in_one_write_are_answered(rig: PtyDevice) -> None:
+    intake = SlowIntake("rig-1")
+    async with listening(rig, intake, **CSV, **FRAMED, handshake="enq"):
+        await rig.send(ENQ)
+        assert await rig.heard(1) == ACK
+        await rig.send(enclosed(TEXT) + EOT)
+        assert await rig.heard(1) == ACK
+        assert await rig.silent()
+
+
+async def test_a_long_result_is_read_while_the_agent_does_other_things(rig: PtyDevice) -> None:
+    steps = b";".join(b"s%d=%d:mm:0:9999" % (number, number) for number in range(1_500))
+    intake, worst_s = SlowIntake("rig-1"), 0.0
+    async with listening(rig, intake, longest=65_536, baud=4_000_000):
+        sending = asyncio.ensure_future(rig.send(b"unit=U-1;program=P;result=PASS;" + steps + b"\r\n"))
+        before_s = asyncio.get_running_loop().time()
+        while not intake.seen:
+            await asyncio.sleep(0)
+            now_s = asyncio.get_running_loop().time()
+            worst_s, before_s = max(worst_s, now_s - before_s), now_s
+        await sending
+    assert len(results(intake)[0].steps) == 1_500
+    assert worst_s < 0.05
+
+
+async def test_over_tcp_a_copy_is_answered_however_long_it_is() -> None:
+    """Its bytes take no time there: the ACK was lost."""
+    intake, heard = SlowIntake("rig-1"), asyncio.Queue[tuple[asyncio.StreamReader, asyncio.StreamWriter]]()
+    text = b"unit=U-1;program=" + b"P" * 4_000 + b";result=PASS\r\n"  # 4 s at 9600 baud
+    server = await asyncio.start_server(lambda *two: heard.put_nowait(two), "127.0.0.1", 0)
+    place = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with server, running(testrig.collect(described(connect=place), [], intake), intake):
+        reader, writer = await heard.get()
+        for pause_s in (0.4, 0.0):
+            writer.write(text)
+            async with asyncio.timeout(3):
+                assert await reader.readexactly(1) == ACK
+            await asyncio.sleep(pause_s)
+        writer.close()
+
+
 async def test_a_rig_that_began_again_hears_no_answer_to_what_it_has_given_up(rig: PtyDevice) -> None:
     """Else it would take the ACK of the first frame for that of its new enquiry, and so on for ever."""
     intake = SlowIntake("rig-1")

@@ -111,16 +111,16 @@ async def test_what_waits_counts_down_and_is_gone_with_its_quantity(file: Path) 
 async def test_after_a_restart_the_last_accepted_scan_is_there_and_its_repeat_asks(file: Path) -> None:
     async with fake_agent(file) as agent:
         await agent.see(AGENT, "start")
-        await agent.scan("press", "E", "4711")
+        await agent.scan("press", "T", "JIG")
         for number in range(10):
             await agent.scan_text("press", f"nonsense {number}")
     async with fake_agent(file) as agent, board(file) as shown, screen_of(shown) as page:
         await expect(page.locator("#title")).to_have_text("REFUSED")
         await expect(page.locator("#last")).to_be_visible()
-        await expect(page.locator("#last .what")).to_have_text("4711 is at press")
+        await expect(page.locator("#last .what")).to_have_text("JIG in use at press")
         assert await heard(page) == []  # nothing of it is news
         await agent.see(AGENT, "start")
-        assert (await agent.scan("press", "E", "4711")).verdict is Verdict.DUPLICATE
+        assert (await agent.scan("press", "T", "JIG")).verdict is Verdict.DUPLICATE
         await expect(page.locator("#title")).to_have_text("AGAIN?")
         await expect(page.locator("#scan")).to_have_attribute("data-scan", "ask")
         await expect(page.locator("#waits .what")).to_have_text("once more? scan it again")
@@ -313,7 +313,12 @@ def test_what_was_forgotten_is_said_at_its_station_alone() -> None:
 
 
 @pytest.mark.parametrize(
-    ("flag", "kind", "title"), [("no_unit", "refused", "NO UNIT"), ("badge_ended", "note", "BADGE ENDED")]
+    ("flag", "kind", "title"),
+    [
+        ("no_unit", "refused", "NO UNIT"),
+        ("verdict_differs", "refused", "VERDICT DIFFERS"),
+        ("badge_ended", "note", "BADGE ENDED"),
+    ],
 )
 def test_what_nobody_scanned_is_said_too(flag: str, kind: str, title: str) -> None:
     log = ScanLog([spec("press", "gun-1"), spec("packer", "gun-1")])

@@ -1,11 +1,11 @@
 """A device is probed, its TOML is taken as it is printed, and the agent's own adapter reads it with that."""
 
 import asyncio
-import importlib
 import os
 import signal
 import sys
 import termios
+import tomllib
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
@@ -18,13 +18,13 @@ from hypothesis import strategies as st
 
 from adapters import _serial_probe
 from edge.config import load
-from edge.errors import ProbeRefused
+from edge.errors import ConfigError, ProbeRefused
 from edge.observation import Quality, TestResult, Value
 from edge.probe.find import Found
 from edge.probe.listen import Wire, Wish, probe
 from edge.probe.show import Dump
 from edge.probe.toml import source_table
-from edge.production.scanning import OWN_LABELS
+from edge.production.scanning import OWN_LABELS, LabelRules
 from simulators.labels import label
 from simulators.launch import simulator
 from simulators.testrig import Result, enclosed, lined
@@ -37,14 +37,16 @@ EVERY_S = 0.1
 
 
 @asynccontextmanager
-async def sending(device: PtyDevice, frames: Sequence[bytes]) -> AsyncIterator[None]:
+async def sending(
+    device: PtyDevice, frames: Sequence[bytes], every_s: float = EVERY_S
+) -> AsyncIterator[None]:
     """Again and again, with a pause after each."""
 
     async def send() -> None:
         while True:
             for frame in frames:
                 await device.send(frame)
-                await asyncio.sleep(EVERY_S)
+                await asyncio.sleep(every_s)
 
     async with asyncio.TaskGroup() as tasks:
         task = tasks.create_task(send())
@@ -52,9 +54,15 @@ async def sending(device: PtyDevice, frames: Sequence[bytes]) -> AsyncIterator[N
         task.cancel()
 
 
-async def probed(device: PtyDevice, frames: Sequence[bytes], **wish: object) -> tuple[Found, list[str]]:
+async def probed(
+    device: PtyDevice,
+    frames: Sequence[bytes],
+    every_s: float = EVERY_S,
+    rules: LabelRules = OWN_LABELS,
+    **wish: object,
+) -> tuple[Found, list[str]]:
     told: list[str] = []
-    asked = Wish(device.port, EVERY_S * (len(frames) + 0.5), None, **wish)  # type: ignore[arg-type]
+    asked = Wish(device.port, every_s * (len(frames) + 0.5), None, **wish)  # type: ignore[arg-type]
     listening = asyncio.Event()
 
     def tell(row: str) -> None:
@@ -62,9 +70,9 @@ async def probed(device: PtyDevice, frames: Sequence[bytes], **wish: object) -> 
         listening.set()
 
     async with asyncio.TaskGroup() as tasks:
-        task = tasks.create_task(probe(WIRE, asked, OWN_LABELS, tell))
+        task = tasks.create_task(probe(WIRE, asked, rules, tell))
         await listening.wait()
-        async with sending(device, frames):
+        async with sending(device, frames, every_s):
             found = await task
     return found, told
 
@@ -109,9 +117,49 @@ async def test_a_gun_is_known_by_its_labels(tmp_path: Path, begin: bytes, end: b
 
 async def test_a_gun_that_reads_strange_labels_is_a_gun_and_told_of(tmp_path: Path) -> None:
     device = PtyDevice(tmp_path / "gun")
-    found, _ = await probed(device, [b"HELLO WORLD\r", b"GOOD DAY\r"])
+    found, _ = await probed(device, [b"HELLO WORLD\r", b"GOOD DAY\r"], every_s=0.4)
+    assert found.runs
     assert 'type = "serial-scanner"' in found.toml
+    assert 'feedback = "none"' in found.toml
+    assert any("none of what it sent is a label that this line knows" in one for one in found.words)
     assert any("no label and no result" in one for one in found.words)
+    device.unplug()
+
+
+@pytest.mark.parametrize("end", [b"#\r", b"#\r\n", b"#"])
+async def test_what_a_gun_adds_around_its_labels_is_found(tmp_path: Path, end: bytes) -> None:
+    device = PtyDevice(tmp_path / "gun")
+    frames = [b"~" + one.encode() + end for one in LABELS]
+    found, _ = await probed(device, frames)
+    assert 'begin = "~"' in found.toml
+    assert await read_with(tmp_path, found.toml, device, frames) == LABELS
+    device.unplug()
+
+
+@pytest.mark.parametrize(
+    "frames",
+    [
+        [
+            b"<01>:23/11/2026 12:30:01\r\n<01>: 480.1 mbar:(DT): -149 Pa\r\n",
+            b"<02>: 480.3 mbar:(OK): -1 Pa\r\n",
+        ],
+        [b"TEST,U-E1,HIPOT,40\r\nACW1,1.900E-04,A,,,PASS\r\nRESULT,PASS\r\n", b"TEST,U-E2,HIPOT,41\r\n"],
+        [b"\x02,0 000410000000\r\x30", b"\x02,0 000420000000\r\x2f", b"\x02,8 000430000000\r\x26"],
+        [b"12\r", b"7\r", b"31\r"],
+    ],
+    ids=["ateq", "hipot", "toledo", "counts"],
+)
+async def test_a_device_that_is_no_gun_is_not_taken_for_one(tmp_path: Path, frames: list[bytes]) -> None:
+    device = PtyDevice(tmp_path / "rig")
+    found, _ = await probed(device, frames, every_s=0.3)
+    assert not found.runs
+    assert "serial-scanner" not in found.toml
+    [source] = tomllib.loads(found.toml)["source"].values()
+    assert (source["type"], source["handshake"]) == ("testrig", "none")
+    assert found.toml.startswith("# NOT FINISHED")
+    (tmp_path / "line.toml").write_text(f'[line]\nname = "line-1"\n\n{found.toml}')
+    with pytest.raises(ConfigError, match="needs a pattern"):
+        load(tmp_path / "line.toml", tmp_path)
     device.unplug()
 
 
@@ -185,11 +233,17 @@ async def test_a_scale_that_only_answers_is_asked(tmp_path: Path) -> None:
         wish = Wish(str(link), 2.5, None, ask=b"SI\r\n")
         found = await probe(WIRE, wish, OWN_LABELS, lambda row: None)
         assert 'ask = "SI\\r\\n"' in found.toml, found
+        assert "load = { step" in found.toml
         (tmp_path / "line.toml").write_text(f'[line]\nname = "line-1"\n\n{found.toml}')
         [source] = load(tmp_path / "line.toml", tmp_path).sources.values()
         intake = SlowIntake(source.name)
         async with running(source.module.collect(source.settings, (), intake), intake):
-            await intake.until(lambda: any(isinstance(one.value, TestResult) for one in intake.seen))
+            async with asyncio.timeout(15):
+                while not any(isinstance(one.value, TestResult) for one in intake.seen):
+                    await scale.do("take")
+                    await asyncio.sleep(1.1)  # it is asked once a second
+                    await scale.do("put 101.25")
+                    await asyncio.sleep(2.5)
     [step] = [one.value.steps[0] for one in intake.seen if isinstance(one.value, TestResult)][:1]
     assert (step.value, step.unit_of_measure) == (101.25, "g")
 
@@ -242,16 +296,40 @@ async def test_the_command_prints_toml_and_no_escape_of_the_wire(tmp_path: Path,
     )
     assert process.stderr is not None
     shown = await process.stderr.readline()
-    async with sending(device, [b"\x1b[2J\x1b]0;owned\x07$CSTART1\r", b"a\xc2\x9b31mb\r", b"$CDONE1\r"]):
+    async with sending(
+        device,
+        [
+            label("E", "4711").encode() + b"\r",
+            label("Q", "12").encode() + b"\r",
+            b"\x1b[2J\x1b]0;owned\x07$CSTART1\r",
+            b"a\xc2\x9b31mb\r",
+            b"$CDONE1\r",
+        ],
+    ):
         while b"$CDONE1" not in shown:
             shown += await process.stderr.readline()
         if interrupted:
             process.send_signal(signal.SIGINT)
         out, rest = await process.communicate()
     assert process.returncode == 0, rest
-    assert out.startswith(b"[source.gun-7]\n")
+    assert b"\n[source.gun-7]\n" in out
     assert all(byte >= 0x20 or byte == 0x0A for byte in out + shown + rest)
     assert "\x9b" not in (out + shown + rest).decode()
+    device.unplug()
+
+
+async def test_an_outline_is_printed_and_the_command_ends_with_1(tmp_path: Path) -> None:
+    device = PtyDevice(tmp_path / "rig")
+    command = [sys.executable, "-m", "edge", "probe", "serial", device.port, "--for", "2s"]
+    process = await asyncio.create_subprocess_exec(*command, stdout=-1, stderr=-1)
+    assert process.stderr is not None
+    await process.stderr.readline()
+    async with sending(device, [b"READY \x1b[2J 1.5,2.5,3.5\r\n", b"REPORT 1:2:3\r\n"]):
+        out, _ = await process.communicate()
+    assert process.returncode == 1
+    assert out.startswith(b"# NOT FINISHED")
+    assert b'handshake = "none"' in out
+    assert all(byte >= 0x20 or byte == 0x0A for byte in out)
     device.unplug()
 
 
@@ -272,7 +350,6 @@ def test_what_is_shown_is_all_of_it_and_printable(heard: list[tuple[float, bytes
     )
 )
 def test_any_table_is_read_back_as_toml(keys: dict[str, object]) -> None:
-    tomllib = importlib.import_module("tomllib")
     text = source_table("a.b", {**keys, "zz": {"x y": ["\x7f", "é\\"]}, "step": [{"name": "A", "at": 1}]})
     assert tomllib.loads(text) == {
         "source": {"a.b": {**keys, "zz": {"x y": ["\x7f", "é\\"]}, "step": [{"name": "A", "at": 1}]}}

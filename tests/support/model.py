@@ -6,6 +6,7 @@ what a job or a station has is summed up from the list each time that somebody a
 
 from collections.abc import Iterable, Sequence
 from copy import copy
+from dataclasses import replace
 
 from tests.support.model_counting import Counting
 from tests.support.model_facts import (
@@ -16,12 +17,14 @@ from tests.support.model_facts import (
     REPEAT_MS,
     SHORT_S,
     UNDO_MS,
+    Booked,
     Fact,
     Job,
     JobName,
     Last,
     No,
     Noun,
+    OfWhat,
     Run,
     Station,
     Stop,
@@ -35,27 +38,49 @@ from tests.support.model_facts import (
 class Model(Counting):
     """Every method answers, or raises No."""
 
+    _was_of_what = False
+    """The refusal was of a quantity whose noun is over: it is refused once."""
+
     # --- scans ------------------------------------------------------------------------------
 
     def scan(self, name: str, letter: str, body: str, fresh: Iterable[str] = ()) -> bool:
         """Whether it is obeyed."""
-        station = self.stations[name]
-        if self._asks(station, f"{letter} {body}"):
+        station, text = self.stations[name], f"{letter} {body}"
+        if self._asks(station, text):
             return False
-        obeyed = self._scanned(station, letter, body, fresh)
-        if obeyed:
-            station.last = Last(f"{letter} {body}", self.starts)
-        return obeyed
+        before = copy(station)
+        last = station.last
+        if letter == "Q" and last and last.booked and last.asked == text == last.booked.text:
+            noun = last.booked.noun  # once more
+            station.noun = noun and replace(noun, mono_ms=self.mono_ms, boot=self.boot)
+        waited = station.noun
+        if not self._scanned(station, letter, body, fresh):
+            station.noun = before.noun if not self._was_of_what else None
+            return False
+        changed = station.undo is not None and station.undo is not before.undo
+        if changed and station.undo:
+            station.undo.noun = before.noun
+        correction = body == "UNDO" or body.startswith("BACK")
+        station.last = Last(self.mono_ms, self.boot, None if changed or correction else before)
+        if letter in "QTDC" and body != "LOGOUT" and (changed or correction):
+            station.last.booked = Booked(text, self.starts, waited if letter == "Q" else None)
+        elif last and last.booked and last.booked.start != self.starts and last.asked != text:
+            station.last.booked = last.booked
+        return True
 
     def _asks(self, station: Station, text: str) -> bool:
-        """The label that was taken last before a restart is asked about, once a minute."""
+        """What counted last before a restart is asked about, and what that began with; once a minute."""
         last = station.last
-        if last is None or last.text != text or last.start == self.starts:
+        if last is None or last.booked is None or last.booked.start == self.starts:
             return False
-        asked = last.asked_mono_ms if last.asked_boot == self.boot else None
-        if asked is not None and self.mono_ms - asked <= AGAIN_MS:
-            return self.mono_ms - asked < REPEAT_MS
-        last.asked_mono_ms, last.asked_boot = self.mono_ms, self.boot
+        booked, noun = last.booked, last.booked.noun
+        is_same = text == booked.text and not (text[0] == "Q" and self._waits(station.noun))
+        if not is_same and not (noun and text == f"{noun.letter} {noun.body}"):
+            return False
+        age_ms = self.mono_ms - last.asked_mono_ms
+        if last.asked == text and last.asked_boot == self.boot and age_ms <= AGAIN_MS:
+            return age_ms < REPEAT_MS
+        last.asked, last.asked_mono_ms, last.asked_boot = text, self.mono_ms, self.boot
         return True
 
     def _scanned(self, station: Station, letter: str, body: str, fresh: Iterable[str]) -> bool:
@@ -68,10 +93,9 @@ class Model(Counting):
         ended = frozenset(run for run in self.runs if not run.is_on)
         try:
             booked = self._obey(station, letter, body)
-        except No:
+        except No as no:
             station.is_status = before.is_status
-            if not self._waits(station.noun):
-                station.noun = None
+            self._was_of_what = isinstance(no, OfWhat)
             return False
         sure = self._is_sure(before)
         if station.context() == context and not booked:
@@ -107,8 +131,8 @@ class Model(Counting):
             station.chosen = Noun("J", card(self._card(body)), self.mono_ms, self.boot)
         elif letter == "L":
             self._lot(station, body)
-        elif letter == "X":
-            station.noun = Noun("X", body, self.mono_ms, self.boot)
+        elif letter in "XS":
+            station.noun = Noun(letter, body, self.mono_ms, self.boot)
         elif letter == "Q":
             self._quantity(station, int(body))
             return True
@@ -229,8 +253,10 @@ class Model(Counting):
     def _quantity(self, station: Station, parts: int) -> None:
         noun = station.noun
         if noun is not None and not self._waits(noun):
-            raise No
+            raise OfWhat
         run = self._the(station, self._chosen(station))
+        if noun is not None and noun.letter == "S":
+            raise No
         if noun is None or noun.letter == "X":
             self._report(station, run, noun, parts)
         else:
@@ -253,8 +279,12 @@ class Model(Counting):
     # --- corrections ------------------------------------------------------------------------
 
     def _corrected(self, station: Station, body: str, fresh: Iterable[str]) -> bool:
-        undone, context = station.undo, station.context()
+        undone, context, last = station.undo, station.context(), station.last
+        self._was_of_what = False
         try:
+            if body == "UNDO" and last is not None and last.waited is not None:
+                self._never_waited(station, last)
+                return True
             if undone is None or undone.boot != self.boot or self.mono_ms - undone.mono_ms > UNDO_MS:
                 raise No
             if body == "UNDO":
@@ -264,9 +294,21 @@ class Model(Counting):
         except No:
             return False
         station.undo = None
+        if body == "UNDO":
+            noun = undone.noun
+            is_over = undone.booked is not None or not self._waits(noun)
+            station.noun = noun and replace(noun, is_over=noun.is_over or is_over)
         if station.context() != context:
             self._change(station, fresh)
         return True
+
+    def _never_waited(self, station: Station, last: Last) -> None:
+        """A scan that changed nothing: what had waited before it does so again, if it is young enough."""
+        if last.boot != self.boot or self.mono_ms - last.mono_ms > UNDO_MS or last.waited is None:
+            raise No
+        noun = last.waited.noun
+        station.noun = noun and replace(noun, is_over=noun.is_over or not self._waits(noun))
+        station.chosen = last.waited.chosen
 
     def _undo(self, station: Station, undone: Undo) -> None:
         """Everything is as it was, and what was counted since is of who was on before."""

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from tests.support.model_facts import (
     CLOCKS_AGREE_MS,
@@ -194,7 +195,7 @@ class Counting:
         self.runs.append(run)
         station.batches[run], station.batch = batch, None
         station.slots = (*station.slots, run)
-        station.last_job, station.noun = job, None
+        station.last_job, station.noun = job, self._over(station)
         self.job(job).state, self.job(job).substate = "Running", ""
         return run
 
@@ -205,9 +206,13 @@ class Counting:
             for name in self.stations if name != station.name
         )  # fmt: skip
 
+    def _over(self, station: Station) -> Noun | None:
+        """What waits is of the jobs that were on: its quantity is refused once."""
+        return station.noun and replace(station.noun, is_over=True)
+
     def _end(self, station: Station, run: Run) -> None:
         station.slots = tuple(one for one in station.slots if one is not run)
-        run.is_on, station.noun = False, None
+        run.is_on, station.noun = False, self._over(station)
         if batch := station.batches[run]:
             self.kept[run.job, station.name] = batch
         if not station.slots:
@@ -229,7 +234,12 @@ class Counting:
         return found[0]
 
     def _waits(self, noun: Noun | None) -> bool:
-        return noun is not None and noun.boot == self.boot and self.mono_ms - noun.mono_ms <= RECENT_MS
+        return (
+            noun is not None
+            and not noun.is_over
+            and noun.boot == self.boot
+            and self.mono_ms - noun.mono_ms <= RECENT_MS
+        )
 
     def _chosen(self, station: Station) -> JobName | None:
         if not self._waits(station.chosen) or station.chosen is None or len(station.slots) < 2:

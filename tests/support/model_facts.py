@@ -29,6 +29,10 @@ class No(Exception):
     """The model refuses."""
 
 
+class OfWhat(No):
+    """A quantity of what does not wait any more."""
+
+
 @dataclass(eq=False)
 class Run:
     """One job at one station for a while."""
@@ -84,12 +88,13 @@ class Read:
         return self.jobs[0] if all(jobs == self.jobs[0] for jobs in self.jobs) else None
 
 
-@dataclass
+@dataclass(frozen=True)
 class Noun:
     letter: str
     body: str
     mono_ms: int
     boot: str
+    is_over: bool = False
 
 
 @dataclass
@@ -109,13 +114,26 @@ class Stop:
 
 
 @dataclass
-class Last:
-    """The label that was accepted last."""
+class Booked:
+    """A scan that counts, or changes something, once more if it is repeated."""
 
     text: str
     start: int
     """After which start of the agent."""
-    asked_mono_ms: int | None = None
+    noun: Noun | None = None
+
+
+@dataclass
+class Last:
+    """The label that was accepted last."""
+
+    mono_ms: int
+    boot: str
+    waited: "Station | None" = None
+    """The station before it, where it changed nothing."""
+    booked: Booked | None = None
+    asked: str = ""
+    asked_mono_ms: int = 0
     asked_boot: str = ""
 
 
@@ -144,6 +162,8 @@ class Undo:
     """Where the scan was a tool's: what was in use before."""
     reason: tuple[Stop, str] | None = None
     """Where it was a downtime reason: the stop, and its reason before."""
+    noun: Noun | None = None
+    """What waited before it."""
 
 
 @dataclass

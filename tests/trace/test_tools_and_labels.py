@@ -94,6 +94,7 @@ def test_a_lot_that_was_taken_back_is_none_of_the_runs(floor: Floor) -> None:
     floor.did("L STEEL.2")
     floor.did("S U1")
     floor.make(parts=2)
+    floor.did("C UNDO")  # of the serial number
     floor.did("C UNDO")
     floor.did("C DONE")
     assert "run r1" not in names(found(floor, "lot", "STEEL.2", "forward"))

@@ -87,6 +87,20 @@ def test_why_a_label_is_refused(text: str, words: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (f"]C100{SSCC}02{OTHER[:-1]}03720", "(02) has a wrong check digit"),
+        (f"]C101{GTIN}17300132" + "21A1", "(17) is no date"),
+        (f"]C101{GTIN}250Z9{GS}10L2", "(250) says nothing without (21)"),
+        (f"(01){GTIN}(210)A1", "there is no application identifier (210)"),
+    ],
+)
+def test_what_is_told_beside_the_unit(text: str, words: str) -> None:
+    """A wrong pack, day, source entity or bracket is told by its own name, though the rest could be read."""
+    assert words in str(read_label(text, RULES))
+
+
+@pytest.mark.parametrize(
     ("text", "is_read"),
     [
         (f"]C101{GTIN}21A1", True),

@@ -1,5 +1,7 @@
 """Jobs over restarts, edited orders and several stations: what a label asks for and what becomes of it."""
 
+from dataclasses import replace
+
 import pytest
 
 from edge.observation import Outcome, Verdict, WorkOrder
@@ -133,3 +135,31 @@ def test_an_unknown_job_card_is_refused(card: str) -> None:
     outcome = said(core, clock, card)
     assert outcome.verdict is Verdict.REFUSED
     assert outcome.words == f"this line has no order {card[2:]}"
+
+
+def test_a_reason_from_before_the_power_cut_waits_for_no_quantity() -> None:
+    """The clock of the next boot may say just what it said when the reason was scanned."""
+    core, clock = Core(orders(WorkOrder("WO-1", "P7", 5))), ManualClock()
+    for text in ("J WO-1", "X BURR"):
+        assert said(core, clock, text).verdict is Verdict.ACCEPTED
+    outcome = said(core, ManualClock(clock.wall_ms() + 60_000, clock.mono_ms(), "b1"), "Q 1")
+    assert (outcome.verdict, "BURR" in outcome.words) == (Verdict.REFUSED, True)
+
+
+def test_rework_is_of_the_job_only_right_after_its_card() -> None:
+    """Of a job that is on: its card and then at once `C REWORK` is a run of rework; else parts are meant."""
+    core, clock = Core(orders(WorkOrder("WO-1", "P7", 5))), ManualClock()
+    for text in ("J WO-1", "J WO-1", "E 4711"):
+        assert said(core, clock, text).verdict is Verdict.ACCEPTED
+    assert said(core, clock, "C REWORK").words == "rework at press: scan how many"
+    said(core, clock, "C CANCEL")
+    said(core, clock, "J WO-1")
+    assert "how many" not in said(core, clock, "C REWORK").words
+
+
+def test_cancel_forgets_which_of_two_jobs_was_chosen() -> None:
+    both = orders(WorkOrder("WO-1", "P7", 5), WorkOrder("WO-2", "P7", 5))
+    core, clock = Core(replace(both, stations=(replace(PRESS, capacity=2),))), ManualClock()
+    for text in ("J WO-1", "J WO-2", "J WO-1", "C CANCEL"):
+        assert said(core, clock, text).verdict is Verdict.ACCEPTED
+    assert said(core, clock, "C PAUSE").verdict is Verdict.REFUSED
