@@ -98,8 +98,11 @@ class Framer:
         return self._at is not self._base or bool(self._held)
 
     def begun(self) -> list[Frame]:
-        """What is unfinished, so that it is known that there is something: as noise where no begin came."""
-        if not self.unfinished:
+        """What is unfinished, so that it is known that there is something: as noise where no begin came.
+
+        The rest of a frame that was given up, and told, is nothing new.
+        """
+        if not self.unfinished or self._at in (_At.SKIPPED, _At.SKIPPED_TRAILER):
             return []
         return [Frame(bytes(self._held), NOISE, kind="noise" if self._at is self._base else "frame")]
 

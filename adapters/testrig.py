@@ -257,9 +257,7 @@ async def _tell_flood(intake: Intake, words: str) -> None:
         await _recorded(intake, [intake.observe(intake.name, None, quality=Quality.BAD, detail=words)])
 
 
-async def _answer(
-    settings: Settings, intake: Intake, stamped: Observation, turn: Turn, flood: Flood
-) -> str:
+async def _answer(settings: Settings, intake: Intake, stamped: Observation, turn: Turn, flood: Flood) -> str:
     """Hand over, and what is to be written back. Of a flood of broken ones most are only counted."""
     now_s = asyncio.get_running_loop().time()
     observed = [_observed(settings, stamped, one, turn.raw) for one in turn.results]

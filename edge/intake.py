@@ -27,7 +27,6 @@ ASKS = 100
 """Asks that may wait for a source; a source that does not take them loses the oldest."""
 
 
-
 @dataclass(frozen=True, slots=True)
 class Beside:
     """What goes along with a source: its outputs, and who hears what became of its labels."""

@@ -12,7 +12,7 @@ from edge.observation import Verdict
 from edge.production.events import Flag, Forgotten, Scan
 from edge.production.line import StationSpec
 from edge.production.nouns import NOUN_MS
-from edge.production.repeats import AGAIN_MS
+from edge.production.repeats import AGAIN_MS, ASKS
 from edge.production.state import Noun, Station
 
 KEPT = 8
@@ -34,8 +34,6 @@ _FLAGS: Mapping[str, tuple[Kind, str]] = {
 }  # fmt: skip
 """What is told here though nobody scanned; see the query `said_after`."""
 _KINDS: Mapping[Verdict, Kind] = {Verdict.ACCEPTED: "accepted", Verdict.DUPLICATE: "duplicate"}
-_ASKS = "scan it again to do it once more"
-"""The end of the core's question; see `production/repeats.py`."""
 _WAITS = {
     "X": "scrap {0}: how many?", "C": "{0}: how many?", "S": "unit {0}: verdict or reason?",
     "L": "lot {0}: how much?",
@@ -139,7 +137,7 @@ class ScanLog:
             told_as, title = _FLAGS[flag.flag]
             return Heard(one.seq, one.at_ms, told_as, named(flag.detail), "", title), [one.station]
         scan = _decode_scan(one.data)
-        kind = "ask" if scan.words.endswith(_ASKS) else _KINDS.get(scan.outcome, "refused")
+        kind = "ask" if scan.words.endswith(ASKS) else _KINDS.get(scan.outcome, "refused")
         heard = Heard(one.seq, one.at_ms, kind, named(scan.words), readable(scan.label))
         return heard, self._by_gun.get(scan.gun, [])
 

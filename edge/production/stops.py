@@ -134,4 +134,6 @@ def _stops(draft: Draft, spec: StationSpec) -> Stops:
 
 
 def _put(draft: Draft, spec: StationSpec, stops: Stops) -> None:
-    draft.put(spec.stops_key, replace(stops, recent=stops.recent[-MOST_STOPS:]))
+    """The one that is on is kept beside the newest: it may turn out to be too short to be any."""
+    most = MOST_STOPS + (bool(stops.recent) and stops.recent[-1].end is None)
+    draft.put(spec.stops_key, replace(stops, recent=stops.recent[-most:]))

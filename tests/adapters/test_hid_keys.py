@@ -303,6 +303,16 @@ def test_a_key_that_repeats_is_one() -> None:
     assert text([*held, *again, *typed(ENTER, 1.25)]) == "7"
 
 
+def test_a_modifier_that_repeats_is_still_held() -> None:
+    shift, letter, enter = 42, 30, 28
+    scans = Scans(reading())
+    found: list[Scan] = []
+    for code, value in ((shift, 1), (shift, 2), (letter, 1), (letter, 0), (shift, 0), (enter, 1)):
+        assert scans.feed(Event(1.0, EV_KEY, code, value)) == []
+        found += scans.feed(Event(1.0, *SYN))
+    assert found == [Scan("A")]
+
+
 def test_a_pause_cuts_a_label_and_the_rest_is_not_glued_to_the_next() -> None:
     first, second = scanned([*typed(strokes("WO10")), *typed(strokes("01\r"), 1.5)])
     assert (first.text, second) == ("WO10", Scan("01"))

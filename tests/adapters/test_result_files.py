@@ -150,6 +150,15 @@ async def test_one_that_is_written_to_after_it_was_taken_is_read_when_it_rests(t
     assert taken.body.count(b"unit=") == 2
 
 
+def test_an_empty_file_is_still_being_made(tmp_path: Path) -> None:
+    folder = Folder(tmp_path, settings(tmp_path).rules())
+    folder.prepare()
+    (tmp_path / "new.txt").touch()
+    assert [folder.whole(now_s) for now_s in (0.0, 100.0)] == [[], []]
+    write(tmp_path / "new.txt", LINE.format(1))
+    assert [folder.whole(now_s) for now_s in (200.0, 300.0)] == [[], ["new.txt"]]
+
+
 async def test_with_a_marker_a_file_waits_for_it(tmp_path: Path) -> None:
     intake = MemoryIntake("rig-1")
     write(tmp_path / "one.csv", LINE.format(1))
@@ -216,6 +225,18 @@ async def test_nothing_is_overwritten(tmp_path: Path) -> None:
             await there(lambda number=number: len(names(tmp_path / "done")) == number)  # type: ignore[misc]
     assert names(tmp_path / "done") == ["same-1.txt", "same-2.txt", "same.txt"]
     assert (tmp_path / "done/same-2.txt").read_text() == LINE.format(3)
+
+
+async def test_a_report_whose_file_was_fetched_is_not_overwritten(tmp_path: Path) -> None:
+    intake = MemoryIntake("rig-1")
+    async with collecting(settings(tmp_path), intake):
+        write(tmp_path / "one.txt", "first\n")
+        await there(lambda: names(tmp_path / "broken") == ["one.txt", "one.txt.result.txt"])
+        told = (tmp_path / "broken/one.txt.result.txt").read_text()
+        (tmp_path / "broken/one.txt").unlink()
+        write(tmp_path / "one.txt", "second\n")
+        await there(lambda: "one-1.txt.result.txt" in names(tmp_path / "broken"))
+    assert (tmp_path / "broken/one.txt.result.txt").read_text() == told
 
 
 # --- numbers --------------------------------------------------------------------------------

@@ -235,6 +235,7 @@ REPORT: dict[str, Any] = {
     "fields": {"unit": "sn", "result": "word"}, "constants": {"program": "HIPOT"},
     "gather": {"first": "REPORT.*", "last": "RESULT .*", "within": "300ms"},
     "step": [{"each": "(?P<name>[A-Z]+)=(?P<v>[0-9.]+)", "name_at": "name", "at": "v"}],
+    "skip": ["REPORT .*"],
 }  # fmt: skip
 
 
@@ -256,6 +257,15 @@ async def test_a_report_of_several_lines_is_answered_once_at_its_end(rig: PtyDev
     assert intake.seen[0].detail == r"REPORT 7\nSERIAL U-1\nACW=1.24\nIR=500\nRESULT PASS"
     [said] = broken(intake)
     assert said.startswith("cut: after 2 lines nothing came for 0.3 s")
+
+
+async def test_a_line_that_is_too_long_is_refused_although_its_rest_comes_behind_it(rig: PtyDevice) -> None:
+    intake = SlowIntake("rig-1")
+    async with listening(rig, intake, longest=100):
+        await rig.send(b"unit=" + b"U" * 20_000 + b"\r\n")
+        assert await rig.heard(1) == NAK
+    [said] = broken(intake)
+    assert said.startswith("longer than 100 bytes")
 
 
 # --- no handshake -----------------------------------------------------------------------------------

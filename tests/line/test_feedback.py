@@ -202,6 +202,14 @@ async def test_of_too_many_a_refusal_is_not_left_out() -> None:
         assert wire.asks[0] == ON[Verdict.REFUSED]
 
 
+async def test_an_output_that_two_stations_share_is_on_while_either_wants_it() -> None:
+    async with beacon({}) as (_, wire):
+        assert wire.panel is not None
+        for station, on in (("press", "a"), ("bench", "b"), ("press", "")):
+            assert await wire.panel.show(station, frozenset(on))
+        assert wire.asks[-3:] == [frozenset("a"), frozenset("ab"), frozenset("b")]
+
+
 async def test_a_source_that_is_away_costs_no_time_and_one_that_is_silent_little() -> None:
     async with beacon() as (shown, wire):
         wire.is_connected = False

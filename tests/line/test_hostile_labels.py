@@ -385,7 +385,7 @@ def test_no_label_makes_a_series_a_tag_or_a_field(played: Played) -> None:
     members = {"name", "value", "unit_of_measure", "text", "passed", "attribution", "lot", "data_kind"}
     codes = {f"reasons_{one}" for one in ACCEPTED if re.fullmatch(r"[\w./-]{1,50}", one, re.ASCII)}
     assert played.fields <= known | members | {"good", "scrap", "rework"} | codes
-    [reasons] = [one for one in played.points["result"] if one["order"] == "WO-1"]
+    *_, reasons = [one for one in played.points["result"] if one["order"] == "WO-1"]
     assert json.loads(reasons["reasons"]).keys() | {one[8:] for one in codes} == set(ACCEPTED)
 
 

@@ -173,8 +173,9 @@ def test_a_lot_in_use(
     assert shop.lots() == other.lots()
     for one in (shop, other):
         one.make(3)
-        one.scan(name, "C DONE")
-        one.scan(name, "C DONE")
+        for card in ("J A-10", "J B"):
+            one.scan(name, card)
+            one.scan(name, "C DONE")
     assert shop.used() == other.used()
 
 

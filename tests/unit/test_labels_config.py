@@ -149,6 +149,18 @@ def test_a_label_longer_than_a_plant_prints_is_not_tried() -> None:
     assert read_label("x" * 256 + "#", rules) == "not a label of this line"
 
 
+def test_a_group_goes_before_what_the_table_says_and_commands_are_capitals() -> None:
+    go = {"name": "go", "pattern": "do (?P<command>[a-z]+)", "means": "command", "example": "do start"}
+    bin_ = {
+        "name": "bin", "pattern": "(?P<lot>[0-9]+)(/(?P<item>[A-Z]))?", "means": "lot", "item": "P7",
+        "example": "1",
+    }  # fmt: skip
+    rules, _ = build_labels({"alias": [go, bin_]}, Faults("x"))
+    assert read_label("do pause", rules) == Label("C", "PAUSE", "go")
+    assert read_label("12", rules) == Label("L", "12", "bin", "P7", "12")
+    assert read_label("12/A", rules) == Label("L", "12", "bin", "A", "12")
+
+
 def test_an_alias_twice_in_one_scan_is_told(rules: LabelRules) -> None:
     assert read_label("P00123P00123", rules) == "the same label twice in one scan: scan it once"
     assert "two labels" in str(read_label("]A0P00123]A0P00124", rules))

@@ -118,3 +118,15 @@ def test_nothing_escapes(text: str, before: str, is_ended: bool) -> None:
     read = read_label(before + text + (RS + EOT if is_ended else ""), LabelRules(end_optional=True))
     assert read
     assert isinstance(read, str) or (read.body.isprintable() and len(read.body) <= 100)
+
+
+def test_serials_that_are_unique_alone() -> None:
+    rules = LabelRules(serial_alone=True)
+    for text in (message("P7-1", "S123"), message("V4711", "S123")):
+        read = read_label(text, rules)
+        assert isinstance(read, Label)
+        assert read.body == "123"
+
+
+def test_a_quantity_of_none_is_no_quantity() -> None:
+    assert read_label(message("PS-22", "1TL7", "Q0"), RULES) == Label("L", "L7", "iso15434", "SCREW", "L7")

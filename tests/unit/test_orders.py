@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from edge.observation import Outcome, Verdict, WorkOrder
+from edge.production.beside import Stops
 from edge.production.events import Order
 from edge.production.line import Line, Role, StationSpec
 from tests.support.clock import ManualClock
@@ -163,3 +164,41 @@ def test_cancel_forgets_which_of_two_jobs_was_chosen() -> None:
     for text in ("J WO-1", "J WO-2", "J WO-1", "C CANCEL"):
         assert said(core, clock, text).verdict is Verdict.ACCEPTED
     assert said(core, clock, "C PAUSE").verdict is Verdict.REFUSED
+
+
+def test_a_badge_ends_by_the_wall_clock_after_a_reboot() -> None:
+    """The clock of the next boot has counted for a minute; the person has been away for ten hours."""
+    core = Core(replace(orders(WorkOrder("WO-1", "P7", 5)), badge_ends_ms=36_000_000))
+    clock = ManualClock()
+    said(core, clock, "E 4711")
+    for hours, who in ((9, "4711"), (11, None)):
+        now = ManualClock(clock.wall_ms() + hours * 3_600_000, 60_000, "b1")
+        core.see(see(now, "tick", None))
+        assert core.station().context.operator == who
+
+
+def test_a_run_remembers_a_tool_that_it_knew_before_the_scan_that_is_undone() -> None:
+    core, clock = Core(orders(WorkOrder("WO-1", "P7", 5))), ManualClock()
+    for text in ("J WO-1", "T DIE", "T DIE", "T DIE", "C UNDO"):
+        assert said(core, clock, text).verdict is Verdict.ACCEPTED
+    row = core.station()
+    assert row.run is not None
+    assert (row.tools, row.run.tools) == ({}, ("DIE",))
+
+
+def test_of_many_stops_the_newest_twenty_are_remembered_and_a_short_one_is_none() -> None:
+    core, clock = Core(orders(WorkOrder("WO-1", "P7", 5))), ManualClock()
+    core.see(see(clock, "press.state", 1))
+
+    def stopped(for_ms: int) -> list[int]:
+        core.see(see(clock, "press.state", 0))
+        clock.pass_ms(for_ms)
+        core.see(see(clock, "press.state", 1))
+        clock.pass_ms(1_000)
+        stops = core.row(PRESS.stops_key)
+        assert isinstance(stops, Stops)
+        return [stop.number for stop in stops.recent]
+
+    found = [stopped(PRESS.stop_after_ms) for _ in range(24)]
+    assert found[:2] + found[-1:] == [[1], [1, 2], [*range(5, 25)]]
+    assert stopped(PRESS.stop_after_ms - 1) == [*range(5, 25)]
