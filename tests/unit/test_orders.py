@@ -4,10 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from edge.observation import Outcome, Verdict, WorkOrder
+from edge.observation import COMMAND, Outcome, Reassign, Verdict, WorkOrder
 from edge.production.beside import Stops
 from edge.production.events import Order
 from edge.production.line import Line, Role, StationSpec
+from edge.production.state import Run
 from tests.support.clock import ManualClock
 from tests.support.line import Core, counter, line, scan, see, station
 
@@ -202,3 +203,27 @@ def test_of_many_stops_the_newest_twenty_are_remembered_and_a_short_one_is_none(
     found = [stopped(PRESS.stop_after_ms) for _ in range(24)]
     assert found[:2] + found[-1:] == [[1], [1, 2], [*range(5, 25)]]
     assert stopped(PRESS.stop_after_ms - 1) == [*range(5, 25)]
+
+
+def test_the_time_of_its_cycles_goes_with_a_run_that_is_given_to_another_order() -> None:
+    both = orders(WorkOrder("WO-1", "P7", 50), WorkOrder("WO-2", "P7", 50))
+    core, clock = Core(both), ManualClock()
+    core.see(see(clock, "press.total", 0))
+    for card in ("J WO-1", "J WO-2"):
+        core.see(scan(clock, card, fresh=("press.total",)))
+        for total in range(1, 4):
+            clock.pass_ms(2_000)
+            core.see(see(clock, "press.total", total + (3 if card == "J WO-2" else 0)))
+    running = core.station().run
+    given = core.row("run/r1")
+    assert running is not None
+    assert isinstance(given, Run)
+    assert given.cycles_s > 0
+    core.see(see(clock, COMMAND, Reassign("anna", "wrong card", "WO-2", run="r1")))
+    left, taken = core.row("run/r1"), core.row("run/r3")
+    assert isinstance(left, Run)
+    assert isinstance(taken, Run)
+    assert (left.cycles, left.cycles_s, taken.order) == (0, 0, "WO-2")
+    assert (taken.cycles, taken.cycles_s) == (given.cycles, given.cycles_s)
+    assert (after := core.station().run) is not None
+    assert (after.cycles, after.cycles_s) == (running.cycles, running.cycles_s)
