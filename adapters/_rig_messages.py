@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, TypeVar
 
-from adapters._rig_format import CONTROL, LONGEST_LINE, Groups, ResultFormat, StepFormat, compiled
+from adapters._rig_format import ResultFormat
+from adapters._rig_keys import CONTROL, LONGEST_LINE, Groups, StepFormat, compiled
 from adapters._rig_places import Place, spot
 
 LineT = TypeVar("LineT")

@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from adapters._rig_format import CONTROL, ResultFormat, StepFormat
+from adapters._rig_format import ResultFormat
+from adapters._rig_keys import CONTROL, StepFormat
 from adapters._rig_messages import (
     Broken,
     Message,

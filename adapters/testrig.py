@@ -14,10 +14,11 @@ from pydantic import Field, model_validator
 
 from adapters._flood import Flood
 from adapters._frames import Frame, Framing, shown
+from adapters._rig_answers import Answered, Asker
 from adapters._rig_checksum import MARKED, Checksum
 from adapters._rig_format import ResultFormat
 from adapters._rig_parse import Parsed
-from adapters._rig_talk import ENQ, EOT, Answered, Asker, Due, Gather, Load, Talk, Turn, says_something
+from adapters._rig_talk import ENQ, EOT, Due, Gather, Load, Talk, Turn, says_something
 from adapters._stream import Arrival, Line, open_line
 from adapters._stream_settings import Bytes, LineSettings
 from edge.contract import (

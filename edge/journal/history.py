@@ -16,8 +16,9 @@ from edge.errors import JournalError
 from edge.journal import views
 from edge.journal.reader import JournalReader
 from edge.journal.sql import QUERIES
+from edge.production.beside import Slice
 from edge.production.slots import slots
-from edge.production.state import Row, Run, Slice, Station, Unit, run_key, unit_key
+from edge.production.state import Row, Run, Station, Unit, run_key, unit_key
 from edge.production.supervising import LATE_MS
 from edge.production.traced import lot_subject, unit_subject
 from edge.production.views import Window

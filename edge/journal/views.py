@@ -8,10 +8,10 @@ from msgspec import Struct, json
 
 from edge.journal.ranges import Ranges
 from edge.journal.sql import QUERIES
+from edge.production.beside import Slice, View
 from edge.production.context import Context
 from edge.production.draft import Move
 from edge.production.events import MOVED, Adjustment, Count, Cycle, Disposition
-from edge.production.state import Slice, View
 from edge.production.totals import NOTHING, SCRAPS, Totals, counted, disposed
 from edge.production.traced import lot_subject
 from edge.production.views import MOST_EVENTS, Since, Whole, Window, read_view

@@ -1,4 +1,4 @@
-"""What a station knows beside its jobs: who is there and since when, its tools, its stops."""
+"""What is known beside the jobs: people, tools and stops of a station, frames of a rig, sums of events."""
 
 from collections.abc import Mapping
 
@@ -6,6 +6,7 @@ from msgspec import Struct
 
 from edge.production.context import NO_CONTEXT, Context
 from edge.production.edges import Edge
+from edge.production.totals import Totals
 
 
 class ToolTaken(Struct, frozen=True, tag="tool"):
@@ -107,3 +108,49 @@ class Stops(Struct, frozen=True, omit_defaults=True, tag="stops"):
     number: int = 0
     """How many there ever were."""
     recent: tuple[Stop, ...] = ()
+
+
+class Frame(Struct, frozen=True, omit_defaults=True):
+    """One that a rig sent."""
+
+    digest: str
+    seen_ms: int
+    mono_ms: int
+    boot: str
+    number: str | None = None
+    """The rig's own."""
+    unit: str = ""
+    """The one that was scanned last, where the result names none."""
+    start: int = 0
+    """Which start of the agent it came after; see `LineRow.starts`."""
+
+
+class Rig(Struct, frozen=True, omit_defaults=True, tag="rig"):
+    """The results that a rig sent last, to know a repeated one."""
+
+    recent: tuple[Frame, ...] = ()
+    unreadable: bool = False
+    """The last frame was broken."""
+
+
+class Slice(Struct, frozen=True, omit_defaults=True):
+    """What some events that are in the journal add up to, of one context."""
+
+    context: Context
+    totals: Totals
+    events: int
+    cycles: int = 0
+    cycles_s: float = 0.0
+    first_ms: int = 0
+    last_ms: int = 0
+    """By event time."""
+    reasons: Mapping[str, int] = {}
+    """Scrap by its reason."""
+
+
+class View(Struct, frozen=True, omit_defaults=True, tag="view"):
+    """Not a row but an answer of the journal about events of one station: see `views`."""
+
+    slices: tuple[Slice, ...] = ()
+    too_many: bool = False
+    """More events than one correction may be about; there are no slices then."""

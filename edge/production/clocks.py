@@ -12,24 +12,12 @@ from msgspec.structs import replace
 
 from edge.observation import ClockWord, Observation, Outcome, Verdict
 from edge.production.baselines import Counter
-from edge.production.beside import Stops
+from edge.production.beside import Rig, Stops
 from edge.production.draft import Draft, Hold, Restamp
 from edge.production.line import Line
 from edge.production.losses import Clock
 from edge.production.slots import slots
-from edge.production.state import (
-    DOUBT,
-    LINE,
-    Doubt,
-    Job,
-    LineRow,
-    Rig,
-    Row,
-    Run,
-    Station,
-    job_key,
-    run_key,
-)
+from edge.production.state import DOUBT, LINE, Doubt, Job, LineRow, Row, Run, Station, job_key, run_key
 
 MOST_RUNS = 2_000
 """Runs of one doubt whose times are corrected; the oldest of more keep the estimate."""

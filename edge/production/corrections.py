@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from msgspec.structs import replace
 
 from edge.observation import Observation
-from edge.production.beside import LotTaken, ReasonTaken, Taken, ToolTaken, UnitTaken
+from edge.production.beside import LotTaken, ReasonTaken, Slice, Taken, ToolTaken, UnitTaken, View
 from edge.production.booking import take_back
 from edge.production.context import Context, Kind
 from edge.production.dealing import dispose
@@ -33,19 +33,7 @@ from edge.production.runs import (
     say_result,
 )
 from edge.production.slots import change_slots, contexts, slots
-from edge.production.state import (
-    Job,
-    Row,
-    Run,
-    Slice,
-    Slot,
-    Station,
-    Undo,
-    View,
-    job_key,
-    run_key,
-    unit_key,
-)
+from edge.production.state import Job, Row, Run, Slot, Station, Undo, job_key, run_key, unit_key
 from edge.production.stops import take_reason_back
 from edge.production.tools import take_tool_back
 from edge.production.totals import NOTHING

@@ -4,13 +4,14 @@ from collections.abc import Iterable
 
 from msgspec.structs import replace
 
+from edge.production.beside import Slice, View
 from edge.production.context import Context
 from edge.production.draft import Draft, Move
 from edge.production.events import Attribution
 from edge.production.line import StationSpec
 from edge.production.orders import FINAL, RefusedError
 from edge.production.runs import say_result, shift, totals_of
-from edge.production.state import LINE, Job, Run, Slice, View, job_key, run_key
+from edge.production.state import LINE, Job, Run, job_key, run_key
 from edge.production.totals import NOTHING, Totals
 from edge.production.views import MOST_EVENTS, Whole, Window
 

@@ -5,6 +5,7 @@ from hashlib import sha1
 from msgspec.structs import replace
 
 from edge.observation import Observation, Outcome, TestResult, Verdict
+from edge.production.beside import Frame, Rig
 from edge.production.deciding import tested
 from edge.production.draft import Draft
 from edge.production.events import Flag
@@ -13,7 +14,7 @@ from edge.production.losses import Health
 from edge.production.moving import publish_ended
 from edge.production.resent import sent_before
 from edge.production.scanning import unit_name
-from edge.production.state import LINE, Frame, Rig, Station
+from edge.production.state import LINE, Station
 from edge.production.tools import tools_in_use
 from edge.production.traced import Test
 from edge.production.units import last_unit

@@ -6,7 +6,7 @@ its last one, and comes soon; unless the agent was away, which is when nobody co
 
 from collections.abc import Sequence
 
-from edge.production.state import Frame
+from edge.production.beside import Frame
 
 AT_ONCE_MS = 30_000
 """So long a result may be that of a unit that was scanned before the one of now, or of one nobody scanned."""

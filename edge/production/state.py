@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from edge.observation import Verdict, WorkOrder
 from edge.production.baselines import Counter
-from edge.production.beside import Badge, LastUnit, Mount, Stops, Taken
+from edge.production.beside import Badge, LastUnit, Mount, Rig, Stops, Taken, View
 from edge.production.context import NO_CONTEXT, Context, Kind
 from edge.production.edges import Edge
 from edge.production.totals import NOTHING, Totals
@@ -305,52 +305,6 @@ class Unit(Struct, frozen=True, omit_defaults=True, tag="unit"):
     """The batch that its own label names."""
     runs: Mapping[str, str] = {}
     """By station, the run that it was seen under there."""
-
-
-class Frame(Struct, frozen=True, omit_defaults=True):
-    """One that a rig sent."""
-
-    digest: str
-    seen_ms: int
-    mono_ms: int
-    boot: str
-    number: str | None = None
-    """The rig's own."""
-    unit: str = ""
-    """The one that was scanned last, where the result names none."""
-    start: int = 0
-    """Which start of the agent it came after; see `LineRow.starts`."""
-
-
-class Rig(Struct, frozen=True, omit_defaults=True, tag="rig"):
-    """The results that a rig sent last, to know a repeated one."""
-
-    recent: tuple[Frame, ...] = ()
-    unreadable: bool = False
-    """The last frame was broken."""
-
-
-class Slice(Struct, frozen=True, omit_defaults=True):
-    """What some events that are in the journal add up to, of one context."""
-
-    context: Context
-    totals: Totals
-    events: int
-    cycles: int = 0
-    cycles_s: float = 0.0
-    first_ms: int = 0
-    last_ms: int = 0
-    """By event time."""
-    reasons: Mapping[str, int] = {}
-    """Scrap by its reason."""
-
-
-class View(Struct, frozen=True, omit_defaults=True, tag="view"):
-    """Not a row but an answer of the journal about events of one station: see `views`."""
-
-    slices: tuple[Slice, ...] = ()
-    too_many: bool = False
-    """More events than one correction may be about; there are no slices then."""
 
 
 class Asked(Struct, frozen=True, tag="asked"):

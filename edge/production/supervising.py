@@ -18,6 +18,7 @@ from edge.observation import (
     WorkOrder,
 )
 from edge.production.adjusting import MOST, adjust, find_run, run_needs, settle_held, signed
+from edge.production.beside import Slice
 from edge.production.context import Context, Kind
 from edge.production.corrections import slice_needs
 from edge.production.draft import Draft
@@ -41,7 +42,7 @@ from edge.production.orders import (
 )
 from edge.production.runs import new_run_id, put_job, union
 from edge.production.slots import slot_of
-from edge.production.state import LINE, Asked, Job, Row, Run, Slice, asked_key, job_key, run_key, station_key
+from edge.production.state import LINE, Asked, Job, Row, Run, asked_key, job_key, run_key, station_key
 from edge.production.totals import NOTHING
 from edge.production.traced import Lot
 from edge.production.views import Whole, Window

@@ -19,7 +19,8 @@ from msgspec.structs import replace
 
 from edge.errors import TraceRefused
 from edge.journal.history import History, MadeUnder, Member, TestedOn, Use
-from edge.production.state import Run, Slice
+from edge.production.beside import Slice
+from edge.production.state import Run
 from edge.production.totals import NOTHING, Totals
 from edge.trace.facts import MOST_EVENTS, RunFacts, UnitFacts, run_facts, unit_facts
 from edge.trace.text import plain

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from adapters._frames import BEGUN_AGAIN, Frame, Framer
-from adapters._rig_talk import Answered, Asker, Due, Gather, Gatherer, Load, Loads, Talk, Turn
+from adapters._rig_answers import Answered, Asker
+from adapters._rig_talk import Due, Gather, Gatherer, Load, Loads, Talk, Turn
 from adapters.testrig import Settings
 from edge.contract import Step, TestResult
 

@@ -15,7 +15,7 @@ from pydantic import BaseModel
 
 from adapters import testrig
 from adapters._rig_checksum import Checksum
-from adapters._rig_format import Fields, StepFormat
+from adapters._rig_keys import Fields, StepFormat
 from adapters._rig_talk import Gather, Load
 from adapters.testrig import Settings
 from edge.config import load

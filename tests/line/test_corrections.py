@@ -16,7 +16,7 @@ from edge.errors import NotRecorded
 from edge.journal import JournalReader, Ranges
 from edge.journal.views import CLOSE, MOST_RANGES, as_ranges
 from edge.observation import COMMAND, Observation, Reassign, Verdict
-from edge.production.state import View
+from edge.production.beside import View
 from edge.production.views import Window
 from edge.readmodel import order_totals
 from edge.recorder import Recorder

@@ -33,7 +33,7 @@ from edge.observation import (
     WorkOrder,
 )
 from edge.production import Decision, Line
-from edge.production.beside import Stops
+from edge.production.beside import Stops, View
 from edge.production.context import Context
 from edge.production.counting import LOOKS
 from edge.production.events import (
@@ -48,7 +48,7 @@ from edge.production.events import (
 )
 from edge.production.line import Role, Split
 from edge.production.slots import slots, with_slots
-from edge.production.state import Job, Row, Run, Station, View, decode_row, job_key
+from edge.production.state import Job, Row, Run, Station, decode_row, job_key
 from edge.production.totals import Totals, counted, disposed
 from edge.production.views import Since, Window
 from tests.support import model_facts as obvious

@@ -14,6 +14,7 @@ from edge.contract import Ask
 from edge.journal import Journal, JournalReader
 from edge.observation import Observation, Outcome, Quality, Stamp, TestResult, Value, WorkOrder
 from edge.production import Decision, Line, decide, needs
+from edge.production.beside import Slice, View
 from edge.production.context import Context
 from edge.production.draft import Move, Restamp
 from edge.production.events import MOVED, Adjustment, Count, Cycle, Disposition, Event
@@ -21,7 +22,7 @@ from edge.production.line import CounterSpec, Role, StationSpec
 from edge.production.runs import merged
 from edge.production.scanning import make_label
 from edge.production.slots import slots
-from edge.production.state import Job, Row, Slice, Station, View, decode_row, encode_row, job_key
+from edge.production.state import Job, Row, Station, decode_row, encode_row, job_key
 from edge.production.totals import SCRAPS, Totals, counted, disposed
 from edge.production.traced import MaterialUsed, Test
 from edge.production.views import Since, Window, is_view, read_view

@@ -105,7 +105,7 @@ def test_a_unit_of_an_undone_card_is_of_the_job_before(floor: Floor) -> None:
     floor.did("S U1")
     floor.test("U1")
     assert forward(floor, "B2") == {"lot B2", "unit U1"}
-    floor.did("C CANCEL")
+    floor.did("C UNDO")  # of the serial, which waited
     floor.did("C UNDO")
     assert forward(floor, "B2") == {"lot B2"}
     assert forward(floor, "B1") == {"lot B1", "unit U1"}

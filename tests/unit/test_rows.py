@@ -8,26 +8,22 @@ from msgspec.structs import replace
 
 from edge.observation import WorkOrder
 from edge.production.baselines import Counter, Earlier, Former, Suspect
-from edge.production.beside import Mount
+from edge.production.beside import Frame, Mount, Rig, Slice, View
 from edge.production.context import NO_CONTEXT, Context
 from edge.production.edges import Edge
 from edge.production.line import Role
 from edge.production.state import (
-    Frame,
     Job,
     LastScan,
     Left,
     LineRow,
     Noun,
-    Rig,
     Row,
     Run,
-    Slice,
     Slot,
     Station,
     Undo,
     Unit,
-    View,
     decode_row,
     encode_row,
 )
