@@ -44,14 +44,9 @@ class Delivery:
     """One sink. What is settled is kept in ranges of seq; the rest is to be sent."""
 
     def __init__(
-        self,
-        name: str,
-        settings: SinkSettings,
-        reader: SinkReader,
-        recorder: Recorder,
-        states: States,
+        self, name: str, settings: SinkSettings, reader: SinkReader, recorder: Recorder, states: States,
         clock: Clock | None = None,
-    ) -> None:
+    ) -> None:  # fmt: skip
         self.name = name
         self._settings = settings
         self._reader = reader
@@ -59,10 +54,9 @@ class Delivery:
         self._showing = Showing(name, states)
         self._clock = clock or SystemClock()
         self._now = asyncio.get_running_loop().time
-        window_s = settings.replay.total_seconds()
         self._marks = Marks(name, reader, recorder, self._clock)
         self._settled = Settled(
-            name, window_s, reader, recorder, self._clock.boot, self._now(),
+            name, settings.replay.total_seconds(), reader, recorder, self._clock.boot, self._now(),
             keeps_marks=self._marks.since is not None,
         )  # fmt: skip
         self._standing = Standing(name, reader, recorder, self._settled, self._clock)

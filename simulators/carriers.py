@@ -7,6 +7,7 @@ import argparse
 import asyncio
 import contextlib
 import socket
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -42,19 +43,12 @@ class Carrier(Protocol):
         """Gone, and back under the same name after so long."""
 
 
-class SerialCarrier:
-    """A serial port that the host opens at `link`."""
+class Plugged(ABC):
+    """What can be pulled out and put back."""
 
-    def __init__(self, link: Path) -> None:
-        self._link = link
+    def __init__(self) -> None:
         self._received: Received = lambda data: None
-        self._port: PtyPort | None = None
-        self._plug = contextlib.ExitStack()
         self._timer: asyncio.TimerHandle | None = None
-
-    @property
-    def where(self) -> Where:
-        return Where(device=str(self._link))
 
     @contextmanager
     def open(self, received: Received) -> Iterator[None]:
@@ -64,6 +58,31 @@ class SerialCarrier:
             yield
         finally:
             self._unplugged()
+
+    def hang_up(self, away_s: float) -> None:
+        self._unplugged()
+        self._timer = asyncio.get_running_loop().call_later(away_s, self._plugged_in)
+
+    @abstractmethod
+    def _plugged_in(self) -> None: ...
+
+    def _unplugged(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+
+class SerialCarrier(Plugged):
+    """A serial port that the host opens at `link`."""
+
+    def __init__(self, link: Path) -> None:
+        super().__init__()
+        self._link = link
+        self._port: PtyPort | None = None
+        self._plug = contextlib.ExitStack()
+
+    @property
+    def where(self) -> Where:
+        return Where(device=str(self._link))
 
     def send(self, data: bytes) -> None:
         if self._port is not None:
@@ -73,44 +92,29 @@ class SerialCarrier:
         if self._port is not None:
             self._port.take()
 
-    def hang_up(self, away_s: float) -> None:
-        self._unplugged()
-        self._timer = asyncio.get_running_loop().call_later(away_s, self._plugged_in)
-
     def _plugged_in(self) -> None:
         self._port = PtyPort(self._link)
         self._plug.enter_context(self._port.open(self._received))
 
     def _unplugged(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
+        super()._unplugged()
         self._port = None
         self._plug.close()
 
 
-class TcpCarrier:
+class TcpCarrier(Plugged):
     """TCP on loopback: the device listens at `port`, or calls the host there. One connection at a time."""
 
     def __init__(self, port: int, *, calls: bool = False) -> None:
+        super().__init__()
         self._calls = calls
         self._port = port
-        self._received: Received = lambda data: None
         self._listener: socket.socket | None = None
         self._peer: socket.socket | None = None
-        self._timer: asyncio.TimerHandle | None = None
 
     @property
     def where(self) -> Where:
         return Where(host=LOOPBACK, port=self._port)
-
-    @contextmanager
-    def open(self, received: Received) -> Iterator[None]:
-        self._received = received
-        self._plugged_in()
-        try:
-            yield
-        finally:
-            self._unplugged()
 
     def send(self, data: bytes) -> None:
         if self._peer is not None:
@@ -130,10 +134,6 @@ class TcpCarrier:
             self._received(data)
         else:
             self._host_left()
-
-    def hang_up(self, away_s: float) -> None:
-        self._unplugged()
-        self._timer = asyncio.get_running_loop().call_later(away_s, self._plugged_in)
 
     def _plugged_in(self) -> None:
         if self._calls:
@@ -174,8 +174,7 @@ class TcpCarrier:
             self._peer = None
 
     def _unplugged(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
+        super()._unplugged()
         self._drop()
         if self._listener is not None:
             asyncio.get_running_loop().remove_reader(self._listener)

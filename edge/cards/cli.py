@@ -37,7 +37,7 @@ def cards(
     data: DataFolder = None,
 ) -> None:
     """Print job cards, badges, labels and sheets of commands."""
-    from edge.cards.make import Wish, make
+    from edge.cards.make import Wish, foreign_letters, make
 
     config = find_line(line, data)
     name, today = config.line.name, datetime.now(ZoneInfo(config.timezone))
@@ -52,6 +52,8 @@ def cards(
     except LinesideError as error:
         fail(str(error))
     _write(out, made)
+    if out.suffix.lower() == ".html" and (letters := foreign_letters(chosen.sheets)):
+        err.print(plain(f"{letters}: look at the page first; a browser without a font for them prints boxes"))
     count = sum(len(sheet.cards) for sheet in chosen.sheets)
     typer.echo(f"{out}: {counted(count, 'card')} on {counted(pages, 'page')}")
 

@@ -183,7 +183,8 @@ def _job_cards(
 
 def _job_lines(order: OrderView, operation: int | None) -> Iterator[str]:
     if operation is not None:
-        yield f"order {order.id}, operation {operation}"
+        yield f"order {order.id}"
+        yield f"operation {operation}"
     yield f"item {order.item}" + (f", revision {order.revision}" if order.revision else "")
     yield f"quantity {order.quantity:,}"
     if order.batch:

@@ -27,12 +27,12 @@ class _Text:
 
 
 @dataclass(frozen=True, slots=True)
-class _Rect:
+class _Line:
     x: str
     y: str
-    width: str
-    height: str
-    tag: Literal["rect"] = "rect"
+    to_x: str
+    to_y: str
+    tag: Literal["line"] = "line"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class _Path:
 class _Drawn:
     width: str
     height: str
-    drawn: Iterable[_Text | _Rect | _Path]
+    drawn: Iterable[_Text | _Line | _Path]
 
 
 def as_html(pages: Sequence[Page], title: str) -> bytes:
@@ -66,12 +66,12 @@ def _page(page: Page) -> _Drawn:
     return _Drawn(_mm(page.size.width), _mm(page.size.height), _drawn(page.inks))
 
 
-def _drawn(inks: Iterable[Ink]) -> Iterator[_Text | _Rect | _Path]:
+def _drawn(inks: Iterable[Ink]) -> Iterator[_Text | _Line | _Path]:
     for ink in inks:
         if isinstance(ink, Words):
             yield _Text(ink.text, _mm(ink.x), _mm(ink.y), _mm(ink.size), _mm(ink.width), ink.bold)
         elif isinstance(ink, Edge):
-            yield _Rect(_mm(ink.x), _mm(ink.y), _mm(ink.size.width), _mm(ink.size.height))
+            yield _Line(_mm(ink.x), _mm(ink.y), _mm(ink.to_x), _mm(ink.to_y))
         else:
             yield _Path(_outline(ink), "barcode")
 

@@ -1,8 +1,11 @@
 """Where everything stands on the paper; in millimetres from the upper left corner of a page."""
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from math import ceil, floor
 from typing import Protocol
 
 from edge.cards.content import Card, Sheet, What
@@ -75,14 +78,17 @@ class Words:
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """Where to cut."""
+    """Where to cut. What two cards share is drawn once: two rows of dashes can look solid."""
 
     x: float
     y: float
-    size: Size
+    to_x: float
+    to_y: float
 
 
-Ink = Bars | Words | Edge
+Mark = Bars | Words
+"""What stands on a card."""
+Ink = Mark | Edge
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +117,11 @@ class Look:
     """Millimetres of a printer's dot: a module is a whole number of them."""
     metrics: Metrics
 
+    @property
+    def least_module(self) -> float:
+        """The narrowest that is read, in whole dots."""
+        return ceil(LEAST_MODULE_MM / self.dot - 1e-9) * self.dot
+
     def module(self, room: float, columns: int, most: float) -> float:
         """The widest module with which so many fit; 0 where it would be too narrow to be read."""
         dots = int(min(room / columns, most) / self.dot + 1e-9)
@@ -129,7 +140,7 @@ def laid_out(sheets: Sequence[Sheet], head: str, look: Look) -> list[Page]:
     faults: list[str] = []
     pages = [page for sheet in sheets for page in _pages(sheet, head, look, faults)]
     if faults:
-        raise CardsRefused(faults)
+        raise CardsRefused([*faults, *_advice(sheets, look)])
     return pages
 
 
@@ -145,6 +156,43 @@ def _pages(sheet: Sheet, head: str, look: Look, faults: list[str]) -> Iterator[P
         yield _page(drawn[at : at + len(places)], places, cell, f"{head}, {sheet.what}, page {of}", look)
 
 
+_MOST_GROWTH_MM = 200
+_GROWS = ((0, 1), (1, 0), (1, 1))
+"""A label can be higher, wider or both."""
+
+
+def _advice(sheets: Sequence[Sheet], look: Look) -> Iterator[str]:
+    """The smallest label that would do for all cards."""
+    sizes = [size for grows in _GROWS if (size := _grown(sheets, grows, look)) is not None]
+    if sizes:
+        size = min(sizes, key=lambda one: one.width * one.height)
+        yield f"--label {size} is large enough for all of them"
+    if look.kind == "code128":
+        yield "--symbol datamatrix needs less room, where the guns can read it"
+
+
+def _grown(sheets: Sequence[Sheet], grows: tuple[int, int], look: Look) -> Size | None:
+    """The cells made larger by whole millimetres until every card fits; None where that takes too much."""
+    cells = [look.paper if look.is_label else CELLS[sheet.what] for sheet in sheets]
+    width, height = max(one.width for one in cells), max(one.height for one in cells)
+    sizes = [Size(width + grows[0] * by, height + grows[1] * by) for by in range(_MOST_GROWTH_MM + 1)]
+    at = 0
+    for card in (card for sheet in sheets for card in sheet.cards):
+        if not _fits(card, look, sizes[at]):
+            at = bisect_left(sizes, True, lo=at, key=partial(_fits, card, look))
+        if at == len(sizes):
+            return None
+    return sizes[at]
+
+
+def _fits(card: Card, look: Look, size: Size) -> bool:
+    try:
+        draw(card, size, look)
+    except TooLargeError:
+        return False
+    return True
+
+
 def _grid(paper: Size, cell: Size) -> list[tuple[float, float]]:
     """The upper left corner of each cell, in rows; there is room for one at least on any paper we know."""
     columns = int((paper.width - 2 * _MARGIN_MM + 0.01) / cell.width)
@@ -155,22 +203,32 @@ def _grid(paper: Size, cell: Size) -> list[tuple[float, float]]:
 
 
 def _page(
-    cards: Sequence[Sequence[Ink]], places: Sequence[tuple[float, float]], cell: Size, head: str, look: Look
+    cards: Sequence[Sequence[Mark]], places: Sequence[tuple[float, float]], cell: Size, head: str, look: Look
 ) -> Page:
     left = places[0][0] + _PADDING_MM
     width = look.metrics.width(head, _TEXT_MM, False)
     size = _TEXT_MM * min(1.0, (look.paper.width - 2 * left) / width)
     inks: list[Ink] = [Words(head, left, _MARGIN_MM + _TEXT_MM, size, look.metrics.width(head, size, False))]
+    inks += _edges(places[: len(cards)], cell)
     for (x, y), card in zip(places, cards, strict=False):
-        inks.append(Edge(x, y, cell))
         inks += [_moved(ink, x, y, look) for ink in card]
     return Page(look.paper, tuple(inks))
 
 
-def _moved(ink: Ink, x: float, y: float, look: Look) -> Ink:
+def _moved(ink: Mark, x: float, y: float, look: Look) -> Mark:
     if isinstance(ink, Bars):
         return replace(ink, x=look.snapped(ink.x + x), y=look.snapped(ink.y + y))
     return replace(ink, x=ink.x + x, y=ink.y + y)
+
+
+def _edges(corners: Sequence[tuple[float, float]], cell: Size) -> Iterator[Edge]:
+    """Around every card, each once."""
+    found: dict[Edge, None] = {}
+    for x, y in corners:
+        left, top, right, bottom = (round(one, 3) for one in (x, y, x + cell.width, y + cell.height))
+        sides = (left, top, right, top), (left, bottom, right, bottom), (left, top, left, bottom)
+        found |= dict.fromkeys(Edge(*side) for side in (*sides, (right, top, right, bottom)))
+    yield from found
 
 
 # --- one card -----------------------------------------------------------------------------------
@@ -180,7 +238,7 @@ class TooLargeError(Exception):
     """What does not fit, in words."""
 
 
-def _tried(card: Card, cell: Size, look: Look, faults: list[str]) -> list[Ink] | None:
+def _tried(card: Card, cell: Size, look: Look, faults: list[str]) -> list[Mark] | None:
     try:
         return draw(card, cell, look)
     except TooLargeError as error:
@@ -188,7 +246,7 @@ def _tried(card: Card, cell: Size, look: Look, faults: list[str]) -> list[Ink] |
         return None
 
 
-def draw(card: Card, cell: Size, look: Look) -> list[Ink]:
+def draw(card: Card, cell: Size, look: Look) -> list[Mark]:
     """A card: its square symbol, and a Code 128 too where there is room for it."""
     linear = symbol("code128", card.label)
     if look.kind == "code128":
@@ -200,10 +258,10 @@ def draw(card: Card, cell: Size, look: Look) -> list[Ink]:
         return _drawn(card, cell, look, matrix, None)
 
 
-def _drawn(card: Card, cell: Size, look: Look, matrix: Symbol | None, linear: Symbol | None) -> list[Ink]:
+def _drawn(card: Card, cell: Size, look: Look, matrix: Symbol | None, linear: Symbol | None) -> list[Mark]:
     width, left, top = cell.width - 2 * _PADDING_MM, _PADDING_MM, _PADDING_MM
     bottom = cell.height - _PADDING_MM
-    inks: list[Ink] = [
+    inks: list[Mark] = [
         *_small(card.heading, left, top + _SMALL_MM, width, look),
         *_small(card.label, left, bottom - 0.4, width, look),
     ]
@@ -234,7 +292,12 @@ def _linear(linear: Symbol, left: float, bottom: float, width: float, look: Look
 def _square(matrix: Symbol, left: float, top: float, room: Size, look: Look) -> Bars:
     module = look.module(min(room.height, room.width * _MATRIX_SHARE), matrix.columns, _MOST_MATRIX_MM)
     if not module:
-        raise TooLargeError(f"its barcode is {matrix.columns * LEAST_MODULE_MM:.1f} mm wide at the least")
+        need = matrix.columns * look.least_module
+        side, left_mm = ("high", room.height) if need > room.height else ("wide", room.width * _MATRIX_SHARE)
+        left_mm = floor(10 * max(left_mm, 0)) / 10
+        raise TooLargeError(
+            f"its barcode is {need:.1f} mm {side} at the least, and {left_mm:.1f} mm are left for it"
+        )
     return Bars(matrix, look.snapped(left), look.snapped(top), module, matrix.columns * module)
 
 

@@ -46,6 +46,12 @@ def make(sheets: Sequence[Sheet], wish: Wish, line: str, today: date) -> tuple[b
     return (as_pdf(pages, title, face) if wish.form == ".pdf" else as_html(pages, title)), len(pages)
 
 
+def foreign_letters(sheets: Sequence[Sheet]) -> str:
+    """What the fonts that every machine has lack; a browser prints a box for it where it finds no font."""
+    words = (text for sheet in sheets for card in sheet.cards for text in (card.title, *card.lines))
+    return find_face(None).lacks("".join(words))
+
+
 def _paper(wish: Wish) -> Size:
     found = _LABEL.fullmatch(wish.label) if wish.label is not None else None
     label = Size(float(found[1]), float(found[2])) if found else None

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from io import BytesIO
+from unicodedata import bidirectional
 
 from reportlab.lib.units import mm
 from reportlab.pdfgen.canvas import Canvas
@@ -13,8 +14,8 @@ from edge.errors import CardsRefused
 
 
 def as_pdf(pages: Sequence[Page], title: str, face: Face) -> bytes:
-    """The whole file. Raises CardsRefused for letters that the font does not have."""
-    _refuse_unknown_letters(pages, face)
+    """The whole file. Raises CardsRefused for letters that the font lacks or that run from right to left."""
+    _refuse_letters(pages, face)
     made = BytesIO()
     canvas = Canvas(made, invariant=1, pageCompression=1)
     canvas.setTitle(title)
@@ -29,11 +30,25 @@ def as_pdf(pages: Sequence[Page], title: str, face: Face) -> bytes:
     return made.getvalue()
 
 
-def _refuse_unknown_letters(pages: Sequence[Page], face: Face) -> None:
+def _refuse_letters(pages: Sequence[Page], face: Face) -> None:
     said = {ink.text: face.lacks(ink.text) for page in pages for ink in page.inks if isinstance(ink, Words)}
     faults = [f"{text!r}: the font has no {lacks!r}" for text, lacks in said.items() if lacks]
     if faults:
-        raise CardsRefused([*faults, "name a font that has them with --font FILE.ttf, or print the HTML"])
+        faults.append("name a font that has them with --font FILE.ttf, or print the HTML")
+    for text in filter(_is_turned, said):
+        faults.append(
+            f"{text!r} is read from right to left, and the PDF would print it backwards: print the HTML"
+        )
+    if faults:
+        raise CardsRefused(faults)
+
+
+_TURNED = frozenset(("R", "AL", "AN", "RLE", "RLO", "RLI"))
+"""Classes of letters, figures and marks that are set from right to left (Unicode, annex 9)."""
+
+
+def _is_turned(text: str) -> bool:
+    return any(bidirectional(one) in _TURNED for one in text)
 
 
 def _draw(canvas: Canvas, ink: Ink, height: float, face: Face) -> None:
@@ -44,8 +59,7 @@ def _draw(canvas: Canvas, ink: Ink, height: float, face: Face) -> None:
         canvas.setLineWidth(0.1 * mm)
         canvas.setDash(1 * mm, 1 * mm)
         canvas.setStrokeGray(0.6)
-        bottom = (height - ink.y - ink.size.height) * mm
-        canvas.rect(ink.x * mm, bottom, ink.size.width * mm, ink.size.height * mm, stroke=1, fill=0)
+        canvas.line(ink.x * mm, (height - ink.y) * mm, ink.to_x * mm, (height - ink.to_y) * mm)
     else:
         _draw_bars(canvas, ink, height)
 

@@ -7,19 +7,17 @@ import logging
 import os
 import struct
 import termios
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
-import pytest_asyncio
 
 from adapters import modbus
 from adapters._modbus_wire import Link, Parity, SerialLine
 from edge.contract import Observation, Outcome, Quality, SourceLost, SourceRefused
 from tests.adapters.modbus_support import (
     Device,
-    build_device,
     collecting,
     device,
     serial_line,
@@ -27,17 +25,6 @@ from tests.adapters.modbus_support import (
     signal,
 )
 from tests.support.intake import MemoryIntake
-
-
-@pytest.fixture(scope="session")
-def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build_device(tmp_path_factory.mktemp("modbus"))
-
-
-@pytest_asyncio.fixture
-async def plc(program: Path) -> AsyncIterator[Device]:
-    async with device(program, "tcp") as running:
-        yield running
 
 
 @pytest.fixture

@@ -1,12 +1,11 @@
 """Switching coils and registers between polls, against devices on libmodbus: TCP, and RTU over two ports."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import pytest_asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
@@ -17,7 +16,6 @@ from adapters._modbus_outputs import Lamp, Outputs, Place
 from edge.contract import SourceLost, SourceRefused
 from tests.adapters.modbus_support import (
     Device,
-    build_device,
     collecting,
     device,
     output,
@@ -26,18 +24,6 @@ from tests.adapters.modbus_support import (
     signal,
 )
 from tests.support.intake import MemoryIntake
-
-
-@pytest.fixture(scope="module")
-def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build_device(tmp_path_factory.mktemp("modbus"))
-
-
-@pytest_asyncio.fixture
-async def plc(program: Path) -> AsyncIterator[Device]:
-    async with device(program, "tcp") as running:
-        yield running
-
 
 GREEN, RED, HORN = output(unit=5, coil=0), output(unit=5, coil=1), output(unit=5, holding=9, bit=3)
 LOW, HIGH = output(unit=5, holding=10, on=2), output(unit=5, holding=10, on=7)

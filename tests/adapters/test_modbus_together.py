@@ -1,13 +1,9 @@
 """Telemetry of a poll, decoded together: the same values as one by one, handed over as readings of a lane."""
 
 import struct
-from collections.abc import AsyncIterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-import pytest
-import pytest_asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,7 +11,7 @@ from adapters import modbus
 from adapters._modbus_plan import Point, block_of
 from adapters._modbus_together import samples_of, together
 from edge.contract import Quality, Signal
-from tests.adapters.modbus_support import Device, build_device, collecting, device, settings, signal
+from tests.adapters.modbus_support import Device, collecting, settings, signal
 from tests.support.intake import MemoryIntake
 
 KINDS = st.sampled_from(["u16", "i16", "u32", "i32", "u64", "i64", "f32", "f64", "bool"])
@@ -74,17 +70,6 @@ def test_each_table_has_its_lane_and_the_rest_is_left() -> None:
 
 
 # --- on the wire ----------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="session")
-def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build_device(tmp_path_factory.mktemp("modbus"))
-
-
-@pytest_asyncio.fixture
-async def plc(program: Path) -> AsyncIterator[Device]:
-    async with device(program, "tcp") as running:
-        yield running
 
 
 def sampled(name: str, as_: str, **keys: Any) -> Signal[modbus.Address]:

@@ -5,7 +5,6 @@ import json
 import re
 import socket
 import struct
-import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
@@ -44,7 +43,7 @@ from edge.contract import (
 from simulators.launch import Running, simulator
 from simulators.records import Tightened, TighteningAcked, read_tightenings
 from simulators.torque import Joint, message, result
-from tests.line.test_agent import Agent
+from tests.support.agent import running_agent
 from tests.support.intake import MemoryIntake
 
 JOINT = Joint(4711, "U-0001", 4, 2, 20.04, 61, datetime(2026, 5, 4, 6, 12, 9))
@@ -600,23 +599,6 @@ def recorded(folder: Path) -> list[tuple[str, str, bool]]:
     return list(found.values())
 
 
-@asynccontextmanager
-async def agent(folder: Path, port: int) -> AsyncIterator[Agent]:
-    file = folder / "line.toml"
-    file.write_text(AGENT.format(port=port))
-    with (folder / "agent.log").open("ab") as log:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "edge", "run", str(file), "--data", str(folder / "data"),
-            stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log,
-        )  # fmt: skip
-    try:
-        yield Agent(folder, process)
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-
-
 def has_recorded(folder: Path, number: int) -> bool:
     return len(recorded(folder)) >= number
 
@@ -626,11 +608,11 @@ async def test_the_agent_records_each_tightening_once_however_often_it_is_killed
     async with controller(truth, "--fail", "0.3", "--double", "5") as torque:
         port = torque.where.port
         for kills in range(1, 4):
-            async with agent(tmp_path, port) as running:
+            async with running_agent(tmp_path, AGENT.format(port=port)) as running:
                 await running.until(partial(has_recorded, tmp_path, kills * 20))
                 running.process.kill()
                 await running.process.wait()
-        async with agent(tmp_path, port) as running:
+        async with running_agent(tmp_path, AGENT.format(port=port)) as running:
             await running.until(partial(has_recorded, tmp_path, 80))
             await torque.do("stop")
             await running.until(lambda: len(recorded(tmp_path)) == len(made(truth)))

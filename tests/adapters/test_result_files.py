@@ -23,7 +23,7 @@ from adapters._result_folder import Folder, Taken, plain
 from adapters._result_memory import KEPT, Memory, fingerprint
 from adapters.result_files import Settings, folder_failure, results_of
 from edge.contract import Outcome, Quality, SourceLost, TestResult, Verdict
-from tests.line.test_agent import Agent
+from tests.support.agent import running_agent
 from tests.support.intake import MemoryIntake
 
 LINE = "unit=U-{0:04};program=LEAK;number={0};leak=0.12:mbar:0:0.5;result=PASS\n"
@@ -595,23 +595,6 @@ def recorded(folder: Path) -> Counter[str]:
     return Counter(tests.values())
 
 
-@contextlib.asynccontextmanager
-async def agent(folder: Path) -> AsyncIterator[Agent]:
-    file = folder / "line.toml"
-    file.write_text(AGENT.format(folder=folder))
-    with (folder / "agent.log").open("ab") as log:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "edge", "run", str(file), "--data", str(folder / "data"),
-            stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log,
-        )  # fmt: skip
-    try:
-        yield Agent(folder, process)
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-
-
 def make_files(folder: Path, number: int) -> int:
     """One with a result and one with ninety, the first of them `number` + 1; the last one's number."""
     for size in (1, 90):
@@ -631,12 +614,12 @@ async def test_the_agent_records_each_result_once_however_often_it_is_killed(tmp
     folder.mkdir()
     number = 0
     for _ in range(3):
-        async with agent(tmp_path) as running:
+        async with running_agent(tmp_path, AGENT.format(folder=tmp_path)) as running:
             number = make_files(folder, number)
             await running.until(partial(has_begun, tmp_path, number))
             running.process.kill()
             await running.process.wait()
-    async with agent(tmp_path) as running:
+    async with running_agent(tmp_path, AGENT.format(folder=tmp_path)) as running:
         await running.until(lambda: running.log.count("rig-1: connected") == 4)
         await running.until(lambda: len(recorded(tmp_path)) >= number)
         await there(lambda: len(names(folder / "done")) == 6)

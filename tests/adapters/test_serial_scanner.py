@@ -173,7 +173,8 @@ async def test_where_a_pause_is_the_end_a_busy_agent_believes_nothing(gun: PtyDe
         await gun.send(b"three")
         assert await gun.heard(1) == ACK
     assert intake.values("gun-1") == ["three"]
-    assert broken(intake) == [f"{DOUBTFUL}: onetwo"]
+    [said] = broken(intake)
+    assert said in (f"{DOUBTFUL}: onetwo", f"{DOUBTFUL}: one")  # as the kernel hands the bytes over
 
 
 async def test_what_could_not_be_recorded_is_refused_and_the_next_is_read(gun: PtyDevice) -> None:

@@ -33,8 +33,8 @@ def titles(what: What, *names: str) -> list[str]:
 def test_a_job_card_says_what_is_to_be_made() -> None:
     [sheet] = chosen(What.JOBS, "WO-1042", "Z.9")
     assert [(card.title, *card.lines) for card in sheet.cards] == [
-        ("WO-1042-10", "order WO-1042, operation 10", "item P7, revision C", "quantity 400", "batch L12"),
-        ("WO-1042-20", "order WO-1042, operation 20", "item P7, revision C", "quantity 400", "batch L12"),
+        ("WO-1042-10", "order WO-1042", "operation 10", "item P7, revision C", "quantity 400", "batch L12"),
+        ("WO-1042-20", "order WO-1042", "operation 20", "item P7, revision C", "quantity 400", "batch L12"),
         ("Z.9", "item Gehäuse, groß <&>", "quantity 1,000,000,000"),
     ]
 
@@ -225,6 +225,13 @@ def test_a_line_that_never_ran_has_the_orders_of_its_file(tmp_path: Path) -> Non
     assert done.exit_code == 0, done.output
     assert out.read_bytes().startswith(b"%PDF-")
     assert sorted(one.name for one in tmp_path.iterdir()) == ["cards.pdf", "line.toml"]
+
+
+def test_letters_that_a_browser_may_not_have_are_named(floor: Floor) -> None:
+    out = str(floor.path.parent / "badges.html")
+    done = lineside(floor, "badges", "1=Anna", "2=陳大文", "--out", out)
+    assert done.stderr == "陳大文: look at the page first; a browser without a font for them prints boxes\n"
+    assert lineside(floor, "badges", "1=Anna", "2=محمد", "--out", out).stderr == ""
 
 
 def test_what_is_wrong_is_told_and_nothing_is_written(floor: Floor) -> None:

@@ -1,5 +1,6 @@
 """What is printed is read: every label of every sheet is found on its picture and means what it should."""
 
+import re
 from collections import Counter
 from itertools import combinations
 from pathlib import Path
@@ -18,6 +19,7 @@ from edge.cards.layout import (
     LEAST_MODULE_MM,
     PAPERS,
     Bars,
+    Edge,
     Ink,
     Look,
     Size,
@@ -174,10 +176,35 @@ def test_what_does_not_fit_is_refused_with_all_of_its_kind() -> None:
     with pytest.raises(CardsRefused) as refused:
         make(chosen(What.JOBS), Wish(".pdf", label="30x12mm"), "line-1", DAY)
     told = str(refused.value).splitlines()
-    assert len(told) == 4
-    assert told[0].startswith("job card 'WO-1042-10' does not fit on 30x12mm: its ")
+    assert len(told) == 5
+    assert told[0] == (
+        "job card 'WO-1042-10' does not fit on 30x12mm: "
+        "its barcode is 5.0 mm high at the least, and 1.5 mm are left for it"
+    )
+    found = re.fullmatch(r"--label ((\d+)x(\d+)mm) is large enough for all of them", told[4])
+    assert found
+    assert make(chosen(What.JOBS), Wish(".pdf", label=found[1]), "line-1", DAY)
+    for width, height in ((int(found[2]) - 1, found[3]), (found[2], int(found[3]) - 1)):
+        with pytest.raises(CardsRefused):
+            make(chosen(What.JOBS), Wish(".pdf", label=f"{width}x{height}"), "line-1", DAY)
     with pytest.raises(CardsRefused, match="its Code 128 is 99 mm wide at the least"):
         make(chosen(What.JOBS), Wish(".pdf", "code128"), "line-1", DAY)
+
+
+def test_cards_share_their_edges() -> None:
+    """Drawn twice, the dashes of one fill the gaps of the other."""
+    [page] = laid_out(chosen(What.UNITS, "U-1..U-6"), "line-1", look(PAPERS["A4"]))
+    edges = [(one.x, one.y, one.to_x, one.to_y) for one in page.inks if isinstance(one, Edge)]
+    assert len(edges) == len(set(edges)) == 9 + 8, "two rows of three"
+
+
+def test_words_from_right_to_left_are_for_the_browser() -> None:
+    for words in ("محمد علي", "דנה לוי", "Anna \u202e4711"):
+        sheets = chosen(What.BADGES, f"4711={words}")
+        with pytest.raises(CardsRefused) as refused:
+            make(sheets, Wish(".pdf"), "line-1", DAY)
+        assert str(refused.value).endswith("the PDF would print it backwards: print the HTML")
+        assert words.split()[0].encode() in make(sheets, Wish(".html"), "line-1", DAY)[0]
 
 
 def test_letters_that_the_font_has_not_are_named_and_never_boxes() -> None:

@@ -15,7 +15,8 @@ from edge.journal import Integrity, Journal, begin
 from edge.journal.integrity import Pace, damage_at_start, examine
 from simulators.launch import simulator
 from tests.journal.floor import fill, pages_of, said, spoil
-from tests.line.test_agent import Agent, agent
+from tests.line.test_agent import agent
+from tests.support.agent import Agent
 
 
 @pytest.fixture

@@ -1,13 +1,11 @@
 """Clocks that lie: what is told of them, what is held back, and the right time afterwards."""
 
 import asyncio
-import contextlib
 import json
 import os
-import sys
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +28,8 @@ from edge.telemetry import Batch
 from edge.timekeeping import BACK_MS, BUILT_MS, PATIENCE_MS, STEP_MS, Last, Timekeeper
 from simulators.labels import label
 from simulators.launch import simulator
-from tests.line.test_agent import LINE, Agent, made, packer, scan_until_answered
+from tests.line.test_agent import LINE, made, packer, scan_until_answered
+from tests.support.agent import Agent, running_agent
 from tests.support.clock import ManualClock
 from tests.support.line import Core, HandAsker, bulky, line, no_room, recording, scan, see
 
@@ -446,28 +445,16 @@ async def test_a_word_about_the_clock_outlives_a_full_disk_and_comes_before_all_
 FAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)
 
 
-@contextlib.asynccontextmanager
-async def agent(folder: Path, packer: str, offset: str) -> AsyncIterator[Agent]:
+def agent(folder: Path, packer: str, offset: str) -> AbstractAsyncContextManager[Agent]:
     """Its wall clock is what `clock.rc` says; the monotonic one is the machine's."""
     assert FAKETIME is not None, "apt-get install faketime"
-    file, set_to = folder / "line.toml", folder / "clock.rc"
-    file.write_text(LINE.format(folder=folder, packer=packer))
+    set_to = folder / "clock.rc"
     set_to.write_text(offset)
     environment = {
         **os.environ, "LD_PRELOAD": str(FAKETIME), "FAKETIME_TIMESTAMP_FILE": str(set_to),
         "FAKETIME_NO_CACHE": "1", "FAKETIME_DONT_FAKE_MONOTONIC": "1",
     }  # fmt: skip
-    with (folder / "agent.log").open("ab") as log:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "edge", "run", str(file), "--data", str(folder / "data"),
-            stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log, env=environment,
-        )  # fmt: skip
-    try:
-        yield Agent(folder, process)
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
+    return running_agent(folder, LINE.format(folder=folder, packer=packer), environment)
 
 
 def journaled(folder: Path) -> list[Record]:

@@ -23,7 +23,8 @@ from edge.journal.sinks import SinkReader
 from edge.observation import TestResult
 from edge.quarantine import RetryRejected
 from edge.recorder import Recorder
-from tests.line.test_agent import Agent, agent
+from tests.line.test_agent import agent
+from tests.support.agent import Agent
 from tests.support.delivering import Bench
 from tests.support.line import line, recording, run_quickly, see
 from tests.support.servers import heard, influxd, mosquitto, query_influx, session, v2_front

@@ -17,7 +17,8 @@ from edge.status import follow_status
 from simulators.labels import label
 from simulators.launch import simulator
 from tests.journal.test_room import ballast
-from tests.line.test_agent import LINE, Agent, agent, made, packer, produced
+from tests.line.test_agent import LINE, agent, made, packer, produced
+from tests.support.agent import Agent
 from tests.support.servers import free_port
 
 SMALL = LINE.replace('badge = "optional"', 'badge = "optional"\njournal = "64MB"')

@@ -27,7 +27,8 @@ from edge.journal import JournalReader
 from simulators.labels import label
 from simulators.launch import Running, simulator
 from simulators.records import ResultAcked, ResultMade, Scan, read_results, read_truth
-from tests.line.test_agent import Agent, agent
+from tests.line.test_agent import agent
+from tests.support.agent import Agent
 
 SHIPPED = (Path(__file__).parents[2] / "config/leak-tester.toml").read_text(encoding="utf-8")
 LINE = """

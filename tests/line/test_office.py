@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import json
 import sys
-from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,7 +16,8 @@ from edge.journal import JournalReader
 from edge.journal.reader import Fact
 from simulators.labels import label
 from simulators.launch import simulator
-from tests.line.test_agent import LINE, Agent, made, packer, produced
+from tests.line.test_agent import LINE, made, packer, produced
+from tests.support.agent import Agent, running_agent
 from tests.support.servers import victoria_metrics, victoria_values
 
 pytestmark = pytest.mark.timeout(120)
@@ -75,22 +76,9 @@ class Office:
         return {path.stem: json.loads(path.read_bytes()) for path in folder.glob("*.json")}
 
 
-@contextlib.asynccontextmanager
-async def agent(folder: Path, port: int, influx: int) -> AsyncIterator[Agent]:
-    file = folder / "line.toml"
+def agent(folder: Path, port: int, influx: int) -> AbstractAsyncContextManager[Agent]:
     host = f'host = "tcp://127.0.0.1:{port}"'
-    file.write_text(LINE.format(folder=folder, packer=host) + MORE.format(influx=influx))
-    with (folder / "agent.log").open("ab") as log:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "edge", "run", str(file), "--data", str(folder / "data"),
-            stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log,
-        )  # fmt: skip
-    try:
-        yield Agent(folder, process)
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
+    return running_agent(folder, LINE.format(folder=folder, packer=host) + MORE.format(influx=influx))
 
 
 def newest(port: int, order: str, field: str) -> float | None:

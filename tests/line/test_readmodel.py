@@ -56,7 +56,8 @@ async def test_totals_over_runs_stations_and_orders(tmp_path: Path) -> None:
             7,
             2,
         )
-        assert (press.operator, press.unassigned, press.said) == ("4711", 1, "1 scrapped at press, BURR")
+        words = "1 scrapped at press, BURR (taken from the good): 7 good, 2 scrap"
+        assert (press.operator, press.unassigned, press.said) == ("4711", 1, words)
         assert (packer.order, packer.good, packer.state, packer.operator) == ("WO-1001", 3, None, None)
         states = current_states(reader, both)
         assert set(states) == {"press/job", "press/machine", "packer/job", "packer/machine"}

@@ -1,10 +1,9 @@
 """`[line] record` and `lineside replay`: the real agent on a simulated machine, then the command."""
 
 import asyncio
-import contextlib
 import os
 import sys
-from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import apsw
@@ -16,28 +15,17 @@ from edge.errors import ConfigError
 from edge.journal import JournalReader
 from simulators.labels import label
 from simulators.launch import simulator
-from tests.line.test_agent import LINE, Agent, made, packer, produced
+from tests.line.test_agent import LINE, made, packer, produced
+from tests.support.agent import Agent, running_agent
 
 pytestmark = pytest.mark.timeout(90)
 
 RECORDED = LINE.replace("[line]", '[line]\nrecord = "1MB"')
 
 
-@contextlib.asynccontextmanager
-async def agent(folder: Path, host: str) -> AsyncIterator[Agent]:
+def agent(folder: Path, host: str) -> AbstractAsyncContextManager[Agent]:
     """As in the agent's own tests, with a recording."""
-    (folder / "line.toml").write_text(RECORDED.format(folder=folder, packer=host))
-    with (folder / "agent.log").open("ab") as log:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "edge", "run", str(folder / "line.toml"), "--data", str(folder / "data"),
-            stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log,
-        )  # fmt: skip
-    try:
-        yield Agent(folder, process)
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
+    return running_agent(folder, RECORDED.format(folder=folder, packer=host))
 
 
 async def replay(folder: Path, *arguments: str) -> tuple[int | None, str, str]:
