@@ -1,7 +1,6 @@
 """Open Protocol: the messages alone, then against a controller in its own process, and hostile ones."""
 
 import asyncio
-import json
 import re
 import socket
 import struct
@@ -43,7 +42,7 @@ from edge.contract import (
 from simulators.launch import Running, simulator
 from simulators.records import Tightened, TighteningAcked, read_tightenings
 from simulators.torque import Joint, message, result
-from tests.support.agent import running_agent
+from tests.support.agent import running_agent, whole_lines
 from tests.support.intake import MemoryIntake
 
 JOINT = Joint(4711, "U-0001", 4, 2, 20.04, 61, datetime(2026, 5, 4, 6, 12, 9))
@@ -591,8 +590,7 @@ def recorded(folder: Path) -> list[tuple[str, str, bool]]:
     """Number, unit and verdict of each test event in the file sink, by the event's id."""
     found = {}
     for path in sorted((folder / "data/out/file").glob("*.jsonl")):
-        for line in path.read_text(encoding="utf-8").splitlines():
-            event = json.loads(line)
+        for event in whole_lines(path):
             if event["type"] == "test":
                 data = event["data"]
                 found[event["id"]] = (data["number"], data["unit"], data["passed"])

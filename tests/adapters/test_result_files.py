@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import errno
-import json
 import os
 import signal
 import subprocess
@@ -23,7 +22,7 @@ from adapters._result_folder import Folder, Taken, plain
 from adapters._result_memory import KEPT, Memory, fingerprint
 from adapters.result_files import Settings, folder_failure, results_of
 from edge.contract import Outcome, Quality, SourceLost, TestResult, Verdict
-from tests.support.agent import running_agent
+from tests.support.agent import running_agent, whole_lines
 from tests.support.intake import MemoryIntake
 
 LINE = "unit=U-{0:04};program=LEAK;number={0};leak=0.12:mbar:0:0.5;result=PASS\n"
@@ -588,8 +587,7 @@ def recorded(folder: Path) -> Counter[str]:
     """How often each unit's result is in the file sink, by its event's id: a repeat on the way is none."""
     tests = {}
     for path in sorted((folder / "data/out/file").glob("*.jsonl")):
-        for line in path.read_text(encoding="utf-8").splitlines():
-            event = json.loads(line)
+        for event in whole_lines(path):
             if event["type"] == "test":
                 tests[event["id"]] = event["data"]["unit"]
     return Counter(tests.values())

@@ -11,6 +11,12 @@ from pathlib import Path
 from typing import Any
 
 
+def whole_lines(path: Path) -> list[dict[str, Any]]:
+    """The events of a file that is being written: the last line may be half there."""
+    lines = path.read_text(encoding="utf-8").split("\n")
+    return [json.loads(line) for line in lines[:-1]]
+
+
 @dataclass(slots=True)
 class Agent:
     """A running agent: its log, and what its file sink holds."""
@@ -24,8 +30,8 @@ class Agent:
 
     def events(self, kind: str) -> list[dict[str, Any]]:
         path = self.folder / "data/out/file/events.jsonl"
-        lines = path.read_text().splitlines() if path.exists() else []
-        return [event for event in map(json.loads, lines) if event["type"] == kind]
+        events = whole_lines(path) if path.exists() else ()
+        return [event for event in events if event["type"] == kind]
 
     async def until(self, holds: Callable[[], bool], timeout_s: float = 30.0) -> None:
         """Wait until it holds; what the agent said is shown where it never does."""
