@@ -145,14 +145,24 @@ class Shift(Struct, frozen=True):
         return not boot or (boot == self.doubt.boot and mono_ms >= self.doubt.mono_ms)
 
     def _run(self, run: RunT) -> RunT:
-        """Where its parts are looked for must hold them all; they may lie before its begin now."""
+        """Where its parts are looked for must hold them all; they may lie before its begin now.
+
+        A run that a correction made in the doubt (it has no boot) may be of parts from before it, and those
+        keep their times.
+        """
         assert isinstance(run, Run)
         begun = int(run.id[1:]) > self.doubt.runs
         started_ms = self.at(run.started_ms) if begun else run.started_ms
+        ended_ms = run.ended_ms and self.at(run.ended_ms)
+        if not run.boot:
+            started_ms, ended_ms = (
+                min(started_ms, run.started_ms),
+                ended_ms and max(ended_ms, run.ended_ms or 0),
+            )
         first_ms = min(run.first_ms or started_ms, started_ms, self.doubt.since_ms + self.shift_ms)
         return replace(
             run, started_ms=started_ms, first_ms=first_ms if first_ms < started_ms else 0,
-            ended_ms=run.ended_ms and self.at(run.ended_ms),
+            ended_ms=ended_ms,
             last_ms=max(run.last_ms, self.at(run.last_ms)),
             until_ms=max(run.until_ms, self.at(run.until_ms)),
         )  # fmt: skip

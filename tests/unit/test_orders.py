@@ -6,9 +6,10 @@ import pytest
 
 from edge.observation import COMMAND, Outcome, Reassign, Verdict, WorkOrder
 from edge.production.beside import Stops
+from edge.production.clocks import Shift
 from edge.production.events import Order
 from edge.production.line import Line, Role, StationSpec
-from edge.production.state import Run
+from edge.production.state import Doubt, Run
 from tests.support.clock import ManualClock
 from tests.support.line import Core, counter, line, scan, see, station
 
@@ -227,3 +228,15 @@ def test_the_time_of_its_cycles_goes_with_a_run_that_is_given_to_another_order()
     assert (taken.cycles, taken.cycles_s) == (given.cycles, given.cycles_s)
     assert (after := core.station().run) is not None
     assert (after.cycles, after.cycles_s) == (running.cycles, running.cycles_s)
+
+
+@pytest.mark.parametrize("shift_ms", [777_000, -345_000])
+def test_a_run_that_a_correction_made_in_a_doubt_holds_parts_from_before_it(shift_ms: int) -> None:
+    """The box took it for ten; parts that were made later than that, before the doubt, had the right time."""
+    shift = Shift(Doubt(since_ms=700_000, mono_ms=1, boot="b0", runs=2), shift_ms)
+    made = shift.row(Run("r5", "press", "WO-1", None, 1_000_000, 5, ended_ms=1_030_000))
+    assert made.ended_ms is not None
+    assert made.started_ms <= min(1_000_000, 1_000_000 + shift_ms)
+    assert made.ended_ms >= max(1_030_000, 1_030_000 + shift_ms)
+    begun = shift.row(Run("r5", "press", "WO-1", None, 1_000_000, 5, boot="b0", mono_ms=9))
+    assert begun.started_ms == 1_000_000 + shift_ms
