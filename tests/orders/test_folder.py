@@ -258,10 +258,11 @@ def test_hostile_names_and_contents_are_data(tmp_path: Path, caplog: pytest.LogC
 
     async def main() -> None:
         async with watched(folder, desk):
-            await until(lambda: len(names(folder)) == 8)
+            await until(
+                lambda: len(names(folder)) == 8 and all(one.startswith("failed/") for one in names(folder))
+            )
 
     with caplog.at_level(logging.INFO):
         run_quickly(main())
-    assert all(name.startswith("failed/") for name in names(folder))
     assert len(caplog.messages) == 4
     assert all(message.isprintable() for message in caplog.messages)
