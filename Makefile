@@ -40,7 +40,7 @@ $(STAMPS)/run: requirements.lock pyproject.toml .ci/prepare $(STAMPS)/place
 	@.ci/prepare run "$(PYTHON)" $(VENV)
 	@touch $@
 
-$(STAMPS)/dev: requirements-dev.lock requirements-hid.lock pyproject.toml .ci/prepare $(STAMPS)/place
+$(STAMPS)/dev: requirements-dev.lock requirements-hid.lock tests/node_opcua/package-lock.json pyproject.toml .ci/prepare $(STAMPS)/place
 	@.ci/prepare dev "$(PYTHON)" $(VENV)
 	@touch $@ $(STAMPS)/run
 
@@ -58,4 +58,4 @@ lock:
 	    --generate-hashes --no-emit-index-url - -o requirements-hid.lock
 
 clean:
-	rm -rf $(VENV) $(STAMPS) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .bench-*
+	rm -rf $(VENV) $(STAMPS) tests/node_opcua/node_modules build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .bench-*

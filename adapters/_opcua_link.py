@@ -19,7 +19,7 @@ from adapters._opcua_security import secure
 from edge.contract import SourceLost, SourceRefused
 
 if TYPE_CHECKING:
-    from adapters.opcua import Settings
+    from adapters._opcua_settings import Settings
 
 T = TypeVar("T")
 

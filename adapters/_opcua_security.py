@@ -13,7 +13,7 @@ from adapters._opcua_errors import LIBRARY_ERRORS
 from edge.contract import SourceRefused
 
 if TYPE_CHECKING:
-    from adapters.opcua import Settings
+    from adapters._opcua_settings import Settings
 
 _POLICIES: dict[str, type[security_policies.SecurityPolicy]] = {
     "Basic256Sha256": security_policies.SecurityPolicyBasic256Sha256,

@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING
 
 from asyncua import ua
 
+from adapters._opcua_gate import Gate, Pending, ServerClock
 from adapters._opcua_link import CURRENT_TIME, Link, Subscribed
 from adapters._opcua_nodes import UnknownNamespace, parse_node
-from adapters._opcua_values import Gate, Pending, Reading, ServerClock, overflowed, reading, status_name
+from adapters._opcua_values import Reading, overflowed, reading, status_name
 from edge.contract import Intake, Observation, Quality, Signal, SourceError
 from edge.errors import NotRecorded
 
 if TYPE_CHECKING:
-    from adapters.opcua import Address
+    from adapters._opcua_address import Address
 
 _SLACK_S = 1.0
 _WINDOW_SLACK_S = 0.5

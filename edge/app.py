@@ -170,7 +170,7 @@ class Agent:
             partial(self._feedback.heard, source.name),
         )  # fmt: skip
         intake = SourceIntake(
-            source.name, self._clock, self._recorder, back, config.path, self._results, beside
+            source.name, self._clock, self._recorder, back, config.path, self._results, beside, config.data
         )  # fmt: skip
         supervisor = self._supervisors[source.name] = Supervisor(intake, self._clock)
         self._asks.intakes[source.name] = intake

@@ -157,6 +157,8 @@ class Intake(Protocol):
     line: str
     path: str
     """ISA-95 enterprise/site/area of the line; may be empty."""
+    data: Path
+    """The line's data folder, in which an adapter makes one for files of its own, where it has any."""
     outputs: "Sequence[Output[Any]]"
     """What the source may be asked to switch; empty for most. Nobody knows how they are after a connect: all
     are switched off then, whether anybody asks or not."""

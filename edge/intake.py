@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from msgspec import DecodeError, Struct, json
@@ -70,10 +71,11 @@ class SourceIntake:
 
     def __init__(
         self, name: str, clock: Clock, recorder: Recorder, on_connect: Callable[[], None], path: str = "",
-        results: Results | None = None, beside: Beside = NOTHING_BESIDE,
+        results: Results | None = None, beside: Beside = NOTHING_BESIDE, data: Path = Path(),
     ) -> None:  # fmt: skip
         self.name = name
         self.outputs = beside.outputs
+        self.data = data
         self._beside = beside
         self.line = recorder.line.name
         self.path = path

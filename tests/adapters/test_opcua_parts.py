@@ -23,8 +23,9 @@ from pydantic import ValidationError
 
 from adapters._opcua_errors import LIBRARY_ERRORS, to_source_error
 from adapters._opcua_frames import FrameMeter
+from adapters._opcua_gate import Gate, Pending, ServerClock
 from adapters._opcua_nodes import UnknownNamespace, parse_node
-from adapters._opcua_values import Gate, Pending, Reading, ServerClock, overflowed, reading, status_name
+from adapters._opcua_values import Reading, overflowed, reading, status_name
 from adapters.opcua import Address, Settings
 from edge.contract import Quality, SourceError, SourceLost, SourceRefused
 from tests.support.intake import MemoryIntake

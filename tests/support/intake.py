@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 from msgspec import json
@@ -17,8 +18,11 @@ from edge.sifting import Sampled
 class MemoryIntake:
     """Keeps every observation; answers `outcome(observation)`, or raises while `failing`."""
 
-    def __init__(self, name: str, outcome: Callable[[Observation], Outcome] | None = None) -> None:
+    def __init__(
+        self, name: str, outcome: Callable[[Observation], Outcome] | None = None, data: Path = Path()
+    ) -> None:
         self.name = name
+        self.data = data
         self.line = "line-1"
         self.path = "acme/leeds/assembly"
         self.outputs: Sequence[Output[Any]] = ()
