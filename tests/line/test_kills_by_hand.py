@@ -356,12 +356,17 @@ def resent(folder: Path) -> int:
     return sum(one.tries > 1 for rig in RIGS for one in acked(folder, rig).values())
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(400)
 async def test_six_kills_lose_no_scan_and_no_result_and_record_none_twice(tmp_path: Path) -> None:
-    seen = await play(tmp_path, 200, 6, seed=1)
-    assert seen.kills == 6
-    assert resent(tmp_path) > 0
-    assert seen.recorded_before + acknowledged_late(tmp_path) > 0  # else no kill met what it was aimed at
+    for seed in range(1, 5):
+        folder = tmp_path / str(seed)
+        folder.mkdir()
+        seen = await play(folder, 200, 6, seed=seed)
+        assert seen.kills == 6
+        assert resent(folder) > 0
+        if seen.recorded_before + acknowledged_late(folder) > 0:
+            return
+    pytest.fail("no kill of all these fell between the disk and the answer, where they were aimed")
 
 
 @pytest.mark.long
