@@ -1,73 +1,185 @@
-"""A bound on what a server may send. asyncua has none that holds: the server's ACK sets it."""
+"""Bounds on what a server may send, and asyncua's socket with them: in asyncua the server sets them.
+
+It also takes the limits of an Acknowledge the wrong way round (the server's receive buffer for ours), and
+measures the age of a channel's token by the server's clock, so that a PLC whose clock is wrong is cut off at
+each renewal.
+"""
 
 import asyncio
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
 
+from asyncua import ua
+from asyncua.client.ua_client import UaClient, UASocketProtocol
+from asyncua.common.connection import SecureConnection, TransportLimits
+from asyncua.crypto.security_policies import SecurityPolicy
+from asyncua.ua.uaerrors import UaError
+
+LARGEST_MESSAGE = 4 * 1024 * 1024
+LARGEST_CHUNKS = 512
 _HEADER = 8  # type (3), chunk type (1), size (4, little-endian): OPC 10000-6, 7.1.2.2
+_KINDS = frozenset((b"MSG", b"OPN", b"CLO", b"ACK", b"ERR", b"HEL"))
 _LAST_CHUNKS = b"FA"  # final or abort; C means that more follow
+_CHUNKS = b"FCA"
+_GRACE_MS, _LONGEST_TOKEN_MS = 60_000, 86_400_000
+_LEAST_BUFFER, _BUFFER = 8192, 65535  # the least of OPC 10000-6, 7.1.2.3, and asyncua's own
 
 
-class FrameMeter:
-    """Follows the sizes of chunks and messages in a stream of bytes, and keeps none of it."""
+class NotOpcUa(ValueError):
+    """Bytes that no OPC UA server sends, or more of them than are taken."""
 
-    def __init__(self, largest: int) -> None:
+
+class ChunkCutter:
+    """Cuts a stream of bytes into whole chunks; what it keeps is less than one message."""
+
+    def __init__(self, largest: int = LARGEST_MESSAGE, most: int = LARGEST_CHUNKS) -> None:
+        """`largest`: bytes of a message with all its headers; `most`: its chunks."""
         self._largest = largest
-        self._header = bytearray()
-        self._rest = 0
+        self._most = most
+        self._rest = bytearray()
         self._message = 0
+        self._chunks = 0
 
-    def admits(self, data: bytes) -> bool:
-        """False when a chunk's size is impossible or a message grows too large."""
-        at = 0
-        while at < len(data):
-            if self._rest:
-                step = min(self._rest, len(data) - at)
-                self._rest -= step
-            else:
-                step = min(_HEADER - len(self._header), len(data) - at)
-                self._header += data[at : at + step]
-                if len(self._header) == _HEADER and not self._begin():
-                    return False
-            at += step
-        return True
+    def feed(self, data: bytes) -> bytes:
+        """All whole chunks that are there now, in one piece. Raises NotOpcUa."""
+        if not self._rest:
+            at = self._whole(data)
+            self._rest += data[at:]
+            return data if at == len(data) else data[:at]
+        self._rest += data
+        at = self._whole(self._rest)
+        if not at:
+            return b""
+        whole = bytes(self._rest[:at])
+        del self._rest[:at]
+        return whole
 
-    def _begin(self) -> bool:
-        size = int.from_bytes(self._header[4:], "little")
-        self._message += size
-        if size < _HEADER or self._message > self._largest:
-            return False
-        if self._header[3] in _LAST_CHUNKS:
-            self._message = 0
-        self._rest = size - _HEADER
-        self._header.clear()
-        return True
+    def _whole(self, stream: bytes | bytearray) -> int:
+        at, end = 0, len(stream)
+        while end - at >= _HEADER:
+            size = self._size(stream, at)
+            if end - at < size:
+                break
+            self._count(stream[at + 3], size)
+            at += size
+        return at
+
+    def _size(self, stream: bytes | bytearray, at: int) -> int:
+        if bytes(stream[at : at + 3]) not in _KINDS or stream[at + 3] not in _CHUNKS:
+            raise NotOpcUa("what it sent is no OPC UA")
+        size = int.from_bytes(stream[at + 4 : at + _HEADER], "little")
+        if size < _HEADER:
+            raise NotOpcUa("what it sent is no OPC UA")
+        if self._message + size > self._largest or self._chunks >= self._most:
+            words = f"{self._largest // (1024 * 1024)} MiB or {self._most} chunks"
+            raise NotOpcUa(f"the server sent a message of more than {words}")
+        return size
+
+    def _count(self, kind: int, size: int) -> None:
+        if kind in _LAST_CHUNKS:
+            self._message = self._chunks = 0
+        else:
+            self._message += size
+            self._chunks += 1
 
 
-class FrameGuard(asyncio.Protocol):
-    """Stands between a transport and asyncua's protocol, and cuts where the bound is passed."""
+class _Limits(TransportLimits):
+    """What is received has our bounds, whatever the server says; what is sent has the server's."""
 
-    def __init__(self, inner: asyncio.Protocol, transport: asyncio.Transport, largest: int) -> None:
-        self._inner = inner
-        self._transport = transport
-        self._meter = FrameMeter(largest)
+    def update_client_limits(self, msg: ua.Acknowledge) -> None:
+        self.max_send_buffer = min(max(int(msg.ReceiveBufferSize), _LEAST_BUFFER), _BUFFER)
+
+
+class _Channel(SecureConnection):
+    """A token's age goes by our clock, and it is taken for a while longer.
+
+    A server may answer with the token under which it was asked, and a publish request waits for seconds.
+    """
+
+    def set_channel(
+        self, params: Any, request_type: ua.SecurityTokenRequestType, client_nonce: bytes
+    ) -> None:
+        told = params.SecurityToken
+        lifetime_ms = min(int(told.RevisedLifetime), _LONGEST_TOKEN_MS) + _GRACE_MS
+        own = replace(told, CreatedAt=datetime.now(UTC), RevisedLifetime=ua.UInt32(lifetime_ms))
+        super().set_channel(replace(params, SecurityToken=own), request_type, client_nonce)
+
+
+class Guard(UASocketProtocol):
+    """asyncua's protocol behind a cutter of chunks; it cuts the line where a bound is passed."""
+
+    def __init__(self, timeout_s: float, security_policy: SecurityPolicy) -> None:
+        super().__init__(timeout_s, security_policy)
+        limits = _Limits(LARGEST_MESSAGE, _BUFFER, LARGEST_CHUNKS, LARGEST_MESSAGE)
+        self._connection = _Channel(security_policy, limits)
+        self._cutter = ChunkCutter()
         self.closed = asyncio.Event()
+        self.was_open = False
         self.fault = ""
+        """What the server did that no OPC UA server does; empty while it behaves."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.was_open = True
+        super().connection_made(transport)  # type: ignore[arg-type]
 
     def data_received(self, data: bytes) -> None:
         if self.fault:
             return
-        if self._meter.admits(data):
-            self._inner.data_received(data)
-        else:
-            self.fault = "the server sent a message of more than 4 MiB, or no OPC UA at all"
-            self._transport.abort()
+        try:
+            whole = self._cutter.feed(data)
+        except NotOpcUa as error:
+            self.fault = str(error)
+            self.abort()
+            return
+        if whole:
+            self._process_received_data(whole)
 
-    def eof_received(self) -> bool | None:
-        return self._inner.eof_received()
+    async def open_secure_channel(self, params: ua.OpenSecureChannelParameters) -> ua.OpenSecureChannelResult:
+        """As asyncua's, which fails an assertion where the answer is a ServiceFault: why is said in that."""
+        if self._open_secure_channel_exchange is not None:
+            raise UaError("a channel is being opened already")
+        request = ua.OpenSecureChannelRequest()
+        request.Parameters = params
+        self._open_secure_channel_exchange = params
+        try:
+            kind: Any = ua.MessageType.SecureOpen
+            body = await asyncio.wait_for(self._send_request(request, message_type=kind), self.timeout)
+            answer: object = self._open_secure_channel_exchange
+        finally:
+            self._open_secure_channel_exchange = None
+        if isinstance(answer, ua.OpenSecureChannelResponse):
+            granted: ua.OpenSecureChannelResult = answer.Parameters
+            return granted
+        self.check_answer(body, " to the channel")
+        raise UaError("the channel was answered with something else")
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.closed.set()
-        self._inner.connection_lost(exc)
+        super().connection_lost(exc)
+
+    @property
+    def is_open(self) -> bool:
+        return self.transport is not None and not self.transport.is_closing()
 
     def abort(self) -> None:
         """Close the socket without waiting for anybody."""
-        self._transport.abort()
+        if self.transport is not None:
+            self.transport.abort()
+
+
+class Transport(UaClient):
+    """asyncua's transport with a guarded protocol."""
+
+    guard: Guard | None = None
+
+    def _make_protocol(self) -> UASocketProtocol:
+        self.guard = self.protocol = Guard(self._timeout, self.security_policy)
+        self.guard.pre_request_hook = self._pre_request_hook
+        self.guard.on_connection_lost = self._on_transport_lost
+        self.guard.is_session_closing = self._is_session_closing
+        return self.guard
+
+    async def ask(self, request: object, timeout_s: float | None = None) -> bytes:
+        """The body of the answer. 0 s: wait for ever. Raises what asyncua raises; also on a ServiceFault."""
+        return bytes(await self._send_request(request, timeout_s))

@@ -1,21 +1,16 @@
-"""What may be handed on of what a server says, in which order, and how old it is."""
+"""What may be handed on of what a server says, in which order, and how old it is. Stamps are its ticks."""
 
 import math
 from collections import deque
-from collections.abc import Sequence
-from datetime import datetime
-from itertools import count
 
-from asyncua import ua
+from adapters._opcua_binary import Sample
+from adapters._opcua_values import Reading
+from adapters._opcua_wire import unix_ms
 
-from adapters._opcua_values import Reading, server_stamp
-from edge.contract import Observation
-
+_DATE_TIME = 13
 _PLAUSIBLE_MS = 10_000
 _MEASUREMENTS = 5
 _RENEWED_MS = 2_000
-_TOTAL = 20_000
-"""Observations that wait for the disk, over all signals of one source."""
 
 
 class ServerClock:
@@ -27,27 +22,24 @@ class ServerClock:
 
     def __init__(self) -> None:
         self._offsets_ms: deque[int] = deque(maxlen=_MEASUREMENTS)
+        self._offset_ms: int | None = None
 
-    def measured(self, before_ms: int, after_ms: int, data: ua.DataValue) -> None:
+    def measured(self, before_ms: int, after_ms: int, sample: Sample) -> None:
         """Take in one read of CurrentTime between two looks at our clock."""
-        raw = None if data.Value is None else data.Value.Value
-        if isinstance(raw, datetime):
-            times = [
-                _utc_ms(one) for one in (raw, data.SourceTimestamp, server_stamp(data)) if one is not None
-            ]
+        if sample.kind == _DATE_TIME and isinstance(sample.raw, int):
+            times = [unix_ms(one) for one in (sample.raw, sample.source, sample.server) if one is not None]
             server_ms = max(one for one in times if one - times[0] < _RENEWED_MS)
             self._offsets_ms.append((before_ms + after_ms) // 2 - server_ms)
+            self._offset_ms = min(self._offsets_ms)
 
-    def age_ms(self, stamp: datetime | None, now_ms: int) -> int | None:
+    def age_ms(self, stamp: int | None, now_ms: int) -> int | None:
         """How long ago a server's time was, never before now; None where it cannot be trusted."""
-        if stamp is None or not self._offsets_ms:
+        if stamp is None or self._offset_ms is None:
             return None
-        age_ms = now_ms - _utc_ms(stamp) - min(self._offsets_ms)
-        return max(age_ms, 0) if abs(age_ms) < _PLAUSIBLE_MS else None
-
-
-def _utc_ms(stamp: datetime) -> int:
-    return int(stamp.timestamp() * 1000)
+        age_ms = now_ms - unix_ms(stamp) - self._offset_ms
+        if age_ms >= 0:
+            return age_ms if age_ms < _PLAUSIBLE_MS else None
+        return 0 if age_ms > -_PLAUSIBLE_MS else None
 
 
 class Gate:
@@ -59,9 +51,11 @@ class Gate:
     silenced.
     """
 
+    __slots__ = ("_admitted", "_admitted_s", "_doubted_s", "_floor", "_notified", "_until_s", "window_s")
+
     def __init__(self, window_s: float = 1.0) -> None:
         self.window_s = window_s
-        self._floor: datetime | None = None
+        self._floor: int | None = None
         self._until_s = -math.inf
         self._admitted: Reading | None = None
         self._admitted_s = -math.inf
@@ -101,40 +95,15 @@ class Gate:
         """How long probes have differed with no notification between them."""
         return 0.0 if self._doubted_s is None else now_s - self._doubted_s
 
+    def begin_anew(self) -> None:
+        """It is watched anew: what was notified before says nothing of now."""
+        self._notified = self._doubted_s = None
+
     @property
     def notified(self) -> Reading | None:
         """What the subscription said last, handed on or not."""
         return self._notified
 
 
-def _later(stamp: datetime | None, floor: datetime | None) -> bool:
+def _later(stamp: int | None, floor: int | None) -> bool:
     return stamp is not None and floor is not None and stamp > floor
-
-
-class Pending:
-    """What waits to be handed over, in order of arrival and bounded for each signal.
-
-    When a signal's share is full its oldest value makes room: these are absolute values, and
-    the newest of a counter has all of its older ones.
-    """
-
-    def __init__(self, signals: int) -> None:
-        self._share = max(16, _TOTAL // max(1, signals))
-        self._waiting: dict[str, deque[tuple[int, Observation]]] = {}
-        self._number = count()
-        self.dropped = 0
-
-    def put(self, observation: Observation) -> None:
-        waiting = self._waiting.setdefault(observation.signal, deque(maxlen=self._share))
-        self.dropped += len(waiting) == self._share
-        waiting.append((next(self._number), observation))
-
-    def take(self) -> Sequence[Observation]:
-        """All of it, and forget it."""
-        every = sorted((entry for waiting in self._waiting.values() for entry in waiting), key=_arrival)
-        self._waiting.clear()
-        return [observation for _, observation in every]
-
-
-def _arrival(entry: tuple[int, Observation]) -> int:
-    return entry[0]

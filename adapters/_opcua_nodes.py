@@ -5,6 +5,7 @@ import re
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 
 from asyncua import ua
 
@@ -20,8 +21,10 @@ class UnknownNamespace(LookupError):
 
     def __init__(self, uri: str, known: Sequence[str]) -> None:
         self.uri = uri
+        near = get_close_matches(uri, known[1:], 1, 0.8)
         has = ", ".join(known[1:9]) or "none of its own"
-        super().__init__(f"the server has no namespace {uri}; it has {has}")
+        instead = f"did you mean {near[0]}?" if near else f"it has {has}"
+        super().__init__(f"the server has no namespace {uri}; {instead}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,50 +3,55 @@
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from collections import deque
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-from asyncua import ua
+from asyncua.ua.status_codes import StatusCodes
 
-from adapters._opcua_gate import Gate, Pending, ServerClock
-from adapters._opcua_link import CURRENT_TIME, Link, Subscribed
-from adapters._opcua_nodes import UnknownNamespace, parse_node
+from adapters._opcua_canary import USUAL, Canary, Pace
+from adapters._opcua_gate import ServerClock
+from adapters._opcua_items import SLACK_S, Item, Items, parts_of
+from adapters._opcua_link import CURRENT_TIME, Fault, Link, Subscribed
+from adapters._opcua_poll import Schedule
+from adapters._opcua_publish import Heard, Publisher
 from adapters._opcua_values import Reading, overflowed, reading, status_name
-from edge.contract import Intake, Observation, Quality, Signal, SourceError
+from adapters._opcua_wire import Published, Sample
+from adapters._opcua_write import Writer
+from edge.contract import Change, Intake, NoValue, Observation, Quality, Signal, SourceError
 from edge.errors import NotRecorded
+from edge.observation import AGENT, Missed
 
 if TYPE_CHECKING:
     from adapters._opcua_address import Address
 
-_SLACK_S = 1.0
-_WINDOW_SLACK_S = 0.5
+_FULL = 20_000
+"""Observations that may wait for the disk before the server is asked for no more."""
+_UNSETTLED = 10_000
+_LOST = "notifications-lost"
+_NO_SUBSCRIPTIONS = frozenset(
+    (
+        StatusCodes.BadServiceUnsupported,
+        StatusCodes.BadNotSupported,
+        StatusCodes.BadNotImplemented,
+        StatusCodes.BadTooManySubscriptions,
+    )
+)
 
 _log = logging.getLogger(__name__)
 
+__all__ = ["Pace", "Plan", "Session"]
+
 
 @dataclass(frozen=True, slots=True)
-class Pace:
-    """How often the session looks by itself."""
+class Plan:
+    """What the settings want of a session."""
 
-    probe_s: float = 2.0
-    """Between two reads of everything, which the subscription is held against."""
-    mend_s: float = 60.0
-    """Between two tries of the nodes that the server does not watch."""
-
-
-@dataclass(slots=True, eq=False)
-class Item:
-    """One signal on this connection."""
-
-    handle: int
-    signal: "Signal[Address]"
-    gate: Gate = field(default_factory=Gate)
-    node: ua.NodeId = field(default_factory=ua.NodeId)
-    fault: str = "not watched yet"
-    """Why the server does not watch it; empty where it does."""
-    patience_s: float = _SLACK_S
-    """How long a probe may differ from what was notified."""
+    publish_s: float
+    subscribes: bool = True
+    beside: Sequence[Callable[[], Coroutine[Any, Any, None]]] = ()
+    """What else runs as long as the connection."""
 
 
 class Session:
@@ -57,127 +62,278 @@ class Session:
         link: Link,
         signals: "Sequence[Signal[Address]]",
         intake: Intake,
-        publish_s: float,
-        pace: Pace = Pace(),
+        plan: Plan,
+        pace: Pace = USUAL,
     ) -> None:
         self._pace = pace
+        self._plan = plan
         self._link = link
         self._intake = intake
-        self._publish_s = publish_s
-        self._items = [Item(handle, signal) for handle, signal in enumerate(signals)]
-        self._pending = Pending(len(signals))
+        self._items = Items(link, signals)
+        self._channel = intake.channel([item.signal.name for item in self._items.telemetry()])
         self._clock = ServerClock()
-        self._subscription = Subscribed(0, publish_s, publish_s)
+        self._writer = Writer(link, intake)
+        self._schedule: Schedule[Item] = Schedule()
+        self._subscription: Subscribed | None = None
+        self._publisher: Publisher | None = None
+        self._pending: list[Observation] = []
+        self._numbers: list[int] = []
+        """Of the messages whose values are among the pending ones."""
+        self._unsettled: deque[int] = deque(maxlen=_UNSETTLED)
+        """Of messages that the journal did not take; what it takes next has it all."""
         self._reads = asyncio.Lock()
         self._arrived = asyncio.Event()
         self._disturbed = asyncio.Event()
-        self._heard_s = time.monotonic()
-        self._overflow = False
+        self._subscribed = asyncio.Event()
+        self._polled = asyncio.Event()
+        self._canary = Canary(link, self._items, pace)
+        self._owes_all = False
+        self._read_all_s = 0.0
         self._ended = ""
-        self._told_of_drops = False
+        self._told_polling = False
 
     async def run(self) -> None:
         """Raises SourceLost or SourceRefused; returns never."""
         await self._begin()
+        parts = (
+            self._publish, self._flush, self._answer, self._doubt, self._poll, self._mourn, self._link.renew,
+            self._writer.run, *self._plan.beside,
+        )  # fmt: skip
         try:
             async with asyncio.TaskGroup() as tasks:
-                for part in (self._flush, self._answer, self._doubt, self._mourn):
+                for part in parts:
                     tasks.create_task(part(), name=f"opcua {part.__name__}")
         except ExceptionGroup as group:
             failures, bugs = group.split(SourceError)
             if failures is None or bugs is not None:
                 raise
             await self._hand_over()
-            raise failures.exceptions[0] from failures.exceptions[0].__cause__
+            self._link.check()
+            first = next(_flat(failures))
+            raise first from first.__cause__
 
     async def _begin(self) -> None:
         await self._link.learn_limits()
         before_ms = _mono_ms()
         (time_there,) = await self._link.read([CURRENT_TIME])
         self._clock.measured(before_ms, _mono_ms(), time_there)
-        self._subscription = await self._link.subscribe(self._publish_s, self._published)
-        self._heard_s = time.monotonic()
-        unknown = await self._watch(self._items)
-        if unknown and len(unknown) == len(self._items):
-            raise self._link.refused(f"{unknown[0]}; no signal of this source is in one that it has")
+        await self._subscribe()
+        await self._watch(self._items.all)
+        lack = self._items.lack_a_namespace()
+        if lack:
+            raise self._link.refused(f"{lack}; no signal of this source is in one that it has")
         self._intake.connected()
-        await self._read(self._items)
+        await self._read(self._items.all)
 
-    # --- which nodes are watched ---
+    # --- which nodes are watched, and how ---
 
-    async def _watch(self, items: Sequence[Item]) -> list[UnknownNamespace]:
-        """Resolve and monitor; one that fails is marked and hinders no other."""
-        namespaces = await self._link.namespaces()
-        unknown = [fault for item in items if (fault := _resolve(item, namespaces)) is not None]
-        known = [item for item in items if not item.fault]
-        requests = [(item.handle, item.node, item.signal.every.total_seconds() * 1000) for item in known]
-        results = await self._link.monitor(self._subscription.number, requests)
-        for item, made in zip(known, results, strict=True):
-            slowest_s = max(self._subscription.publish_s, made.sampling_ms / 1000)
-            item.patience_s = 2 * slowest_s + _SLACK_S
-            item.gate.window_s = 3 * slowest_s + _WINDOW_SLACK_S
-            item.fault = f"{item.signal.address.node}: {status_name(made.status)}" if made.status else ""
-        return unknown
+    async def _subscribe(self) -> bool:
+        """Whether there is a subscription; else everything is read at its `every`."""
+        if not self._plan.subscribes:
+            return False
+        try:
+            subscription = await self._link.subscribe(self._plan.publish_s)
+        except Fault as fault:
+            if fault.status not in _NO_SUBSCRIPTIONS:
+                raise
+            if not self._told_polling:
+                _log.warning("%s: reads at each signal's `every`: %s", self._intake.name, fault.reason)
+            self._told_polling = True
+            return False
+        self._subscription = subscription
+        self._publisher = Publisher(self._link, subscription, Heard(self._message, self._missed))
+        self._subscribed.set()
+        return True
+
+    async def _watch(self, items: Sequence[Item]) -> None:
+        await self._items.watch(items, self._subscription)
+        now_s = time.monotonic()
+        for item in items:
+            self._schedule.drop(item)
+            if item.is_polled and not item.fault:
+                self._schedule.put(item, item.signal.every.total_seconds(), now_s)
+        self._polled.set()
 
     async def _mend(self) -> None:
-        """Try the nodes again that the server did not watch; say so only where something changed."""
-        broken = {item: item.fault for item in self._items if item.fault}
+        """Try again what cannot be watched; say so only where something changed."""
+        if self._subscription is None and await self._subscribe():
+            await self._watch(self._items.all)
+            await self._read(self._items.all)
+            return
+        broken = {item: item.fault for item in self._items.all if item.fault}
         if broken:
+            await self._items.forget(list(broken), self._subscription)
             await self._watch(list(broken))
             await self._read([item for item, fault in broken.items() if item.fault != fault])
 
     # --- what the server sends by itself ---
 
-    def _published(self, result: ua.PublishResult) -> None:
-        """Called by asyncua with every publish response, in order; a keep-alive has no data."""
-        self._heard_s = time.monotonic()
-        for part in result.NotificationMessage.NotificationData or ():
-            if isinstance(part, ua.DataChangeNotification):
-                for one in part.MonitoredItems or ():
-                    self._notified(one)
-            elif isinstance(part, ua.StatusChangeNotification):
-                self._ended = status_name(int(part.Status.value))
-                self._disturbed.set()
+    async def _publish(self) -> None:
+        await self._subscribed.wait()
+        if self._publisher is not None:
+            await self._publisher.run()
 
-    def _notified(self, one: ua.MonitoredItemNotification) -> None:
-        if not one.ClientHandle < len(self._items):
-            return
-        item, notified = self._items[one.ClientHandle], reading(one.Value)
-        if one.Value.StatusCode is not None and overflowed(int(one.Value.StatusCode.value)):
-            self._overflow = True
+    def _message(self, published: Published) -> None:
+        """Called with every message that has something to say, in the server's order."""
+        now_s, now_ms = time.monotonic(), _mono_ms()
+        changes: list[Change] = []
+        spread: list[tuple[Item, Reading]] = []
+        for handle, sample in published.changes:
+            item = self._items.of(handle)
+            if item is None:
+                continue
+            item.heard_s = now_s
+            notified = reading(sample, item.pick)
+            if sample.status:
+                notified = self._noted(item, sample.status, notified)
+            if not item.gate.admits(notified, now_s):
+                continue
+            if item.family:
+                spread.append((item, notified))
+            elif item.place is None:
+                self._pending.append(self._observed(item, notified))
+            else:
+                aged_ms = self._clock.age_ms(notified.stamp, now_ms)
+                changes.append((item.place, _telemetered(notified), aged_ms))
+        if changes:
+            self._intake.changes(self._channel, changes)
+        if spread:
+            self._combine(spread)
+        if published.ended is not None:
+            self._ended = status_name(published.ended)
             self._disturbed.set()
-        if item.gate.admits(notified, self._heard_s):
-            self._pending.put(self._observed(item, notified))
+        self._await_disk(published.sequence)
+
+    def _combine(self, spread: Sequence[tuple[Item, Reading]]) -> None:
+        """What is between, where several parts changed in one message, is no state of the machine."""
+        families = {id(item.family): item.family for item, _ in spread}
+        for number, family in families.items():
+            changed = [(item, one) for item, one in spread if id(item.family) == number]
+            several = len({item.handle for item, _ in changed}) > 1
+            for at, (item, one) in enumerate(changed):
+                item.latest = one
+                whole = item.whole()
+                if whole is not None and (not several or at == len(changed) - 1):
+                    self._put([self._observed(family[0], whole)])
+
+    def _await_disk(self, number: int) -> None:
+        """The message is acknowledged when what waits now is on disk."""
+        self._numbers.append(number)
+        self._arrived.set()
+        if self._publisher is not None and len(self._pending) >= _FULL:
+            self._publisher.hold(True)
+
+    def _noted(self, item: Item, status: int, one: Reading) -> Reading:
+        """What else a status calls for; the reading says what to do where the node is gone."""
+        if overflowed(status):
+            self._owe_all()
+        return one._replace(detail=item.fault) if item.gone(status) else one
+
+    def _missed(self, messages: int, since_s: float) -> None:
+        """Messages are gone for good: counters have it all at the next read, the rest is told."""
+        now = self._intake.observe(AGENT, None)
+        since_ms = now.seen_ms - round((time.monotonic() - since_s) * 1000)
+        many = f"{messages} of its" if messages else "an unknown number of its"
+        words = f"{many} notifications did not arrive, and it does not have them any more"
+        missed = Missed(_LOST, self._intake.name, since_ms, now.seen_ms, detail=words)
+        self._put([self._intake.observe(AGENT, missed)])
+        self._owe_all()
+
+    def _owe_all(self) -> None:
+        self._owes_all = True
+        self._disturbed.set()
+
+    # --- to the journal ---
+
+    def _put(self, fresh: Sequence[Observation]) -> None:
+        """In the order of arrival, notified or read."""
+        if fresh:
+            self._pending += fresh
             self._arrived.set()
 
     async def _flush(self) -> None:
-        """Hand on what is notified; while a hand-over waits for the disk, the next one gathers."""
+        """Hand on what has gathered; while a hand-over waits for the disk, the next one gathers."""
         while True:
             await self._arrived.wait()
             self._arrived.clear()
             await self._hand_over()
 
+    async def _hand_over(self) -> None:
+        """Between taking and emitting nothing may be awaited: that is what keeps the order."""
+        batch, self._pending = self._pending, []
+        numbers, self._numbers = self._numbers, []
+        if self._publisher is not None:
+            self._publisher.hold(False)
+        if batch:
+            try:
+                await self._intake.emit(batch)
+            except NotRecorded:
+                self._unsettled += numbers
+                self._owes_all = True
+                return
+        if self._publisher is not None:
+            self._publisher.acknowledge([*self._unsettled, *numbers])
+            self._unsettled.clear()
+
     # --- what is read ---
 
     async def _answer(self) -> None:
-        """Serve requests for fresh reads."""
+        """Serve requests for fresh reads, and hand on those to write."""
         while True:
             ask = await self._intake.asked()
-            if ask is not None:
-                asked = [item for item in self._items if item.signal.name in ask.signals]
-                await self._read(asked, ask.number)
+            if ask is None:
+                continue
+            if ask.write is not None:
+                self._writer.put(ask)
+                continue
+            asked = [item for item in self._items.all if item.signal.name in ask.signals]
+            await self._read(asked, ask.number)
+
+    async def _poll(self) -> None:
+        """Read what no subscription watches."""
+        while True:
+            wait_s = self._schedule.wait_s(time.monotonic())
+            try:
+                async with asyncio.timeout(wait_s):
+                    await self._polled.wait()
+                self._polled.clear()
+            except TimeoutError:
+                await self._read([item for item in self._schedule.due(time.monotonic()) if not item.fault])
 
     async def _read(self, items: Sequence[Item], answers: int = 0) -> None:
         """Read now and hand on, behind everything that arrived before."""
         fresh = [self._refused(item, answers) for item in items if item.fault]
-        watched = [item for item in items if not item.fault]
+        parts = [part for part in parts_of(items) if not part.fault]
+        changes: list[Change] = []
         async with self._reads:
             asked_s = time.monotonic()
-            values = await self._link.read([item.node for item in watched])
-            for item, data in zip(watched, values, strict=True):
-                settled = item.gate.settle(reading(data), asked_s, time.monotonic())
-                fresh.append(self._observed(item, settled, answers))
-        await self._hand_over(fresh)
+            values = await self._link.read([part.node for part in parts])
+            now_s, now_ms = time.monotonic(), _mono_ms()
+            for part, sample in zip(parts, values, strict=True):
+                settled = self._settled(part, sample, asked_s, now_s)
+                if settled is None:
+                    continue
+                if part.place is None or answers:
+                    fresh.append(self._observed(part, settled, answers))
+                else:
+                    aged_ms = self._clock.age_ms(settled.stamp, now_ms)
+                    changes.append((part.place, _telemetered(settled), aged_ms))
+            self._put(fresh)
+        if changes:
+            self._intake.changes(self._channel, changes)
+        if answers:
+            await self._hand_over()
+
+    def _settled(self, part: Item, sample: Sample, asked_s: float, now_s: float) -> Reading | None:
+        """The newest that is known; of a state in several nodes, with the last of them."""
+        read = reading(sample, part.pick)
+        if sample.status and part.gone(sample.status):
+            read = read._replace(detail=part.fault)
+        settled = part.gate.settle(read, asked_s, now_s)
+        if not part.family:
+            return settled
+        part.latest = settled
+        return part.whole() if part is part.family[-1] else None
 
     def _observed(self, item: Item, one: Reading, answers: int = 0) -> Observation:
         return self._intake.observe(
@@ -194,22 +350,6 @@ class Session:
             item.signal.name, None, quality=Quality.BAD, answers=answers, detail=item.fault
         )
 
-    async def _hand_over(self, fresh: Sequence[Observation] = ()) -> None:
-        """Between taking and emitting nothing may be awaited: that is what keeps the order."""
-        batch = [*self._pending.take(), *fresh]
-        if self._pending.dropped and not self._told_of_drops:
-            self._told_of_drops = True
-            _log.warning(
-                "%s: the journal is slow; %d older values gave way to newer ones, further ones go unsaid",
-                self._intake.name,
-                self._pending.dropped,
-            )
-        if batch:
-            try:
-                await self._intake.emit(batch)
-            except NotRecorded:
-                return  # the next probe reads all of it again
-
     # --- whether the subscription can be believed ---
 
     async def _doubt(self) -> None:
@@ -219,9 +359,8 @@ class Session:
             await self._pause()
             if self._ended:
                 raise self._link.lost(f"the server ended the subscription: {self._ended}")
-            if self._overflow:
-                self._overflow = False
-                await self._read([item for item in self._items if not item.fault])
+            if self._owes_all:
+                await self._read_all()
             else:
                 await self._probe()
             self._listen()
@@ -230,49 +369,51 @@ class Session:
                 mended_s = time.monotonic()
 
     async def _pause(self) -> None:
-        """Until the next probe, or until the server says something that matters."""
+        """Until the next probe, or until there is something that matters."""
         try:
-            async with asyncio.timeout(self._pace.probe_s):
+            async with asyncio.timeout(self._canary.again_s):
                 await self._disturbed.wait()
         except TimeoutError:
             return
         self._disturbed.clear()
 
+    async def _read_all(self) -> None:
+        """What overflowed, was missed or not recorded is made good; a flood of it costs one read a while."""
+        wait_s = self._read_all_s + self._pace.whole_s - time.monotonic()
+        if wait_s > 0 and not self._ended:
+            await asyncio.sleep(wait_s)
+        self._owes_all, self._read_all_s = False, time.monotonic()
+        await self._read(self._items.sound())
+
     async def _probe(self) -> None:
-        """Read everything, compare it with what was notified, and hand on what agrees.
+        """Read what was silent, compare it with what was notified, and hand on what agrees.
 
         What agrees is fresh, so a signal that never changes is not stale. What differs is left
         to the notification that must follow.
         """
-        watched = [item for item in self._items if not item.fault]
+        silent = self._canary.chosen(time.monotonic())
         async with self._reads:
             asked_s, before_ms = time.monotonic(), _mono_ms()
-            time_there, *values = await self._link.read([CURRENT_TIME, *(item.node for item in watched)])
+            time_there, *values = await self._link.read_again(self._canary.prepared)
             self._clock.measured(before_ms, _mono_ms(), time_there)
-            probes = [
-                self._probed(item, reading(data), asked_s) for item, data in zip(watched, values, strict=True)
+            agreed = [
+                (item, one)
+                for item, sample in zip(silent, values, strict=True)
+                if (one := self._canary.judged(item, sample, asked_s)) is not None
             ]
-        await self._hand_over([one for one in probes if one is not None])
-
-    def _probed(self, item: Item, probed: Reading, asked_s: float) -> Observation | None:
-        now_s = time.monotonic()
-        if item.gate.agrees(probed, now_s):
-            unstamped = Reading(probed.value, probed.quality, probed.detail)
-            return None if probed.quality is Quality.BAD else self._observed(item, unstamped)
-        if item.gate.doubted_for_s(now_s) <= item.patience_s:
-            return None
-        notified = item.gate.notified
-        if notified is not None and probed.near(notified):
-            return self._observed(item, item.gate.settle(probed, asked_s, now_s))
-        said = "nothing" if notified is None else repr(notified.value)
-        raise self._link.lost(
-            f"the subscription is dead: {item.signal.name} reads {probed.value!r}, it still says {said}"
-        )
+            self._put([self._observed(item, one) for item, one in agreed if item.place is None])
+        telemetry: list[Change] = [
+            (item.place, _telemetered(one), None) for item, one in agreed if item.place is not None
+        ]
+        if telemetry:
+            self._intake.changes(self._channel, telemetry)
 
     def _listen(self) -> None:
         """Two keep-alives without a word are the end."""
-        silence_s = time.monotonic() - self._heard_s
-        if silence_s > 2 * self._subscription.keep_alive_s + _SLACK_S:
+        if self._publisher is None or self._subscription is None:
+            return
+        silence_s = self._publisher.silent_s()
+        if silence_s > 2 * self._subscription.keep_alive_s + SLACK_S:
             raise self._link.lost(f"the subscription is dead: no word from it for {silence_s:.0f} s")
 
     async def _mourn(self) -> None:
@@ -285,10 +426,11 @@ def _mono_ms() -> int:
     return time.monotonic_ns() // 1_000_000
 
 
-def _resolve(item: Item, namespaces: Sequence[str]) -> UnknownNamespace | None:
-    try:
-        item.node, item.fault = parse_node(item.signal.address.node).on(namespaces), ""
-    except UnknownNamespace as fault:
-        item.fault = f"{item.signal.address.node}: {fault}"
-        return fault
-    return None
+def _telemetered(one: Reading) -> Any:
+    return NoValue(one.detail) if one.quality is Quality.BAD else one.value
+
+
+def _flat(group: ExceptionGroup[SourceError]) -> Iterator[SourceError]:
+    """The errors in groups within groups."""
+    for one in group.exceptions:
+        yield from _flat(one) if isinstance(one, ExceptionGroup) else [one]

@@ -6,15 +6,19 @@ The page beside this file, `opcua.md`, says what goes over the wire and why.
 from collections.abc import Sequence
 
 from adapters._opcua_address import Address
-from adapters._opcua_link import connect
-from adapters._opcua_session import Session
+from adapters._opcua_connect import connect
+from adapters._opcua_security import Party
+from adapters._opcua_session import Plan, Session
 from adapters._opcua_settings import Settings
+from adapters._opcua_write import Write
 from edge.contract import Intake, Signal
 
-__all__ = ["Address", "Settings", "collect"]
+__all__ = ["Address", "Settings", "Write", "collect"]
 
 
 async def collect(settings: Settings, signals: Sequence[Signal[Address]], intake: Intake) -> None:
     """Serve one connection until it fails. Raises SourceLost or SourceRefused."""
-    async with connect(settings, intake.name) as link:
-        await Session(link, signals, intake, settings.publish.total_seconds()).run()
+    party = Party(source=intake.name, line=intake.line, data=intake.data)
+    async with connect(settings, party) as (link, protection):
+        plan = Plan(settings.publish.total_seconds(), settings.subscribe, [protection.watch])
+        await Session(link, signals, intake, plan).run()

@@ -26,7 +26,7 @@ from edge.journal.begin import forget_news, news
 from edge.journal.health import JournalHealth
 from edge.journal.room import Room, begin_with_reserve
 from edge.journal.sinks import SinkReader
-from edge.observation import AGENT, TICK, Observation, Value
+from edge.observation import AGENT, TICK, WRITE, Observation, Value, WriteWord
 from edge.orders import watch
 from edge.production.gs1 import prepare
 from edge.production.state import DOUBT, Doubt
@@ -40,6 +40,7 @@ from edge.telemetry import Telemetry, units_of
 from edge.timekeeping import Last, Timekeeper
 from edge.upkeep import Chore
 from edge.watchdog import Watchdog
+from edge.writing import Writing
 
 log = logging.getLogger("lineside.agent")
 
@@ -65,6 +66,8 @@ class Agent:
         sources = config.sources.values()
         self._asks = Asks({one.name: source.name for source in sources for one in source.signals})
         self._feedback = Feedback(config.feedback, self._asks.intakes)
+        confirms = {one.name: one.confirm for source in sources for one in source.targets}
+        self._writing = Writing(config.writes, confirms, self._asks.intakes, self._clock, self._tell_written)
         self._tape = self._new_tape()
         self._recorder = Recorder(
             config.line, self._journal, self._asks, self._tape, first=self._keeper.words,
@@ -116,14 +119,18 @@ class Agent:
         await self._say(AGENT, "start", __version__)
         await self._tell_news()
         sinks = self._start_sinks(group)
-        feedback = group.create_task(self._feedback.run(), name="feedback")
+        writing = self._writing.run(self._reader.rows, self._recorder.listen())
+        beside = [
+            group.create_task(self._feedback.run(), name="feedback"),
+            group.create_task(writing, name="writing"),
+        ]
         sources = self._start_sources(group)
         gc.freeze()  # what is there now stays: no need to look through it again and again
         self._watchdog.ready()
         log.info("line %s is up, its journal is %s", self._config.line.name, self._config.journal)
         await self._stop.wait()
         self._watchdog.stopping()
-        await _end([feedback])  # while the sources can still switch its lamps off
+        await _end(beside)  # while the sources can still switch its lamps off
         await _end(sources)
         for missed in self._recorder.telemetry.ended(self._clock.wall_ms(), self._clock.mono_ms()):
             await self._say(AGENT, missed)
@@ -163,11 +170,13 @@ class Agent:
     async def _source(self, source: SourceConfig) -> None:
         def back() -> None:
             supervisor.back()
+            self._writing.connected(source.name)
 
         config = self._config
         beside = Beside(
             source.outputs, partial(self._feedback.switched, source.name),
-            partial(self._feedback.heard, source.name),
+            partial(self._feedback.heard, source.name), source.targets,
+            partial(self._writing.written, source.name),
         )  # fmt: skip
         intake = SourceIntake(
             source.name, self._clock, self._recorder, back, config.path, self._results, beside, config.data
@@ -206,6 +215,9 @@ class Agent:
                 log.debug("%s: %s", TICK, error)
             await asyncio.sleep(TICK_S)
 
+    async def _tell_written(self, word: WriteWord) -> None:
+        await self._recorder.emit([self._word(WRITE, word)])
+
     async def _say(self, name: str, value: Value, detail: str = "") -> bool:
         try:
             await self._recorder.emit([self._word(name, value, detail)])
@@ -241,7 +253,10 @@ class Agent:
         states = current_states(self._reader, self._config.line)
         sources = {name: one.presence.state for name, one in self._supervisors.items()}
         states |= self._units
-        states["/health"] = json.encode({"online": True, "version": __version__, "sources": sources})
+        health = {"online": True, "version": __version__, "sources": sources}
+        if self._config.writes:
+            health["unwritten"] = self._writing.unwritten()
+        states["/health"] = json.encode(health)
         return states
 
     async def _status_socket(self) -> None:

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from edge import __version__, far_ends, office, registry
 from edge.cards.cli import cards
+from edge.certificate import add_commands as add_certificate_commands
 from edge.clock import Clock
 from edge.contract import parse_duration
 from edge.errors import JournalError, LinesideError
@@ -114,13 +115,15 @@ def check(file: ConfigFile) -> None:
     typer.echo(f"{file}: line {line.name} is valid")
     for station in line.stations:
         signals = [counter.signal for counter in station.counters]
-        heard = [one for one in (station.state_signal, station.gun, station.rig) if one]
+        heard = [one for one in (station.state_signal, station.mode_signal, station.gun, station.rig) if one]
         typer.echo(f"  station {station.name}: {', '.join(signals + heard) or 'nothing to read'}")
     for source in config.sources.values():
         typer.echo(
             f"  source {source.name}: {source.settings.type}, {counted(len(source.signals), 'signal')}"
             + (f", {counted(len(source.outputs), 'output')}" if source.outputs else "")
         )
+    for write in config.writes:
+        typer.echo(f"  station {write.station} {write.words()}")
     for table in config.telemetry:
         typer.echo(f"  telemetry {table.name}: {counted(len(table.signals), 'signal')}")
     for example in config.label_examples:
@@ -306,7 +309,8 @@ add_commands(app)
 app.command("ledger")(ledger)
 add_journal_commands(app)
 app.command()(cards)
-add_probe_commands(app, registry.serial_probe)
+add_certificate_commands(app, registry.certificates)
+add_probe_commands(app, registry.serial_probe, registry.opcua_probe)
 
 
 class _Plain(logging.Formatter):

@@ -7,6 +7,8 @@ A source is a module with
     gives = "labels", "results" or "orders"         of one that speaks for itself: what it sends
     class Switch(SwitchAddress)                     how an output is written; only of one that can
                                                     switch outputs: see `Intake.outputs`
+    class Write(WriteAddress)                       how a place is written that a value can be put
+                                                    in; only of one that can: see `Intake.targets`
     async def collect(settings, signals, intake)    lives as long as its connection, then
                                                     raises SourceLost or SourceRefused
 A sink is a module with
@@ -23,6 +25,7 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from pydantic import Field
 
+from edge.doing import Done, DoneState, WriteAsk, WriteValue
 from edge.errors import SinkError, SinkLost, SinkRefused, SourceError, SourceLost, SourceRefused
 from edge.observation import (
     Observation,
@@ -36,14 +39,15 @@ from edge.observation import (
 )
 from edge.record import TELEMETRY, Record
 from edge.settings import LONGEST_S, Duration, Secret, Settings, Size, parse_duration, parse_size, refuse
-from edge.sifting import Lane, Number
+from edge.sifting import Change, Channel, Lane, NoValue, Number
 
 __all__ = [
-    "LONGEST_S", "TELEMETRY", "Ask", "Duration", "Intake", "Lane", "Mark", "Number", "Observation", "Outcome",
-    "Outlet", "Output", "Quality", "Receipt", "Record", "Secret", "Settings", "Signal", "SignalAddress",
-    "Sink", "SinkError", "SinkLost", "SinkRefused", "SinkSettings", "Size", "SourceError", "SourceLost",
-    "SourceRefused", "SourceSettings", "Stamp", "Step", "SwitchAddress", "TestResult", "Unmarked", "Value",
-    "Verdict", "parse_duration", "parse_size", "refuse",
+    "LONGEST_S", "TELEMETRY", "Ask", "Change", "Channel", "Done", "DoneState", "Duration", "Intake", "Lane",
+    "Mark", "NoValue", "Number", "Observation", "Outcome", "Outlet", "Output", "Quality", "Receipt",
+    "Record", "Secret", "Settings", "Signal", "SignalAddress", "Sink", "SinkError", "SinkLost",
+    "SinkRefused", "SinkSettings", "Size", "SourceError", "SourceLost", "SourceRefused", "SourceSettings",
+    "Stamp", "Step", "SwitchAddress", "Target", "TestResult", "Unmarked", "Value", "Verdict",
+    "WriteAddress", "WriteAsk", "WriteValue", "parse_duration", "parse_size", "refuse",
 ]  # fmt: skip
 
 # --- settings ------------------------------------------------------------------------------
@@ -80,12 +84,34 @@ class SignalAddress(Settings):
         """Address and decoding in words: two signals with the same are the same counter."""
         return self.model_dump_json(exclude_defaults=True)
 
+    def misfit(self, use: str) -> str:
+        """Why it cannot serve as `counter`, `state`, `mode` or `telemetry`, in words; empty where it can."""
+        return ""
+
+    @classmethod
+    def models(cls) -> Sequence[str]:
+        """What a station's `model` can be: the specifications of machines that this protocol knows."""
+        return ()
+
+    @classmethod
+    def modelled(cls, model: str) -> Mapping[str, Mapping[str, Any]] | None:
+        """For a station's `model`: the keys of each of its signals, by role; None: no such model here."""
+        return None
+
 
 class SwitchAddress(Settings):
     """An output that a source can switch on and off, such as a lamp: what its protocol needs to know."""
 
     def identity(self) -> str:
         """The place and what is written there, in words: two outputs with the same are one."""
+        return self.model_dump_json(exclude_defaults=True)
+
+
+class WriteAddress(Settings):
+    """A place in a device that a value may be written to: what its protocol needs to know."""
+
+    def identity(self) -> str:
+        """The place in words: two with the same are one."""
         return self.model_dump_json(exclude_defaults=True)
 
 
@@ -124,6 +150,8 @@ class Signal(Generic[AddressT]):
     """How often it is sampled."""
     table: str = ""
     """Of telemetry: its table. Numbers of one table that are read together can go to `Intake.sample`."""
+    bits: int | None = None
+    """Of a counter: its width as it is declared."""
 
 
 SwitchT = TypeVar("SwitchT", bound=SwitchAddress)
@@ -138,15 +166,32 @@ class Output(Generic[SwitchT]):
     address: SwitchT
 
 
+WriteT = TypeVar("WriteT", bound=WriteAddress)
+
+
+@dataclass(frozen=True, slots=True)
+class Target(Generic[WriteT]):
+    """One place that is to be written."""
+
+    name: str
+    """`station.what`, as `press.release`."""
+    address: WriteT
+    confirm: timedelta
+    """So long after the write the device may still show the value before."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """A request to read some signals now, on the wire, not from any memory; or to switch outputs."""
+    """A request to read some signals now, on the wire, not from any memory; or to switch outputs; or to
+    write one value."""
 
     number: int
     signals: frozenset[str] = frozenset()
     on: frozenset[str] | None = None
     """The outputs that are to be on from now, all others off; it takes the place of every such ask before
     it. None: a request to read."""
+    write: WriteAsk | None = None
+    """Where it is given, the ask is for that alone."""
 
 
 class Intake(Protocol):
@@ -162,6 +207,8 @@ class Intake(Protocol):
     outputs: "Sequence[Output[Any]]"
     """What the source may be asked to switch; empty for most. Nobody knows how they are after a connect: all
     are switched off then, whether anybody asks or not."""
+    targets: "Sequence[Target[Any]]"
+    """What the source may be asked to write; empty for most. Nothing is written that nobody asks for."""
 
     def observe(
         self,
@@ -193,8 +240,22 @@ class Intake(Protocol):
         """Hand over one reading of a lane, in its order, stamped with the clocks of now.
 
         A value is None where the device gives no number; `why` says so in words. It does not wait for the
-        disk: what the journal cannot take in the end is dropped, counted and told. Telemetry that comes one
-        value at a time goes through `observe` and `emit` like all else; it is accepted before it is on disk.
+        disk: what the journal cannot take in the end is dropped, counted and told.
+        """
+
+    def channel(self, signals: Sequence[str]) -> Channel:
+        """For telemetry, of any tables, whose values come one at a time: see `changes`.
+
+        The place of a signal is its place in this list. Raises KeyError where one is no telemetry.
+        """
+
+    def changes(self, channel: Channel, changes: Sequence[Change]) -> None:
+        """Hand over values of a channel in the order in which they came, stamped with the clocks of now.
+
+        Each is a place, a value and how long ago it was, as `observe` has it. A value is None where the
+        device gives none, and `NoValue` where it could not be read, with the reason. Deadbands and silences
+        are kept here: hand over all that comes, also what is known. Like `sample` it does not wait for the
+        disk.
         """
 
     async def orders(self, message: bytes, longest: int) -> bytes:
@@ -209,7 +270,8 @@ class Intake(Protocol):
         """The next request for a fresh read or, where there are outputs, to switch; None after `timeout_s`.
 
         Start the read after this returned, and emit every value with `answers=ask.number`, in
-        order with all other values of this source. What is switched is answered by `switched`.
+        order with all other values of this source. What is switched is answered by `switched`, what is
+        written by `written`; neither may hold up a read.
         """
 
     def switched(self, number: int, trouble: str = "") -> None:
@@ -217,6 +279,9 @@ class Intake(Protocol):
 
         Number 0 is the switching off after a connect.
         """
+
+    def written(self, number: int, done: Done) -> None:
+        """Say what became of an ask to write. One that the connection does not outlive needs no answer."""
 
     def connected(self) -> None:
         """Say that the connection stands and data can flow; call it once a connection."""

@@ -10,17 +10,16 @@ from typing import Any
 from msgspec import DecodeError, Struct, json
 from msgspec.structs import replace
 
+from edge.batches import Moment
 from edge.clock import Clock
 from edge.commands import OrderDesk
-from edge.contract import Ask, Lane, Number, Output
+from edge.contract import Ask, Change, Channel, Done, Lane, Number, Output, Target
 from edge.errors import NotRecorded
 from edge.observation import ACCEPTED, Observation, Outcome, Quality, Stamp, Value, Verdict
 from edge.orders import Entry, Taken, parse, take_in
 from edge.recorder import Recorder
-from edge.telemetry import Moment
+from edge.telemetry import is_credible
 
-CREDIBLE_MS = 86_400_000
-"""A device's time further than a day from ours is no time."""
 LONGEST_QUESTION = 1_000
 """Bytes of a message that asks for results."""
 NOT_RECORDED = Outcome(Verdict.REFUSED, "nothing could be recorded")
@@ -37,6 +36,10 @@ class Beside:
     """Of an ask to switch: its number, and why not all of it could be done."""
     heard: Callable[[Verdict], None] = lambda verdict: None
     """Called for each label when it is on disk, and with REFUSED where it cannot be."""
+    targets: Sequence[Target[Any]] = ()
+    written: Callable[[int, Done | None], None] = lambda number, done: None
+    """Of an ask to write: its number, and what became of it. None: the connection is gone, and with it
+    every such ask."""
 
 
 NOTHING_BESIDE = Beside()
@@ -75,6 +78,7 @@ class SourceIntake:
     ) -> None:  # fmt: skip
         self.name = name
         self.outputs = beside.outputs
+        self.targets = beside.targets
         self.data = data
         self._beside = beside
         self.line = recorder.line.name
@@ -100,10 +104,10 @@ class SourceIntake:
         detail: str = "",
     ) -> Observation:
         seen_ms = self._clock.wall_ms()
-        by_source = aged_ms is not None and abs(aged_ms) < CREDIBLE_MS
+        by_source = is_credible(aged_ms)
         return Observation(
             signal, value,
-            at_ms=seen_ms - aged_ms if by_source and aged_ms is not None else seen_ms,
+            at_ms=seen_ms - aged_ms if is_credible(aged_ms) else seen_ms,
             seen_ms=seen_ms, mono_ms=self._clock.mono_ms(), boot=self._clock.boot,
             quality=quality, stamp=Stamp.SOURCE if by_source else Stamp.RECEIPT,
             detail=detail, answers=answers, synced=self._clock.synced(),
@@ -143,6 +147,17 @@ class SourceIntake:
         self.last_data_mono_ms = mono_ms
         self._telemetry.sample(lane, values, Moment(seen_ms, seen_ms, mono_ms, Stamp.RECEIPT), why)
 
+    def channel(self, signals: Sequence[str]) -> Channel:
+        return self._telemetry.channel(signals)
+
+    def changes(self, channel: Channel, changes: Sequence[Change]) -> None:
+        if not changes:
+            return
+        clock = self._clock
+        seen_ms, mono_ms = clock.wall_ms(), clock.mono_ms()
+        self.last_data_mono_ms = mono_ms
+        self._telemetry.changes(channel, changes, Moment(seen_ms, seen_ms, mono_ms, Stamp.RECEIPT))
+
     async def orders(self, message: bytes, longest: int) -> bytes:
         self.last_data_mono_ms = self._clock.mono_ms()
         if self._results is not None and (asked := _asked_results(message)) is not None:
@@ -164,6 +179,9 @@ class SourceIntake:
     def switched(self, number: int, trouble: str = "") -> None:
         self._beside.switched(number, trouble)
 
+    def written(self, number: int, done: Done) -> None:
+        self._beside.written(number, done)
+
     def connected(self) -> None:
         if not self.is_connected:
             self.is_connected = True
@@ -174,6 +192,7 @@ class SourceIntake:
         self.is_connected = False
         while not self._asks.empty():
             self._asks.get_nowait()
+        self._beside.written(0, None)
 
     def put(self, ask: Ask) -> None:
         if self._asks.full():

@@ -339,7 +339,9 @@ def _unseen(one: Interval, line: Line) -> Iterator[str]:
     """What no counter can bring back."""
     everything = one.cause in EVERYTHING
     sources = None if everything else {one.subject}
-    if not everything and one.cause not in (Cause.SOURCE_DOWN, Cause.UNREADABLE, "queue-overflow"):
+    if not everything and one.cause not in (
+        Cause.SOURCE_DOWN, Cause.UNREADABLE, "queue-overflow", "notifications-lost",
+    ):  # fmt: skip
         return
     guns, rigs = _named(line.guns, sources), _named(line.rigs, sources)
     if guns:

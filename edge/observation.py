@@ -20,6 +20,9 @@ missed: see `Missed`."""
 CLOCK = "clock"
 """The signal of the wall clock: see `ClockWord`."""
 
+WRITE = "write"
+"""The signal of what is written to a device, and what became of it: see `WriteWord`."""
+
 
 OVERFLOWED = "the device's queue overflowed before this value"
 """Detail of an uncertain value: others before it were lost on the way."""
@@ -207,7 +210,31 @@ class ClockWord(Struct, frozen=True, omit_defaults=True, tag="clock"):
     """False where nothing but patience speaks for the clock."""
 
 
-Value = None | bool | int | float | str | TestResult | WorkOrder | Command | Missed | ClockWord
+class WriteWord(Struct, frozen=True, omit_defaults=True, tag="write"):
+    """Under `WRITE`: what a device is to hold, and what became of it; see edge/writing.md."""
+
+    station: str
+    what: str
+    """`order`, `release` or `hold`."""
+    target: str
+    """`station.what`."""
+    place: str
+    """Source and address, in words."""
+    value: str
+    """As text, whatever its type in the device."""
+    state: str
+    """`intended`, then `confirmed`, `failed` or `unknown`; or `put-off`, `left`."""
+    found: str = ""
+    """What the device holds, or held before."""
+    detail: str = ""
+    """In words, for a person: why it is not confirmed."""
+    tries: int = 0
+    """How often this value was written within an hour of `tried_ms`."""
+    tried_ms: int = 0
+    """When it was first, UTC milliseconds."""
+
+
+Value = None | bool | int | float | str | TestResult | WorkOrder | Command | Missed | ClockWord | WriteWord
 
 
 class Observation(Struct, frozen=True, omit_defaults=True):

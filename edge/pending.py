@@ -5,13 +5,13 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from edge.batches import Batch as Sample
 from edge.errors import NotRecorded
 from edge.observation import Observation, Outcome
 from edge.production import Line
 from edge.production.context import Context
 from edge.production.draft import Hold, Move, Restamp
 from edge.production.events import Event
-from edge.telemetry import Batch as Sample
 
 
 @dataclass(slots=True, eq=False)

@@ -64,6 +64,8 @@ class StationView(Struct, frozen=True):
     """In use at the station."""
     stop_reason: str = ""
     """Why it stands, as a person said; empty where it does not, or nobody did."""
+    mode: str | None = None
+    """What the machine is set up to do; None where it does not say."""
 
 
 def station_views(reader: JournalReader, line: Line) -> list[StationView]:
@@ -99,6 +101,7 @@ def station_view(
         spec.ideal_cycle_ms / 1000, row.said, row.said_verdict,
         not row.bad_signals and not any(name in lost for name in spec.sources), row.bad_signals,
         tools_in_use(row), next((stop.reason for stop in stops.recent[-1:] if stop.end is None), ""),
+        row.mode,
     )  # fmt: skip
 
 
@@ -226,7 +229,7 @@ def current_states(reader: JournalReader, line: Line) -> dict[str, bytes]:
         })  # fmt: skip
         machine = {
             "state": view.state, "since_ms": view.state_since_ms, "live": view.live,
-            "reason": view.stop_reason,
+            "reason": view.stop_reason, "mode": view.mode,
         }  # fmt: skip
         states[f"{view.station}/machine"] = json.encode(machine)
     return states

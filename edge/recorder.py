@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from msgspec.structs import replace
 
+from edge.batches import Batch as Sample
 from edge.committing import Committer, Lately, Span
 from edge.contract import Ask
 from edge.deciding import Decided, Decider, Tape, tell
@@ -18,7 +19,6 @@ from edge.observation import Observation, Outcome, Quality, Verdict
 from edge.pending import Batch, CommitFirst, Entry, Held, Rest, answer, follows, refuse
 from edge.production import Decision, Line
 from edge.production.state import Row
-from edge.telemetry import Batch as Sample
 from edge.telemetry import Telemetry
 from edge.waiting import Item, Waiting, is_urgent
 from edge.working import WorkingRows

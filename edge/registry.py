@@ -38,6 +38,16 @@ def serial_probe() -> ModuleType:
     return importlib.import_module("adapters._serial_probe")
 
 
+def opcua_probe() -> ModuleType:
+    """What the adapters know of an OPC UA server that nobody has described yet."""
+    return importlib.import_module("adapters._opcua_probe")
+
+
+def certificates() -> ModuleType:
+    """What `lineside certificate` does, for the sources that have certificates."""
+    return importlib.import_module("adapters._opcua_certificates")
+
+
 def _module(name: str) -> ModuleType | None:
     for entry in entry_points(group=GROUP, name=name):
         loaded: ModuleType = entry.load()

@@ -2,9 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import nan
+from enum import Enum
+from math import isfinite, nan
+from typing import Any, NamedTuple
 
 from edge.observation import Value
+
+LONGEST_TEXT = 1_000
+"""Characters of a value that is a text."""
+NO_VALUE = "no value"
+_LEAST, _MOST = -(1 << 63), (1 << 64) - 1
+"""Of whole numbers: what JSON is written and read with."""
 
 Number = bool | int | float | None
 """None: the device gives no number."""
@@ -97,16 +105,104 @@ class Lane:
                 self._lows[at] = self._highs[at] = nan
 
 
-@dataclass(slots=True)
-class Last:
-    """What was last kept of a signal that comes by itself."""
+class NoValue(NamedTuple):
+    """In the place of a value that could not be read."""
 
-    value: Value
-    mono_ms: int
+    why: str
 
-    def has_moved(self, value: Value, signal: Sampled) -> bool:
-        if type(value) is not type(self.value):
-            return True
-        if isinstance(value, int | float) and isinstance(self.value, int | float):
-            return abs(value - self.value) > signal.width(self.value)
-        return value != self.value
+
+Change = tuple[int, Value | NoValue, int | None]
+"""A signal's place in its channel, its value, and how long ago that was by the device's own clock, in ms."""
+
+
+class Word(Enum):
+    """What is to be made of a value that comes by itself."""
+
+    NOTHING = "nothing"
+    NEWS = "news"
+    SILENCE = "silence"
+    """It has not moved for too long: kept, and the device's time is still that of its last move."""
+    FAULT = "fault"
+    """There is no value; `Single.why` says the reason."""
+
+
+class Single:
+    """A signal that comes by itself, and what was last kept of it."""
+
+    __slots__ = ("_bad", "_heard_ms", "_kind", "_silence_ms", "_value", "_width", "name", "spec", "table")
+
+    def __init__(self, table: str, spec: Sampled, bad: dict[str, str]) -> None:
+        """`bad` is the table's own, as it is of a `Lane`."""
+        self.table = table
+        self.name = spec.name
+        self.spec = spec
+        self._silence_ms = spec.silence_ms
+        self._bad = bad
+        self._kind: type | None = None
+        self._value: Any = None
+        self._width = 0.0
+        self._heard_ms = 0
+
+    @property
+    def why(self) -> str:
+        return self._bad[self.name]
+
+    def hears(self, value: Any, now_ms: int) -> Word:
+        """Judge a value, and remember what is kept. `now_ms` is monotonic."""
+        last, kind = self._value, type(value)
+        width = self._width
+        is_still = kind is self._kind and (value == last or (width and abs(value - last) <= width))
+        if is_still and now_ms - self._heard_ms < self._silence_ms:
+            return Word.NOTHING
+        if why := fault(value):
+            return self._failed(why)
+        if self._bad:
+            self._bad.pop(self.name, None)
+        self._keep(value, kind, now_ms)
+        return Word.SILENCE if is_still else Word.NEWS
+
+    def _keep(self, value: Any, kind: type, now_ms: int) -> None:
+        self._value, self._kind, self._heard_ms = value, kind, now_ms
+        if self.spec.deadband:
+            self._width = 0.0 if kind is str else self.spec.width(value)
+
+    def _failed(self, why: str) -> Word:
+        if self._bad.get(self.name) == why:
+            return Word.NOTHING
+        self._bad[self.name] = why
+        self._kind = None
+        return Word.FAULT
+
+
+class Channel:
+    """Signals whose values come one at a time; the place of each is that in `signals`."""
+
+    __slots__ = ("signals", "tables")
+
+    def __init__(self, signals: Sequence[Single]) -> None:
+        self.signals = signals
+        self.tables = frozenset(one.table for one in signals)
+
+
+def fault(value: object) -> str:
+    """Why it cannot be kept; empty where it can."""
+    if isinstance(value, float):
+        return "" if isfinite(value) else "no number"
+    if isinstance(value, int):
+        return "" if _LEAST <= value <= _MOST else "a number of more than 64 bits"
+    if isinstance(value, str):
+        return _fault_of_text(value)
+    if isinstance(value, NoValue):
+        why = value.why[:LONGEST_TEXT]
+        return NO_VALUE if _fault_of_text(why) else why or NO_VALUE
+    return NO_VALUE if value is None else "neither a number nor a text"
+
+
+def _fault_of_text(value: str) -> str:
+    if len(value) > LONGEST_TEXT:
+        return f"a text of more than {LONGEST_TEXT:,} characters"
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return "a text that is no Unicode"
+    return ""

@@ -6,10 +6,10 @@ import logging
 import random
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from edge.clock import Clock
-from edge.errors import NotRecorded, SourceError, SourceLost
+from edge.errors import NotRecorded, SourceError, SourceLost, SourceRefused
 from edge.intake import SourceIntake
 from edge.observation import Observation
 from edge.production.presence import BACK, LOST, SOURCE
@@ -20,6 +20,20 @@ BROKEN = "broken"
 FIRST_S = 0.5
 LONGEST_S = 5.0
 """Between two tries; jitter takes up to half of it away, so that agents do not come in step."""
+
+
+MOST_WORDS = 5
+"""Refusals that are said of one outage besides its first reason, each once."""
+
+
+class End(NamedTuple):
+    """What an adapter's end means."""
+
+    state: str
+    reason: str
+    again_s: float = 0.0
+    is_refusal: bool = False
+    """The device answers, but says no: a person must do something."""
 
 
 @dataclass(slots=True)
@@ -40,6 +54,7 @@ class Supervisor:
         self._intake = intake
         self._clock = clock
         self._untold: list[Observation] = []
+        self._said: set[str] = set()
 
     async def run(self, collect: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """A SourceError is retried with back-off; any other exception stops this source only."""
@@ -47,17 +62,17 @@ class Supervisor:
         while True:
             try:
                 await collect()
-                state, reason, again_s = LOST, "the adapter ended without a word", 0.0
+                end = End(LOST, "the adapter ended without a word")
             except Exception as error:  # a bug in one adapter must not take the line down
-                state, reason, again_s = self._judged(error)
+                end = self._judged(error)
             finally:
                 was_connected = self._intake.is_connected
                 self._intake.lost()
-            self._tell_lost(state, reason)
+            self._tell_lost(end)
             await self._record_lost()
-            if state == BROKEN:
+            if end.state == BROKEN:
                 return
-            pause_s = FIRST_S if was_connected else min(pause_s * 2, again_s or LONGEST_S)
+            pause_s = FIRST_S if was_connected else min(pause_s * 2, end.again_s or LONGEST_S)
             await asyncio.sleep(pause_s * random.uniform(0.5, 1.0))  # noqa: S311
 
     def back(self) -> None:
@@ -71,22 +86,33 @@ class Supervisor:
         self._intake.post([*self._untold, self._word(BACK)])
         self._untold.clear()
 
-    def _judged(self, error: Exception) -> tuple[str, str, float]:
-        """What an adapter's end means, something about the source or a bug of ours, and its `again_s`."""
+    def _judged(self, error: Exception) -> End:
+        """Something about the source, or a bug of ours."""
         known = _source_error(error)
         if known is not None:
             again_s = known.again_s if isinstance(known, SourceLost) else 0.0
-            return LOST, known.reason if isinstance(known, SourceError) else str(known), again_s
+            reason = known.reason if isinstance(known, SourceError) else str(known)
+            return End(LOST, reason, again_s, isinstance(known, SourceRefused))
         log.error("%s: stopped by a bug in its adapter; restart the agent", self._intake.name, exc_info=error)
-        return BROKEN, f"{type(error).__name__}: {error}", 0.0
+        return End(BROKEN, f"{type(error).__name__}: {error}")
 
-    def _tell_lost(self, state: str, reason: str) -> None:
-        if self.presence.state == state:
+    def _tell_lost(self, end: End) -> None:
+        if self.presence.state == end.state:
+            self._tell_refusal(end)
             return
-        if state == LOST:
-            log.warning("%s: unavailable: %s", self._intake.name, reason)
-        self.presence = Presence(state, reason, self._clock.mono_ms())
-        self._untold = [self._word(LOST, reason)]
+        if end.state == LOST:
+            log.warning("%s: unavailable: %s", self._intake.name, end.reason)
+        self.presence = Presence(end.state, end.reason, self._clock.mono_ms())
+        self._said = {end.reason}
+        self._untold = [self._word(LOST, end.reason)]
+
+    def _tell_refusal(self, end: End) -> None:
+        """A device that went away for one reason may come back and refuse for another: that is news."""
+        if not end.is_refusal or end.reason in self._said or len(self._said) > MOST_WORDS:
+            return
+        self._said.add(end.reason)
+        self.presence.reason = end.reason
+        log.warning("%s: still unavailable: %s", self._intake.name, end.reason)
 
     async def _record_lost(self) -> None:
         """That it was lost must be on disk before anything else of it, or no gap would be known."""

@@ -1,79 +1,24 @@
-"""Telemetry: what is sampled beside the production events. Decisions without I/O. See telemetry.md.
-
-A batch is JSON, compressed in the journal and nowhere else:
-    {"name":"oven","frames":[{"at":1777875129412,"values":{"zone_1":229.5}}]}
-`at` is in UTC milliseconds, ascending. `bad` stands in a frame beside `values`: names to the reason why there
-is no value. `lost` stands before `frames` where values were dropped before them: how many.
-"""
+"""Telemetry: what is sampled beside the production events. Decisions without I/O. See telemetry.md."""
 
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from math import isfinite
-from typing import NamedTuple
-from zlib import compress, decompress
-from zlib import error as ZlibError
+from typing import TypeGuard
 
-from msgspec import Struct, json
+from msgspec import json
 
+from edge.batches import PREFIX, Batch, Moment, Table, TelemetryTable
 from edge.observation import AGENT, Missed, Observation, Quality, Stamp, Value
-from edge.sifting import Lane, Last, Number, Sampled
-from edge.unread import Unread
+from edge.sifting import Change, Channel, Lane, NoValue, Number, Single, Word
 
-PREFIX = "telemetry/"
-"""A signal of telemetry is named `telemetry/TABLE/NAME`; no other begins so."""
-
-CAPACITY = 300_000
-"""Values that may wait for the journal; beyond it the oldest are dropped, and counted."""
-MOST_IN_BATCH = 4_000
-"""Values, some 64 KB: what any broker takes in one message."""
-MOST_AT_ONCE = 40_000
-"""Values in one commit."""
-STEP_MS = 50
-"""The wall clock was set when it has moved by more than this against the monotonic one."""
-LONGEST_TEXT = 1_000
-"""Characters of a value that is a text."""
+CAPACITY = 12_000_000
+"""Bytes of JSON that may wait for the journal; beyond it the oldest are dropped, and counted."""
+CREDIBLE_MS = 86_400_000
+"""A device's time further than a day from ours is no time."""
+MOST_AT_ONCE = 1_000_000
+"""Bytes of JSON in one commit."""
 DROPPED = "telemetry-dropped"
 """Cause of a `Missed`."""
-
-_LEVEL = 1
-"""Two fifths of the bytes, for 1 ms of CPU in 10,000 values. The highest takes five times that."""
-
-
-class _Frame(Struct, omit_defaults=True):
-    """One moment of one table. A name stands in `values` or in `bad`."""
-
-    at: int
-    values: dict[str, Value] = {}
-    bad: dict[str, str] = {}
-
-
-_encode = json.Encoder().encode
-
-
-def pack(name: str, frames: Sequence[bytes], lost: int = 0) -> bytes:
-    """The body of a batch as the journal keeps it, of frames that are encoded."""
-    dropped = b',"lost":%d' % lost if lost else b""
-    return compress(b'{"name":"%b"%b,"frames":[%b]}' % (name.encode(), dropped, b",".join(frames)), _LEVEL)
-
-
-def unpack(name: str, body: bytes) -> bytes:
-    """The JSON of a batch; of one that the disk has damaged, one without frames that says so."""
-    try:
-        return decompress(body)
-    except ZlibError as error:
-        return json.encode({"name": name, "frames": [], "fault": f"cannot be read any more: {error}"})
-
-
-@dataclass(frozen=True, slots=True)
-class TelemetryTable:
-    """One `[telemetry.NAME]`."""
-
-    name: str
-    station: str
-    """Whose run is the context; empty: of the whole line."""
-    signals: Mapping[str, Sampled]
-    """By name."""
 
 
 def units_of(tables: Sequence[TelemetryTable]) -> dict[str, bytes]:
@@ -82,104 +27,7 @@ def units_of(tables: Sequence[TelemetryTable]) -> dict[str, bytes]:
     for table in tables:
         units = {one.name: one.unit_of_measure for one in table.signals.values() if one.unit_of_measure}
         stations.setdefault(table.station, {})[table.name] = units
-    return {f"{station}/telemetry": _encode({"units": units}) for station, units in stations.items()}
-
-
-class Moment(NamedTuple):
-    """When values were seen; times are those of an `Observation`."""
-
-    at_ms: int
-    seen_ms: int
-    mono_ms: int
-    stamp: Stamp
-
-    def is_of_clock(self, other: "Moment") -> bool:
-        """Stamped by the same clock, and it was not set between: what is wrong with one time is with both."""
-        stepped_ms = self.seen_ms - self.mono_ms - other.seen_ms + other.mono_ms
-        return self.stamp == other.stamp and abs(stepped_ms) <= STEP_MS
-
-
-# --- batches ------------------------------------------------------------------------------------
-
-
-@dataclass(slots=True)
-class Batch:
-    """What one row of the journal holds."""
-
-    name: str
-    station: str
-    at_ms: int
-    """Of its first frame."""
-    seen_ms: int
-    mono_ms: int
-    """Of the newest."""
-    boot: str
-    stamp: Stamp
-    frames: Sequence[bytes]
-    """JSON of each."""
-    values: int
-    lost: int = 0
-
-    def body(self) -> bytes:
-        return pack(self.name, self.frames, self.lost)
-
-
-class _Table:
-    """The open batch of one table."""
-
-    def __init__(self, spec: TelemetryTable, boot: str, close: Callable[[Batch], None]) -> None:
-        self.spec = spec
-        self.bad: dict[str, str] = {}
-        """Signals whose last word was that there is no value, and why."""
-        self.last: dict[str, Last] = {}
-        self.unread = Unread(f"{PREFIX}{spec.name}")
-        self.lost = 0
-        """Values that were dropped since the last batch."""
-        self._boot = boot
-        self._close = close
-        self._frames: dict[int, _Frame] = {}
-        self._moment: Moment | None = None
-        self._values = 0
-
-    def add(self, values: dict[str, Value], bad: dict[str, str], moment: Moment) -> None:
-        """Put into the frame of their moment; a name speaks once in it, or InfluxDB would forget one."""
-        if self._values >= MOST_IN_BATCH or (self._moment and not moment.is_of_clock(self._moment)):
-            self.close()
-        frame = self._frames.get(moment.at_ms)
-        if frame is not None and not _are_apart(frame, values, bad):
-            self.close()
-            frame = None
-        if frame is None:
-            self._frames[moment.at_ms] = _Frame(moment.at_ms, values, bad)
-        else:
-            frame.values.update(values)
-            frame.bad.update(bad)
-        self._moment = moment
-        self._values += len(values) + len(bad) + sum(map(_weight, values.values()))
-
-    def close(self) -> None:
-        """Hand the open batch over, if there is one."""
-        moment, frames = self._moment, sorted(self._frames.items())
-        if moment is None:
-            return
-        encoded = [_encode(frame) for _, frame in frames]
-        spec = self.spec
-        self._close(Batch(
-            spec.name, spec.station, frames[0][0], moment.seen_ms, moment.mono_ms, self._boot, moment.stamp,
-            encoded, self._values, self.lost,
-        ))  # fmt: skip
-        self._frames, self._moment, self._values, self.lost = {}, None, 0, 0
-
-
-def _are_apart(frame: _Frame, values: Mapping[str, Value], bad: Mapping[str, str]) -> bool:
-    """It costs what is new, not what the frame holds already."""
-    known = (frame.values.keys(), frame.bad.keys())
-    return all(keys.isdisjoint(new) for keys in known for new in (values, bad))
-
-
-def _weight(value: Value) -> int:
-    """What a text takes beyond a number, in numbers."""
-    return len(value) // 16 if isinstance(value, str) else 0
+    return {f"{station}/telemetry": json.encode({"units": units}) for station, units in stations.items()}
 
 
 @dataclass(slots=True)
@@ -195,17 +43,17 @@ class Telemetry:
     def __init__(self, tables: Sequence[TelemetryTable], boot: str) -> None:
         self.on_waiting: Callable[[], object] = lambda: None
         """Called when there is something to write."""
-        self._tables = {one.name: _Table(one, boot, self._closed) for one in tables}
+        self._tables = {one.name: Table(one, boot, self._closed) for one in tables}
         self.has_tables = bool(tables)
-        self._places = {
-            signal_of(table.spec.name, name): (table, spec)
+        self._signals = {
+            signal_of(table.spec.name, name): Single(table.spec.name, spec, table.bad)
             for table in self._tables.values()
             for name, spec in table.spec.signals.items()
         }
         self._boot = boot
         self._batches: deque[Batch] = deque()
         self._waiting = 0
-        """Values in batches that are closed."""
+        """Bytes of batches that are closed."""
         self._open: set[str] = set()
         self._losses: dict[str, _Loss] = {}
 
@@ -213,9 +61,9 @@ class Telemetry:
 
     def lane(self, signals: Sequence[str]) -> Lane:
         """For numbers of these signals, of one table, that come together. Raises KeyError."""
-        places = [self._places[name] for name in signals]
-        table = places[0][0]
-        return Lane(table.spec.name, table.bad, [spec for _, spec in places])
+        singles = [self._signals[name] for name in signals]
+        table = self._tables[singles[0].table]
+        return Lane(table.spec.name, table.bad, [one.spec for one in singles])
 
     def sample(self, lane: Lane, values: Sequence[Number], moment: Moment, why: str = "no number") -> None:
         """Take one reading of a lane; `why` is told of values that are None."""
@@ -228,42 +76,65 @@ class Telemetry:
             bad = {name: why for name, value in pairs if value is None and table.bad.get(name) != why}
             table.bad |= bad
         if (kept := lane.sift(values, moment.mono_ms)) or bad:
-            self._add(table, kept, bad, moment)
+            table.add(kept, bad, moment)
+            self._opened((lane.table,))
+
+    def channel(self, signals: Sequence[str]) -> Channel:
+        """For these signals, of any tables, whose values come one at a time. Raises KeyError."""
+        return Channel([self._signals[name] for name in signals])
+
+    def changes(self, channel: Channel, changes: Iterable[Change], now: Moment) -> None:
+        """Take values in the order in which they came; `now` is the moment of their receipt.
+
+        What the device dates comes first, for a batch is of one clock; but no value overtakes another of
+        its signal.
+        """
+        signals, mono_ms, seen_ms = channel.signals, now.mono_ms, now.seen_ms
+        dated = now._replace(stamp=Stamp.SOURCE)
+        undated: list[tuple[Single, Value | NoValue]] = []
+        behind: set[Single] = set()
+        tables = self._tables
+        is_doubted = any(tables[name].unread for name in channel.tables)
+        for place, value, aged_ms in changes:
+            signal = signals[place]
+            if is_doubted or type(value) is NoValue:
+                is_doubted = True
+                tables[signal.table].note(signal.name, value, now)
+            word = signal.hears(value, mono_ms)
+            if word is Word.NOTHING:
+                continue
+            news = NoValue(signal.why) if word is Word.FAULT else value
+            if word is Word.SILENCE or not is_credible(aged_ms) or signal in behind:
+                undated.append((signal, news))
+                behind.add(signal)
+            else:
+                tables[signal.table].put(signal.name, news, seen_ms - aged_ms, dated)
+        for signal, news in undated:
+            tables[signal.table].put(signal.name, news, seen_ms, now)
+        self._opened(channel.tables)
 
     def observe(self, seen: Observation) -> bool:
         """Take one value of one signal; False where it is none of telemetry's."""
-        place = self._places.get(seen.signal)
-        if place is None:
+        signal = self._signals.get(seen.signal)
+        if signal is None:
             return False
-        self._observe(*place, seen)
+        table = self._tables[signal.table]
+        value = NoValue(seen.detail) if seen.quality is Quality.BAD else seen.value
+        moment = Moment(seen.at_ms, seen.seen_ms, seen.mono_ms, seen.stamp)
+        table.note(signal.name, value, moment)
+        word = signal.hears(value, seen.mono_ms)
+        if word is Word.SILENCE:  # the device's time is still that of its last move
+            moment = moment._replace(at_ms=seen.seen_ms, stamp=Stamp.RECEIPT)
+        if word is not Word.NOTHING:
+            table.put(signal.name, NoValue(signal.why) if word is Word.FAULT else value, moment.at_ms, moment)
+            self._opened((signal.table,))
         return True
 
-    def _observe(self, table: _Table, spec: Sampled, seen: Observation) -> None:
-        signal, moment = spec.name, Moment(seen.at_ms, seen.seen_ms, seen.mono_ms, seen.stamp)
-        if seen.quality is Quality.BAD:
-            table.unread.lost(signal, seen.seen_ms, _fault(seen))
-        elif table.unread:
-            table.unread.read((signal,), seen.seen_ms, seen.mono_ms)
-        if why := _fault(seen):
-            if table.bad.get(signal) != why:
-                table.bad[signal] = why
-                table.last.pop(signal, None)
-                self._add(table, {}, {signal: why}, moment)
-            return
-        table.bad.pop(signal, None)
-        last = table.last.get(signal)
-        if last is not None and not last.has_moved(seen.value, spec):
-            if seen.mono_ms - last.mono_ms < spec.silence_ms:
-                return
-            # The device's time is still that of its last move.
-            moment = Moment(seen.seen_ms, seen.seen_ms, seen.mono_ms, Stamp.RECEIPT)
-        table.last[signal] = Last(seen.value, seen.mono_ms)
-        self._add(table, {signal: seen.value}, {}, moment)
-
-    def _add(self, table: _Table, values: dict[str, Value], bad: dict[str, str], moment: Moment) -> None:
-        table.add(values, bad, moment)
-        self._open.add(table.spec.name)
-        self.on_waiting()
+    def _opened(self, tables: Iterable[str]) -> None:
+        names = [name for name in tables if self._tables[name].is_open]
+        if names:
+            self._open.update(names)
+            self.on_waiting()
 
     # --- to the journal ---
 
@@ -277,30 +148,30 @@ class Telemetry:
             self._tables[name].close()
         self._open.clear()
         taken: list[Batch] = []
-        values = 0
-        while self._batches and values < MOST_AT_ONCE:
+        size = 0
+        while self._batches and size < MOST_AT_ONCE:
             taken.append(self._batches.popleft())
-            values += taken[-1].values
-        self._waiting -= values
+            size += len(taken[-1].frames)
+        self._waiting -= size
         return taken
 
     def put_back(self, taken: Sequence[Batch]) -> None:
         """The journal has not taken them; they wait on, as far as there is room."""
         self._batches.extendleft(reversed(taken))
-        self._waiting += sum(one.values for one in taken)
+        self._waiting += sum(len(one.frames) for one in taken)
         self._make_room()
 
     def _closed(self, batch: Batch) -> None:
         self._batches.append(batch)
-        self._waiting += batch.values
+        self._waiting += len(batch.frames)
         self._make_room()
 
     def _make_room(self) -> None:
         while self._waiting > CAPACITY:
             oldest = self._batches.popleft()
-            self._waiting -= oldest.values
+            self._waiting -= len(oldest.frames)
             after = next((one for one in self._batches if one.name == oldest.name), None)
-            heir: Batch | _Table = after or self._tables[oldest.name]
+            heir: Batch | Table = after or self._tables[oldest.name]
             heir.lost += oldest.values + oldest.lost
             loss = self._losses.setdefault(oldest.name, _Loss(oldest.seen_ms, oldest.seen_ms, 0))
             loss.until_ms = oldest.seen_ms
@@ -333,30 +204,11 @@ class Telemetry:
         return Observation(AGENT, missed, now.seen_ms, now.seen_ms, now.mono_ms, self._boot)
 
 
+def is_credible(aged_ms: int | None) -> TypeGuard[int]:
+    """Whether a device's time is one."""
+    return aged_ms is not None and -CREDIBLE_MS < aged_ms < CREDIBLE_MS
+
+
 def signal_of(table: str, name: str) -> str:
     """The signal of a name in a table."""
     return f"{PREFIX}{table}/{name}"
-
-
-def _fault(seen: Observation) -> str:
-    """Why there is no value; empty where there is one."""
-    value = seen.value
-    if seen.quality is Quality.BAD or value is None:
-        return seen.detail or "no value"
-    if not isinstance(value, bool | int | float | str):
-        return "neither a number nor a text"
-    if isinstance(value, str):
-        return _fault_of_text(value)
-    if isinstance(value, int):
-        return "a number of more than 64 bits" if value.bit_length() > 64 else ""
-    return "" if isfinite(value) else "no number"
-
-
-def _fault_of_text(value: str) -> str:
-    if len(value) > LONGEST_TEXT:
-        return f"a text of more than {LONGEST_TEXT:,} characters"
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return "a text that is no Unicode"
-    return ""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from edge import registry
+from edge.batches import TelemetryTable
 from edge.config.document import read_document
 from edge.config.faults import Faults, nearest
 from edge.config.feedback import StationFeedback, build_feedback
@@ -17,13 +18,13 @@ from edge.config.labels import build_labels
 from edge.config.stations import Sources, build_stations
 from edge.config.tables import BoardTable, Document, LineTable, OrderTable
 from edge.config.telemetry import build_telemetry
-from edge.contract import Output, Signal, SinkModule, SinkSettings, Source, SourceSettings
+from edge.config.writes import StationWrite, build_writes
+from edge.contract import Output, Signal, SinkModule, SinkSettings, Source, SourceSettings, Target
 from edge.errors import ConfigError
 from edge.journal.retention import Keep
 from edge.observation import WorkOrder
 from edge.production import Line
 from edge.production.line import StationSpec
-from edge.telemetry import TelemetryTable
 
 DEFAULT_SINK = {"file": {"type": "file"}}
 
@@ -38,6 +39,8 @@ class SourceConfig:
     signals: Sequence[Signal[Any]]
     outputs: Sequence[Output[Any]] = ()
     """What stations have it switch."""
+    targets: Sequence[Target[Any]] = ()
+    """What stations have it write."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +77,8 @@ class LineConfig:
     """Of the stations that show what became of a scan by lamps or a buzzer."""
     label_examples: Sequence[str] = ()
     """What each example of a plant's own labels means, in words."""
+    writes: Sequence[StationWrite] = ()
+    """What devices are to hold of a station: a release, a hold, an order's number."""
 
     @property
     def journal(self) -> Path:
@@ -88,6 +93,7 @@ def load(file: Path, data: Path | None = None) -> LineConfig:
     stations, signals = build_stations(document, sources, faults)
     telemetry = build_telemetry(document, sources, signals, faults)
     feedback, outputs = build_feedback(document, sources, faults)
+    writes, targets = build_writes(document, sources, faults)
     orders = _orders(document.orders, faults)
     labels, examples = build_labels(document.labels, faults)
     sinks = _sinks(document, faults)
@@ -106,13 +112,16 @@ def load(file: Path, data: Path | None = None) -> LineConfig:
         file, line, document.line.path, document.line.timezone,
         data,
         {
-            name: SourceConfig(name, module, settings, tuple(signals.get(name, ())), outputs.get(name, ()))
+            name: SourceConfig(
+                name, module, settings, tuple(signals.get(name, ())), outputs.get(name, ()),
+                targets.get(name, ()),
+            )
             for name, (module, settings) in sources.items()
             if settings is not None
         },
         sinks, document.board, _warnings(sources, stations), _orders_folder(data, document),
         document.line.record, _keep(document.line), document.line.clock == "require-ntp",
-        telemetry, feedback, examples,
+        telemetry, feedback, examples, writes,
     )  # fmt: skip
 
 

@@ -7,9 +7,10 @@ from typing import Any, TypeVar
 
 from edge import registry
 from edge.config.faults import Faults, nearest
-from edge.config.tables import CounterTable, Document, SignalTable, StateTable, StationTable
+from edge.config.models import ROLES, with_model
+from edge.config.tables import CounterTable, Document, ModeTable, SignalTable, StateTable, StationTable
 from edge.contract import Signal, SignalAddress, Source, SourceSettings
-from edge.observation import AGENT, CLOCK, COMMAND, ORDER, TICK
+from edge.observation import AGENT, CLOCK, COMMAND, ORDER, TICK, WRITE
 from edge.production.line import CounterSpec, CountsBy, Role, Split, StationSpec
 
 Sources = Mapping[str, tuple[Source, SourceSettings | None]]
@@ -50,9 +51,9 @@ def build_stations(document: Document, sources: Sources, faults: Faults) -> tupl
 
 def _refuse_taken_names(document: Document, stations: list[StationSpec], faults: Faults) -> None:
     """A source that speaks for itself does so under its own name: nothing else may have it."""
-    taken = {TICK, AGENT, CLOCK, COMMAND, ORDER}
+    taken = {TICK, AGENT, CLOCK, COMMAND, ORDER, WRITE}
     taken |= {counter.signal for station in stations for counter in station.counters}
-    taken |= {station.state_signal for station in stations if station.state_signal}
+    taken |= {one for station in stations for one in (station.state_signal, station.mode_signal) if one}
     for name in document.sources:
         if name in taken:
             faults.add(f"source.{name}", "has the name of a signal", "choose another name")
@@ -66,21 +67,23 @@ def _station(
     builder: "SignalBuilder", name: str, written: Mapping[str, Any], table: StationTable | None
 ) -> StationSpec | None:
     """A station's signals are checked even where the rest of it has faults."""
+    written = with_model(name, written, builder.sources, builder.faults)
 
     def place(role: str) -> Place | None:
         found = written.get(role)
         return Place(f"station[{name}].{role}", f"{name}.{role}", found) if isinstance(found, dict) else None
 
     counters = [builder.counter(found, role) for role in Role if (found := place(role)) is not None]
-    state = place("state")
+    state, mode = place("state"), place("mode")
     state_table = builder.state(state) if state else None
+    mode_table = builder.mode(mode) if mode else None
     gun, rig = builder.speaker(name, written, "scanner"), builder.speaker(name, written, "rig")
     if table is None:
         return None
     ideal_ms = table.ideal_cycle.total_seconds() * 1000
     fastest = table.fastest_cycle
     stop_after = table.stop_after or table.ideal_cycle * STOP_AFTER_CYCLES
-    _check_roles(table, builder.faults)
+    _check_roles(table, frozenset(role for role in ROLES if place(role)), builder.faults)
     return StationSpec(
         table.name, round(ideal_ms),
         fastest.total_seconds() * 1000 if fastest else ideal_ms / 2,
@@ -90,21 +93,24 @@ def _station(
         state_table.map if state_table else {},
         gun, rig, _read_from(written), table.capacity, Split(table.split),
         CountsBy(table.counts_by) if table.counts_by else None,
+        mode.signal if mode else None,
+        mode_table.map if mode_table else {},
     )  # fmt: skip
 
 
 def _read_from(written: Mapping[str, Any]) -> tuple[str, ...]:
-    tables = [written.get(role) for role in (*Role, "state")]
+    tables = [written.get(role) for role in ROLES]
     return tuple(
         dict.fromkeys(str(one["source"]) for one in tables if isinstance(one, dict) and "source" in one)
     )
 
 
-def _check_roles(table: StationTable, faults: Faults) -> None:
-    if table.total and table.good:
+def _check_roles(table: StationTable, roles: frozenset[str], faults: Faults) -> None:
+    counts = bool(roles & {"total", "good"})
+    if roles >= {"total", "good"}:
         what = "a station counts total and reject, or good and reject, not total and good"
         faults.add(f"station[{table.name}]", what, "leave one of them out: the other follows")
-    if table.counts_by in ("machine", "reconcile") and not (table.total or table.good):
+    if table.counts_by in ("machine", "reconcile") and not counts:
         what = "the machine cannot count here: the station has no counter"
         faults.add(f"station[{table.name}].counts_by", what, 'write "operator", or leave it out')
     if table.fastest_cycle and table.fastest_cycle > table.ideal_cycle:
@@ -113,7 +119,7 @@ def _check_roles(table: StationTable, faults: Faults) -> None:
     if table.stop_after and table.stop_after < table.ideal_cycle:
         what = "is shorter than ideal_cycle: then every part is followed by a stop"
         faults.add(f"station[{table.name}].stop_after", what)
-    if table.reject and not (table.total or table.good):
+    if "reject" in roles and not counts:
         faults.add(f"station[{table.name}].reject", "needs a total or a good counter beside it")
 
 
@@ -137,14 +143,16 @@ class SignalBuilder:
     faults: Faults
 
     def counter(self, place: Place, role: Role) -> CounterSpec | None:
-        table, address = self.signal(place, CounterTable)
-        if table is None or address is None:
+        found = self._checked(place, CounterTable, "counter")
+        if found is None:
             return None
+        table, address = found
         bits = int(table.counter[1:]) if table.counter else address.counter_bits()
         if bits is None:
             hint = 'its width, such as counter = "u32"'
             self.faults.add(f"{place.key}.counter", "is missing: where does it roll over?", hint)
             return None
+        self._add(place, table, address, bits)
         decoding = f"{address.identity()}|u{bits}"
         return CounterSpec(
             place.signal, role, table.source, f"counter/{table.source}|{decoding}", 1 << bits,
@@ -152,7 +160,10 @@ class SignalBuilder:
         )  # fmt: skip
 
     def state(self, place: Place) -> StateTable | None:
-        return self.signal(place, StateTable)[0]
+        return self.signal(place, StateTable, "state")
+
+    def mode(self, place: Place) -> ModeTable | None:
+        return self.signal(place, ModeTable, "mode")
 
     def speaker(self, station: str, written: Mapping[str, Any], key: str) -> str | None:
         """The name of a source that speaks for itself (a scanner, a rig)."""
@@ -167,10 +178,22 @@ class SignalBuilder:
             self.faults.add(where, f'source "{name}" {does}; it sends no {SPEAKERS[key]}')
         return name
 
-    def signal(
-        self, place: Place, model: type[SignalTableT]
-    ) -> tuple[SignalTableT | None, SignalAddress | None]:
-        """What is common to all signals, and the address; None of what has faults."""
+    def signal(self, place: Place, model: type[SignalTableT], use: str) -> SignalTableT | None:
+        """What is common to all signals; None where it has faults. Its source gets the signal."""
+        found = self._checked(place, model, use)
+        if found is None:
+            return None
+        self._add(place, *found)
+        return found[0]
+
+    def _add(self, place: Place, table: SignalTable, address: SignalAddress, bits: int | None = None) -> None:
+        made = Signal(place.signal, address, table.every, place.batch, bits)
+        self.signals.setdefault(table.source, []).append(made)
+
+    def _checked(
+        self, place: Place, model: type[SignalTableT], use: str
+    ) -> tuple[SignalTableT, SignalAddress] | None:
+        """What is common to all signals, and the address; None where either has faults."""
         name, own = place.table.get("source"), set(model.model_fields)
         common = {key: value for key, value in place.table.items() if key in own}
         rest = {key: value for key, value in place.table.items() if key not in own}
@@ -179,11 +202,13 @@ class SignalBuilder:
             self.faults.check(model, common | {"source": ""}, place.key)
             for key in sorted(rest.keys() - (valid := _any_address())):
                 self.faults.add(f"{place.key}.{key}", "is not a key here", nearest(key, valid | own))
-            return None, None
+            return None
         table = self.faults.check(model, common, place.key)
         address = self.faults.check(address_model, rest, place.key, also=own)
-        if table is not None and address is not None:
-            self.signals.setdefault(name, []).append(Signal(place.signal, address, table.every, place.batch))
+        if table is None or address is None:
+            return None
+        if misfit := address.misfit(use):
+            self.faults.add(place.key, misfit)
         return table, address
 
     def _address_of(self, place: Place, name: object) -> type[SignalAddress] | None:

@@ -12,7 +12,8 @@ from edge.contract import Duration, Secret, Settings, Size
 from edge.journal.retention import Keep
 from edge.observation import Material as MaterialNeed
 from edge.observation import WorkOrder
-from edge.production.cycles import EXECUTE, PACKML
+from edge.production import modes
+from edge.production.cycles import EXECUTE, MACHINERY, PACKML
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
 """Names become MQTT topics, InfluxDB tags and file names; no other character may."""
@@ -154,8 +155,20 @@ class StationTable(Settings):
     good: dict[str, Any] | None = None
     reject: dict[str, Any] | None = None
     state: dict[str, Any] | None = None
+    mode: dict[str, Any] | None = None
+    """What the machine is set up to do: production, setup, maintenance."""
+    source: str | None = None
+    """With `model`: what the machine is read from."""
+    model: Annotated[str, Field(min_length=1)] | None = None
+    """What the machine follows, as `"packml"`: its signals are found without an address."""
+    machine: Annotated[str, Field(min_length=1)] | None = None
+    """With `model`: which machine of the source, where it has several."""
+    without: list[Literal["total", "good", "reject", "state", "mode"]] = Field(default_factory=list)
+    """With `model`: signals that this machine does not have."""
     feedback: dict[str, Any] | None = None
     """Lamps and a buzzer beside the scanner: see `feedback.py`."""
+    write: list[dict[str, Any]] | None = None
+    """What is written to a device, such as a release: see `writes.py`."""
     capacity: Annotated[int, Field(ge=1, le=16)] = 1
     """Jobs that can run here at once."""
     split: Literal["equal", "first"] = "equal"
@@ -177,8 +190,9 @@ class SignalTable(Settings):
 class CounterTable(SignalTable):
     """`total`, `good` or `reject` of a station: a cumulative counter."""
 
-    counter: Literal["u8", "u16", "u24", "u32", "u48", "u64"] | None = None
-    """Its width; where the address tells it (Modbus `as`), it can be left out."""
+    counter: Literal["u8", "u15", "u16", "u24", "u31", "u32", "u48", "u63", "u64"] | None = None
+    """Its width; where the address tells it (Modbus `as`), it can be left out. A signed integer that begins
+    again at 0 has one bit less than its type."""
     parts_per_count: Annotated[int, Field(ge=1, le=10_000)] = 1
     """Cavities: how many parts one count stands for."""
     parts_by_item: Annotated[dict[str, Annotated[int, Field(ge=1, le=10_000)]], Field(max_length=1_000)] = (
@@ -187,15 +201,43 @@ class CounterTable(SignalTable):
     """The same for items whose tool has another number of cavities."""
 
 
+def _named(codes: Mapping[int, str], **words: str) -> dict[str, str]:
+    """By number, and by name for what says its state in words."""
+    by_name = {name: name for name in codes.values()}
+    return {str(code): name for code, name in codes.items()} | by_name | words
+
+
+STATE_MAPS = {
+    "packml": _named(PACKML),
+    "machinery": _named(MACHINERY, NotExecuting=MACHINERY[2], Executing=MACHINERY[3]),
+}
+MODE_MAPS = {
+    "packml": _named(modes.PACKML, Invalid=modes.PACKML[0], Produce=modes.PACKML[1]),
+    "machinery": _named(modes.MACHINERY),
+}
+
+
 def _state_map(value: object) -> dict[str, str]:
-    if value == "packml":
-        return {str(code): name for code, name in PACKML.items()}
+    if isinstance(value, str) and value in STATE_MAPS:
+        return STATE_MAPS[value]
     if isinstance(value, dict) and value and all(isinstance(name, str) for name in value.values()):
         if EXECUTE not in value.values():
             known = ", ".join(PACKML.values())
             raise ValueError(f'no state is "{EXECUTE}": cycles are timed in it; names to use: {known}')
         return {str(code): str(name) for code, name in value.items()}
-    raise ValueError('write map = "packml", or a table such as { 0 = "Stopped", 1 = "Execute" }')
+    raise ValueError(
+        'write map = "packml", map = "machinery", or a table such as { 0 = "Stopped", 1 = "Execute" }'
+    )
+
+
+def _mode_map(value: object) -> dict[str, str]:
+    if isinstance(value, str) and value in MODE_MAPS:
+        return MODE_MAPS[value]
+    if isinstance(value, dict) and value and all(isinstance(name, str) for name in value.values()):
+        return {str(code): str(name) for code, name in value.items()}
+    raise ValueError(
+        'write map = "packml", map = "machinery", or a table such as { 1 = "Processing", 2 = "Setup" }'
+    )
 
 
 class StateTable(SignalTable):
@@ -203,6 +245,13 @@ class StateTable(SignalTable):
 
     map: Annotated[Any, AfterValidator(_state_map)]
     """From the number read to the state's name."""
+
+
+class ModeTable(SignalTable):
+    """`mode` of a station."""
+
+    map: Annotated[Any, AfterValidator(_mode_map)]
+    """From what is read to the mode's name; those of OPC 40001-1 are None, Maintenance, Setup, Processing."""
 
 
 class OrdersTable(Settings):

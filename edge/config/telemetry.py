@@ -8,13 +8,14 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
+from edge.batches import TelemetryTable
 from edge.config.faults import Faults, nearest
 from edge.config.stations import Place, SignalBuilder, Signals, Sources
 from edge.config.tables import NAME, Document, SignalTable
 from edge.contract import Duration, Settings
 from edge.errors import Fault
 from edge.sifting import Sampled
-from edge.telemetry import TelemetryTable, signal_of
+from edge.telemetry import signal_of
 
 MOST_SIGNALS = 5_000
 """Of one table."""
@@ -77,7 +78,7 @@ def _table(name: str, written: Mapping[str, Any], builder: SignalBuilder, faults
         for one, value in tables.items()
     }
     _check_names(key, list(places), faults)
-    found = {one: builder.signal(place, TelemetrySignalTable)[0] for one, place in places.items()}
+    found = {one: builder.signal(place, TelemetrySignalTable, "telemetry") for one, place in places.items()}
     sampled = {one: _sampled(one, table) for one, table in found.items()}
     for fault in _each_once(builder.faults, key, {*shared, "source"}):
         faults.found.append(fault)

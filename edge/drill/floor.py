@@ -11,10 +11,12 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from edge.config import LineConfig, SourceConfig
+from edge.contract import Signal
 from edge.drill.people import Device, Gun, Office, command_topic, serial_device
 from edge.drill.spots import NodePlace, Place, Show, Spot, gauges_of, refuse_shared, spot_in
 from edge.drill.substitute import CYCLE_S
@@ -173,10 +175,7 @@ async def _open_opcua(
     from simulators.opcua_nodes import serve_nodes  # noqa: PLC0415 (asyncua takes a second, and 40 MB)
 
     nodes = await stack.enter_async_context(serve_nodes())
-    texts = {
-        one.name: msgspec.convert(one.address.model_dump(by_alias=True), NodePlace).node
-        for one in source.signals
-    }
+    texts = {one.name: _node_text(one) for one in source.signals}
     await nodes.number(texts.values())
     judged = config.line.counters.keys() | config.line.states.keys()
     for signal, text in sorted(texts.items(), key=lambda pair: pair[0] not in judged):
@@ -190,6 +189,17 @@ async def _open_opcua(
             where = source.name, node
             spots[signal] = Spot((*where, kind), frozenset([where]), 64, _on_node(nodes.show, text, kind))
     return nodes.endpoint
+
+
+def _node_text(signal: Signal[Any]) -> str:
+    """The stand-in has plain values under node ids, no paths, no machines and no structures."""
+    place = msgspec.convert(signal.address.model_dump(by_alias=True), NodePlace)
+    if place.node is None or place.index is not None or place.member is not None:
+        raise DrillFailed(
+            f"{signal.name} cannot be played: it is part of an array, a structure or a model, or is named "
+            "by a path; a drill plays what is a node by itself: give it one in a copy of the file"
+        )
+    return place.node
 
 
 def _on_node(show_node: Callable[[str, float | str], Awaitable[None]], text: str, kind: str) -> Show:

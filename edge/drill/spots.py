@@ -47,7 +47,9 @@ class Place(msgspec.Struct):
 class NodePlace(msgspec.Struct):
     """An OPC UA address as its table has it."""
 
-    node: str
+    node: str | None = None
+    index: int | None = None
+    member: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

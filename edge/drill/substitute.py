@@ -19,7 +19,10 @@ EVERY_S = 0.5
 """Counters and states are read so often at the least."""
 LINGER_S = 1.0
 
-_CREDENTIALS = ("user", "password", "token", "ca", "cert", "key", "certificate", "server_certificate")
+_CREDENTIALS = (
+    "user", "password", "token", "ca", "cert", "key", "certificate", "server_certificate", "user_certificate",
+    "user_key",
+)  # fmt: skip
 _OF_STATION = ("total", "good", "reject", "state")
 
 
@@ -53,7 +56,7 @@ def _modbus(table: Table, place: str) -> None:
 
 def _opcua(table: Table, place: str) -> None:
     table["endpoint"] = place
-    table.pop("security", None)
+    table["security"] = "None"
 
 
 def _serial(table: Table, place: str) -> None:
@@ -157,6 +160,8 @@ def _ends(
 
 def _station(station: Table, sources: Mapping[str, Any], notes: list[str]) -> None:
     _without_sources(station, sources)
+    if station.pop("write", None):
+        notes.append(f"{station['name']}: nothing is written to a device; a stand-in has no such place")
     _faster(station, notes)
 
 

@@ -7,12 +7,12 @@ from typing import Any
 import apsw
 from msgspec import DecodeError, Struct, json
 
+from edge.batches import unpack
 from edge.errors import JournalError
 from edge.journal.retiming import later_frames
 from edge.journal.sql import QUERIES
 from edge.production.state import Row, decode_row
 from edge.record import TELEMETRY, Record, iso
-from edge.telemetry import unpack
 
 __all__ = ["CUMULATIVE", "Fact", "JournalReader", "Record", "Said", "iso"]
 

@@ -10,6 +10,7 @@ from typing import Any
 import apsw
 from msgspec import DecodeError, json
 
+from edge.batches import Batch
 from edge.errors import JournalDamaged, JournalError, JournalFull, NotRecorded
 from edge.journal import retiming, views
 from edge.journal.files import take_lock
@@ -26,7 +27,6 @@ from edge.production.draft import Hold, Move, Restamp
 from edge.production.events import Event, subjects
 from edge.production.state import Row, decode_row, encode_row
 from edge.production.views import is_view
-from edge.telemetry import Batch
 
 Rejections = Sequence[tuple[str, int, str]]
 """Sink, seq and the reason."""

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from msgspec import DecodeError, Raw, Struct, json
 
-from edge.telemetry import pack, unpack
+from edge.batches import pack, unpack
 
 MERGED = 10
 """So many frames become one."""
@@ -19,7 +19,7 @@ class _Frame(Struct, omit_defaults=True):
 
 
 class _Batch(Struct, frozen=True):
-    """As `edge/telemetry.py` describes it."""
+    """As `edge/batches.py` describes it."""
 
     frames: tuple[_Frame, ...]
     lost: int = 0

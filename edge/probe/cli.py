@@ -1,7 +1,9 @@
 """The commands under `probe`."""
 
 import asyncio
+import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
@@ -9,21 +11,35 @@ import typer
 
 from edge.contract import parse_duration
 from edge.errors import LinesideError
-from edge.shell import err, fail, load_line, plain
+from edge.shell import err, fail, find_line, load_line, plain
 
 if TYPE_CHECKING:
+    from edge.contract import Secret, SourceSettings
     from edge.probe.listen import Wire
+    from edge.probe.opcua import Server
+
+PASSWORD = "LINESIDE_PASSWORD"  # noqa: S105  # the variable's name
+"""Of the environment: the user's password, where nobody is there to type it."""
 
 
-def add_commands(app: typer.Typer, wire: Callable[[], object]) -> None:
-    """Put the group among the other commands; `wire` is asked for only where it is needed."""
+@dataclass(frozen=True, slots=True)
+class Probes:
+    """What the adapters know; each is asked for only where it is needed."""
+
+    serial: Callable[[], object]
+    opcua: Callable[[], object]
+
+
+def add_commands(app: typer.Typer, wire: Callable[[], object], server: Callable[[], object]) -> None:
+    """Put the group among the other commands."""
     group = typer.Typer(name="probe", help=_HELP, no_args_is_help=True)
 
     @group.callback()
     def _begin(context: typer.Context) -> None:
-        context.obj = wire
+        context.obj = Probes(wire, server)
 
     group.command()(serial)
+    group.command()(opcua)
     app.add_typer(group)
 
 
@@ -72,7 +88,7 @@ def serial(
         fail("--ack and --ask: a device that only answers takes an ACK for a command; leave one out")
     rules = load_line(line, None).line.labels if line is not None else OWN_LABELS
     wish = Wish(port, for_s, baud, parity, bits, ack, _unescaped(ask), name, station)
-    wire = cast("Wire", context.obj())
+    wire = cast("Wire", context.obj.serial())
     try:
         found = asyncio.run(listen(wire, wish, rules, lambda row: err.print(plain(row))))
     except LinesideError as error:
@@ -82,6 +98,100 @@ def serial(
     typer.echo(found.toml, nl=False)
     if not found.runs:
         raise typer.Exit(1)
+
+
+def opcua(
+    context: typer.Context,
+    url: Annotated[str, typer.Argument(metavar="URL", help="Such as opc.tcp://192.168.10.21:4840.")],
+    for_: Annotated[str, typer.Option("--for", help="How long to watch what changes.")] = "10s",
+    security: Annotated[
+        str | None, typer.Option(help="As in the file, such as Basic256Sha256:SignAndEncrypt, or None.")
+    ] = None,
+    user: Annotated[
+        str | None, typer.Option(help=f"Its password is asked for, or taken from {PASSWORD}.")
+    ] = None,
+    trust: Annotated[
+        str, typer.Option(metavar="THUMBPRINT", help="Trust the server's certificate that has this one.")
+    ] = "",
+    under: Annotated[
+        str, typer.Option(metavar="NODE", help="Begin at this node, such as 'nsu=urn:acme:press;s=Press'.")
+    ] = "",
+    most: Annotated[int, typer.Option(min=1, max=200_000, help="How many nodes are looked at.")] = 10_000,
+    show_all: Annotated[bool, typer.Option("--all", help="Show all children of every node.")] = False,
+    name: Annotated[str, typer.Option(help="What to call the source.")] = "plc-1",
+    station: Annotated[str, typer.Option(help="A station that nothing gives a name to.")] = "station-1",
+    line: Annotated[
+        Path | None,
+        typer.Option("--line", metavar="LINE", help="A line's file: its certificate, and its source's keys."),
+    ] = None,
+    data: Annotated[Path | None, typer.Option("--data", help="Folder of the line's journal.")] = None,
+) -> None:
+    """Look at an OPC UA server, and print the TOML for it. Never writes.
+
+    The tree and words go to the terminal's error output, the TOML to its output: `> new.toml` keeps it.
+    """
+    from edge.probe.opcua import concluded, look
+
+    server = cast("Server", context.obj.opcua())
+    try:
+        for_s = parse_duration(for_).total_seconds()
+        endpoint = server.endpoint_of(url)
+    except ValueError as error:
+        fail(f"{url} --for {for_}: {error}")
+    if for_s > _LONGEST_S:
+        fail(f"--for {for_}: ten minutes at the most")
+    known = _known(line, data, endpoint)
+    settings, name = known.settings, known.source or name
+    wish = server.Wish(
+        endpoint, name, station, known.line, known.data, for_s, security, user, _password(user), settings,
+        trust, under, most, show_all,
+    )  # fmt: skip
+    try:
+        report = asyncio.run(look(server, wish, lambda row: err.print(plain(row))))
+    except LinesideError as error:
+        fail(str(error))
+    end = concluded(report, name, station, settings is None)
+    for sentence in end.words:
+        err.print(sentence)
+    typer.echo(end.toml, nl=False)
+    if not end.runs:
+        raise typer.Exit(1)
+
+
+_LONGEST_S = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """Who looks: a line, and the source in which it has written down this server already."""
+
+    line: str
+    data: Path
+    source: str = ""
+    settings: "SourceSettings | None" = None
+
+
+def _known(file: Path | None, data: Path | None, endpoint: str) -> _Known:
+    from edge.config.load import home_folder
+
+    if file is None:
+        return _Known("probe", data or home_folder("probe"))
+    config = find_line(file, data)
+    for one in config.sources.values():
+        if getattr(one.settings, "endpoint", "") == endpoint:
+            return _Known(config.line.name, config.data, one.name, one.settings)
+    return _Known(config.line.name, config.data)
+
+
+def _password(user: str | None) -> "Secret | None":
+    """By reference, as everywhere: what is typed goes into this process's own environment."""
+    from edge.contract import Secret
+
+    if user is None:
+        return None
+    if PASSWORD not in os.environ:
+        os.environ[PASSWORD] = typer.prompt(f"password of {user}", hide_input=True, err=True)
+    return Secret(env=PASSWORD)
 
 
 def _unescaped(text: str) -> bytes:

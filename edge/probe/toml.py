@@ -22,6 +22,22 @@ def source_table(name: str, keys: Mapping[str, Any], comments: Sequence[str] = (
     return "\n".join([*lines, *tables, ""])
 
 
+def table(path: Sequence[str], keys: Mapping[str, Any], *, is_one_of_many: bool = False) -> str:
+    """`[path]` with its keys, nested tables inline."""
+    name = f"[{'.'.join(map(_key, path))}]"
+    return "\n".join([f"[{name}]" if is_one_of_many else name, *_pairs(keys), ""])
+
+
+def pair(key: str, value: Any) -> str:
+    """`key = value`"""
+    return f"{_key(key)} = {_value(value)}"
+
+
+def commented(texts: Sequence[str]) -> str:
+    """A comment each."""
+    return "".join(f"{_comment(text)}\n" for text in texts)
+
+
 def station_table(name: str, role: str, source: str) -> str:
     """A station that hears it."""
     return "\n".join(

@@ -19,6 +19,9 @@ from edge.production.totals import counted
 _SEEN_LIVE = (Kind.LIVE, Kind.ROLLOVER)
 _NOTHING_NEW = (Kind.SAME, Kind.UNCERTAIN, Kind.GAP)
 
+_LEAST_ERROR_CODE = -99
+"""A negative number this close to zero did not go over the top: devices say so that they have no count."""
+
 CLOCKS_AGREE_MS = 250
 """A device's corrected clock and ours: closer to a change than this, its time proves nothing."""
 
@@ -70,13 +73,18 @@ def readable_again(draft: Draft, station: StationSpec, signal: str) -> None:
 
 
 def _whole(now: Observation, spec: CounterSpec) -> int | None:
-    """The reading as a whole number within the declared width, or None."""
+    """The reading as a whole number within the declared width, or None.
+
+    A signed integer that passes its top goes on at its bottom: below zero it is the same count.
+    """
     value = now.value
     if now.quality is Quality.BAD or isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    if not 0 <= value < spec.modulus or value != int(value):
+    if not -spec.modulus <= value < spec.modulus or value != int(value):
         return None
-    return int(value)
+    if _LEAST_ERROR_CODE <= value < 0:
+        return None
+    return int(value) % spec.modulus
 
 
 def _unreadable(draft: Draft, station: StationSpec, spec: CounterSpec) -> None:

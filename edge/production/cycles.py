@@ -28,6 +28,9 @@ PACKML = {
 }  # fmt: skip
 """State numbers of ISA-TR88.00.02 (PackML), as OPC 30050 publishes them."""
 
+MACHINERY = {0: "NotAvailable", 1: "OutOfService", 2: STOPPED, 3: EXECUTE}
+"""Item states of OPC 40001-1, 12.2, by their StateNumber; NotExecuting is a stop, Executing is Execute."""
+
 
 def part_finished(
     draft: Draft, station: StationSpec, row: Station, parts: int, *, assigned: bool = True
@@ -80,7 +83,7 @@ def _changed_over(draft: Draft, station: StationSpec, row: Station, edge: Edge) 
 
 def machine_state(draft: Draft, station: StationSpec) -> None:
     """Decide one reading of a station's state signal; its quality is not bad."""
-    code = _code(draft.observation)
+    code = code_of(draft.observation)
     name = station.state_map.get(code, UNDEFINED)
     row = draft.station(station)
     if name != row.state:
@@ -88,7 +91,8 @@ def machine_state(draft: Draft, station: StationSpec) -> None:
         draft.put(station.key, _enter(draft, station, row, name, number))
 
 
-def _code(now: Observation) -> str:
+def code_of(now: Observation) -> str:
+    """A state or a mode as a line's map names it."""
     value = now.value
     if isinstance(value, bool) or (isinstance(value, float) and value.is_integer()):
         return str(int(value))

@@ -9,6 +9,7 @@ from edge.observation import (
     ORDER,
     OVERFLOWED,
     TICK,
+    WRITE,
     Observation,
     Outcome,
     TestResult,
@@ -24,6 +25,7 @@ from edge.production.cycles import is_readable, machine_state, silence
 from edge.production.draft import NEW_STATION, Decision, Draft
 from edge.production.line import CounterAt, Line, StationSpec
 from edge.production.losses import Loss
+from edge.production.modes import machine_mode
 from edge.production.nouns import forget
 from edge.production.orders import card_needs, names_of
 from edge.production.planning import receive
@@ -35,6 +37,7 @@ from edge.production.slots import slots
 from edge.production.state import LINE, Job, JobId, Row, Station, job_key, order_key, run_key
 from edge.production.supervising import command, command_needs
 from edge.production.units import unit_needs
+from edge.production.writes import write, write_needs
 
 __all__ = ["Decision", "decide", "needs"]
 
@@ -48,6 +51,8 @@ def needs(line: Line, observation: Observation, rows: Rows) -> tuple[str, ...]:
         return _counter_needs(place, rows)
     if (station := line.states.get(signal)) is not None:
         return (station.key, station.stops_key)
+    if (station := line.modes.get(signal)) is not None:
+        return (station.key,)
     if signal == TICK:
         return line.tick_needs
     if (stations := line.guns.get(signal)) is not None:
@@ -56,13 +61,19 @@ def needs(line: Line, observation: Observation, rows: Rows) -> tuple[str, ...]:
         return _rig_needs(line, stations[0], observation, rows)
     if signal == ORDER:
         return _order_needs(observation, rows)
-    if signal == COMMAND:
-        return command_needs(line, observation, rows)
-    if signal == CLOCK:
-        return clock_needs(line, observation, rows)
+    if (needed := _NEEDED.get(signal)) is not None:
+        return needed(line, observation, rows)
     if signal == AGENT or signal.startswith(SOURCE):
         return (LINE, *(one.counter.key for one in line.counters.values()))
     return ()
+
+
+_NEEDED: dict[str, Callable[[Line, Observation, Rows], tuple[str, ...]]] = {
+    COMMAND: command_needs,
+    CLOCK: clock_needs,
+    WRITE: write_needs,
+}
+"""What words of the line need, by their signal."""
 
 
 def _counter_needs(place: CounterAt, rows: Rows) -> tuple[str, ...]:
@@ -151,7 +162,9 @@ def decide(line: Line, rows: Rows, observation: Observation) -> Decision:
     if (place := line.counters.get(signal)) is not None:
         count(draft, place)
     elif (station := line.states.get(signal)) is not None:
-        _state(draft, station)
+        _read(draft, station, "state", machine_state)
+    elif (station := line.modes.get(signal)) is not None:
+        _read(draft, station, "mode", machine_mode)
     elif (stations := line.guns.get(signal)) is not None:
         scan(draft, signal, stations)
     elif (stations := line.rigs.get(signal)) is not None:
@@ -180,11 +193,15 @@ _OF_THE_LINE: dict[str, Callable[[Draft], None]] = {
     ORDER: receive,
     COMMAND: command,
     CLOCK: clock,
+    WRITE: write,
 }
 """What belongs to no station, by its signal."""
 
 
-def _state(draft: Draft, station: StationSpec) -> None:
+def _read(
+    draft: Draft, station: StationSpec, what: str, meaning: Callable[[Draft, StationSpec], None]
+) -> None:
+    """A state or a mode."""
     now = draft.observation
     if is_readable(now):
         readable_again(draft, station, now.signal)
@@ -192,6 +209,6 @@ def _state(draft: Draft, station: StationSpec) -> None:
             row = draft.station(station)
             since_ms = row.state_at_ms or now.at_ms
             draft.say(Loss("queue-overflow", now.signal, since_ms, now.at_ms), station.name, row.context)
-        machine_state(draft, station)
+        meaning(draft, station)
     else:
-        unreadable(draft, station, now.signal, now.detail or f"{shown(now.value)} is no state")
+        unreadable(draft, station, now.signal, now.detail or f"{shown(now.value)} is no {what}")

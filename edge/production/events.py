@@ -69,6 +69,17 @@ class MachineState(Struct, frozen=True, omit_defaults=True):
     """The number read from the machine; None: concluded from its counters."""
 
 
+class MachineMode(Struct, frozen=True, omit_defaults=True):
+    """The machine was set to do something else (OPC 40001-1: its operation mode)."""
+
+    type: ClassVar[str] = "mode"
+
+    mode: str
+    was: str | None
+    code: int | None = None
+    """The number read from the machine; None: it says a word."""
+
+
 class Scan(Struct, frozen=True, omit_defaults=True):
     """A label was read, whatever became of it."""
 
@@ -268,10 +279,32 @@ class Downtime(Struct, frozen=True, omit_defaults=True):
     taken_back: bool = False
 
 
+class Write(Struct, frozen=True, omit_defaults=True):
+    """A value is to be written to a device, or what became of it."""
+
+    type: ClassVar[str] = "write"
+
+    what: str
+    """`order`, `release` or `hold`."""
+    target: str
+    """`station.what`."""
+    place: str
+    """Source and address, in words."""
+    value: str
+    """As text, whatever its type in the device."""
+    state: str
+    """`intended` is on disk before the wire has it; then `confirmed` (read back, or found there), `failed` or
+    `unknown`; `put-off` by its rate, `left` alone after too many tries."""
+    found: str = ""
+    """What the device holds, or held before."""
+    detail: str = ""
+    """Why it is not confirmed, in words."""
+
+
 EventData = (
-    Count | Cycle | MachineState | Scan | OrderReceived | Order | Test | Disposition | Attribution
-    | Adjustment | Flag | Changeover | Result | UnitSeen | MaterialUsed | Lot | Gap | Health | Loss | Clock
-    | Forgotten | Tool | Downtime
+    Count | Cycle | MachineState | MachineMode | Scan | OrderReceived | Order | Test | Disposition
+    | Attribution | Adjustment | Flag | Changeover | Result | UnitSeen | MaterialUsed | Lot | Gap | Health
+    | Loss | Clock | Forgotten | Tool | Downtime | Write
 )  # fmt: skip
 
 MOVED = ("count", "cycle", "test", "disposition", "gap", "unit", "material", "adjustment")

@@ -83,6 +83,9 @@ class StationSpec:
     """Jobs that can run here at once."""
     split: Split = Split.EQUAL
     counts_by: CountsBy | None = None
+    mode_signal: str | None = None
+    mode_map: Mapping[str, str] = field(default_factory=dict)
+    """From what is read, as text, to the name of the mode (OPC 40001-1's where there is one)."""
     key: str = field(init=False)
     """Of its row; made once, for every reading asks for it."""
     stops_key: str = field(init=False)
@@ -150,6 +153,7 @@ class Line:
     """The line's time of day of a UTC time in ms, as `09:12`."""
     counters: Mapping[str, CounterAt] = field(init=False)
     states: Mapping[str, StationSpec] = field(init=False)
+    modes: Mapping[str, StationSpec] = field(init=False)
     guns: Mapping[str, tuple[StationSpec, ...]] = field(init=False)
     rigs: Mapping[str, tuple[StationSpec, ...]] = field(init=False)
     named: Mapping[str, StationSpec] = field(init=False)
@@ -171,6 +175,7 @@ class Line:
         })  # fmt: skip
         index("named", {station.name: station for station in self.stations})
         index("states", {one.state_signal: one for one in self.stations if one.state_signal})
+        index("modes", {one.mode_signal: one for one in self.stations if one.mode_signal})
         index("guns", self._by(lambda station: station.gun))
         index("rigs", self._by(lambda station: station.rig))
         index("tick_needs", tuple(key for station in self.stations for key in self._tick_needs(station)))

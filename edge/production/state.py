@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from msgspec import Struct, json
 from msgspec.structs import replace
 
-from edge.observation import Verdict, WorkOrder
+from edge.observation import Verdict, WorkOrder, WriteWord
 from edge.production.baselines import Counter
 from edge.production.beside import Badge, LastUnit, Mount, Rig, Stops, Taken, View
 from edge.production.context import NO_CONTEXT, Context, Kind
@@ -264,6 +264,8 @@ class Station(Struct, frozen=True, omit_defaults=True, tag="station"):
     state_mono_ms: int = 0
     state_boot: str = ""
     state_by_source: bool = False
+    mode: str | None = None
+    mode_at_ms: int = 0
     edge: Edge | None = None
     last_part: Edge | None = None
     """As `edge`, but kept over stops and runs."""
@@ -339,12 +341,22 @@ class Doubt(Struct, frozen=True, omit_defaults=True, tag="doubt"):
     """The runs that were on then."""
 
 
-Row = Counter | Station | Job | Run | Unit | Rig | Asked | LineRow | WorkOrder | View | Doubt | Stops
+class Written(Struct, frozen=True, tag="written"):
+    """What was last said of a target: the next start goes on from there."""
+
+    word: WriteWord
+
+
+Row = (
+    Counter | Station | Job | Run | Unit | Rig | Asked | LineRow | WorkOrder | View | Doubt | Stops | Written
+)  # fmt: skip
 
 LINE = "line"
 """Key of the LineRow."""
 DOUBT = "doubt"
 """Key of the Doubt."""
+WRITTEN = "written/"
+"""Keys of what was written to devices."""
 
 _encoder = json.Encoder()
 _decoder: json.Decoder[Row] = json.Decoder(Row)
@@ -373,6 +385,10 @@ def run_key(run: str) -> str:
 
 def asked_key(command: str) -> str:
     return f"asked/{command}"
+
+
+def written_key(target: str) -> str:
+    return f"{WRITTEN}{target}"
 
 
 def unit_key(serial: str) -> str:

@@ -1,6 +1,5 @@
 """The parts of the OPC UA source that need no server: parsing, ordering, clocks, bounds, errors, settings."""
 
-import dataclasses
 import errno
 import importlib
 import inspect
@@ -12,30 +11,30 @@ from typing import cast
 
 import asyncua
 import pytest
-from asyncua import ua
 from asyncua.common.utils import Buffer
 from asyncua.ua.status_codes import StatusCodes
-from asyncua.ua.ua_binary import nodeid_from_binary, nodeid_to_binary, struct_from_binary
+from asyncua.ua.ua_binary import nodeid_from_binary, nodeid_to_binary
 from asyncua.ua.uaerrors import UaError, UaStatusCodeError, UaStatusCodeErrors
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from adapters._opcua_errors import LIBRARY_ERRORS, to_source_error
-from adapters._opcua_frames import FrameMeter
-from adapters._opcua_gate import Gate, Pending, ServerClock
+from adapters._opcua_frames import ChunkCutter, NotOpcUa
+from adapters._opcua_gate import Gate, ServerClock
 from adapters._opcua_nodes import UnknownNamespace, parse_node
-from adapters._opcua_values import Reading, overflowed, reading, status_name
+from adapters._opcua_values import Reading
+from adapters._opcua_wire import Sample
 from adapters.opcua import Address, Settings
 from edge.contract import Quality, SourceError, SourceLost, SourceRefused
-from tests.support.intake import MemoryIntake
 
-NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
-NOON_MS = int(NOON.timestamp() * 1000)
+NOON_MS = int(datetime(2026, 5, 4, 12, tzinfo=UTC).timestamp() * 1000)
+NOON = (NOON_MS + 11_644_473_600_000) * 10_000
+"""In ticks of 100 ns since 1601."""
 
 
-def at(seconds: float) -> datetime:
-    return NOON + timedelta(seconds=seconds)
+def at(seconds: float) -> int:
+    return NOON + round(seconds * 10_000_000)
 
 
 # --- node ids ---------------------------------------------------------------------------------
@@ -86,73 +85,25 @@ def test_an_unknown_namespace_is_named_with_those_that_exist() -> None:
         parse_node("nsu=urn:a;s=x").on(["http://opcfoundation.org/UA/", "urn:b"])
 
 
-# --- values -----------------------------------------------------------------------------------
-
-
-def data(value: object, status: int = 0, stamp: datetime | None = NOON) -> ua.DataValue:
-    return ua.DataValue(
-        ua.Variant(value), ua.StatusCode(ua.UInt32(status)), SourceTimestamp=cast(ua.DateTime | None, stamp)
-    )
-
-
-@pytest.mark.parametrize("value", [True, 0, -1, 2**64 - 1, 1.5, "", "WO-1001"])
-def test_plain_values_pass_with_their_type(value: bool | float | str) -> None:
-    assert reading(data(value)) == Reading(value, Quality.GOOD, "", NOON)
-    assert type(reading(data(value)).value) is type(value)
-
-
-@pytest.mark.parametrize("value", [None, [1, 2], b"x", NOON, float("nan"), float("-inf"), "x" * 5000])
-def test_what_is_no_value_is_bad_and_says_why(value: object) -> None:
-    bad = reading(data(value))
-    assert (bad.value, bad.quality) == (None, Quality.BAD)
-    assert bad.detail
-
-
-@given(st.integers(0, 2**32 - 1))
-def test_every_status_code_is_good_uncertain_or_bad_with_a_name(status: int) -> None:
-    one = reading(data(7, status))
-    if status >= 2**31:
-        assert one.quality is Quality.BAD
-        assert one.detail.startswith("Bad")
-    elif status >= 2**30 or overflowed(status):
-        assert one.quality is Quality.UNCERTAIN
-        assert one.detail
-    else:
-        assert one == Reading(7, Quality.GOOD, "", NOON)
-
-
-def test_the_overflow_bit_counts_only_with_its_info_type() -> None:
-    assert ua.StatusCode(ua.UInt32(0x480)).is_good()
-    assert [overflowed(status) for status in (0x480, 0x80, 0x400, 0x880, 0x40000480)] == [
-        True, False, False, False, True,
-    ]  # fmt: skip
-    assert status_name(StatusCodes.BadNodeIdUnknown) == "BadNodeIdUnknown"
-    assert status_name(0x8FFF0000) == "Bad (0x8FFF0000)"
-
-
 # --- the server's clock -----------------------------------------------------------------------------
 
 
-def server_time(seconds: float) -> ua.DataValue:
-    return data(at(seconds), stamp=None)
+def server_time(seconds: float, stamp: int | None = None) -> Sample:
+    return Sample(at(seconds), source=stamp, kind=13)
 
 
-def test_a_server_timestamp_behind_picoseconds_is_not_read() -> None:
-    """On the wire the source's picoseconds come before the server's time (OPC 10000-6, 5.2.2.17)."""
-    ticks = (b"\x01" * 8, b"\x10\x00", b"\x02" * 8, b"\x20\x00")
-    wire = b"\x3d" + b"\x06\x07\x00\x00\x00" + b"".join(ticks)
-    decoded = struct_from_binary(ua.DataValue, Buffer(wire))
-    assert reading(decoded).stamp == decoded.SourceTimestamp
-    only_server = dataclasses.replace(decoded, SourceTimestamp=None)
-    assert reading(only_server).stamp is None
+def test_what_is_no_time_is_not_measured() -> None:
+    clock = ServerClock()
+    for odd in (Sample(None), Sample(NOON, kind=9), Sample("noon", kind=12)):
+        clock.measured(NOON_MS, NOON_MS, odd)
+    assert clock.age_ms(NOON, NOON_MS) is None
 
 
 def test_a_time_beside_the_servers_is_used_only_where_it_is_near() -> None:
     clock = ServerClock()
-    far = datetime(9999, 12, 31, tzinfo=UTC)
-    clock.measured(NOON_MS, NOON_MS, data(at(0), stamp=far))
+    clock.measured(NOON_MS, NOON_MS, server_time(0, stamp=at(10**9)))
     assert clock.age_ms(at(1), NOON_MS + 1000) == 0
-    clock.measured(NOON_MS, NOON_MS, data(at(0), stamp=at(0.7)))
+    clock.measured(NOON_MS, NOON_MS, server_time(0, stamp=at(0.7)))
     assert clock.age_ms(at(1), NOON_MS + 1000) == 700
 
 
@@ -190,7 +141,7 @@ def test_a_clock_that_was_set_back_is_followed_after_a_few_measurements() -> Non
 # --- order --------------------------------------------------------------------------------------------
 
 
-def good(value: int, stamp: datetime | None) -> Reading:
+def good(value: int, stamp: int | None) -> Reading:
     return Reading(value, Quality.GOOD, "", stamp)
 
 
@@ -259,16 +210,13 @@ def test_floats_within_a_servers_deadband_are_near_and_counters_are_not() -> Non
     assert not good(1000, None).near(good(1001, None))
 
 
-@given(st.lists(st.sampled_from(["a", "b", "c"]), max_size=200))
-def test_what_waits_keeps_its_order_and_the_newest(names: list[str]) -> None:
-    pending, intake = Pending(2000), MemoryIntake("plc")  # 2,000 signals: a share of 16 each
-    for number, name in enumerate(names):
-        pending.put(intake.observe(name, number))
-    taken = [(one.signal, one.value) for one in pending.take()]
-    expected = [(name, number) for number, name in enumerate(names) if names[number:].count(name) <= 16]
-    assert taken == expected
-    assert pending.dropped == len(names) - len(taken)
-    assert pending.take() == []
+def test_what_is_watched_anew_is_not_held_against_what_was_said_before() -> None:
+    gate = Gate(window_s=1.0)
+    assert gate.admits(good(6, at(0)), 10.0)
+    assert not gate.agrees(good(7, None), 12.0)
+    gate.begin_anew()
+    assert gate.doubted_for_s(99.0) == 0.0
+    assert gate.notified is None
 
 
 # --- bounds ---------------------------------------------------------------------------------------------
@@ -284,29 +232,51 @@ def chunk(kind: bytes, size: int) -> bytes:
     ),
     st.lists(st.integers(1, 30)),
 )
-def test_the_meter_sees_the_same_in_any_slicing(chunks: list[tuple[bytes, int]], cuts: list[int]) -> None:
+def test_a_stream_is_cut_into_the_same_chunks_in_any_slicing(
+    chunks: list[tuple[bytes, int]], cuts: list[int]
+) -> None:
     stream = b"".join(chunk(*one) for one in chunks)
-    meter, whole, at_ = FrameMeter(100), FrameMeter(100), 0
-    sliced = True
+    cutter, at_, whole = ChunkCutter(100, 4), 0, b""
+    is_cut = False
     for cut in [*cuts, len(stream) + 1]:
-        sliced = sliced and meter.admits(stream[at_ : at_ + cut])
+        try:
+            whole += cutter.feed(stream[at_ : at_ + cut])
+        except NotOpcUa:
+            is_cut = True
+            break
         at_ += cut
-    largest = message = 0
+    largest = most = message = count = 0
     for kind, size in chunks:
-        message += size + 8
-        largest = max(largest, message)
-        message = 0 if kind[3:] in (b"F", b"A") else message
-    assert whole.admits(stream) is sliced is (largest <= 100)
+        message, count = message + size + 8, count + 1
+        largest, most = max(largest, message), max(most, count)
+        if kind[3:] in (b"F", b"A"):
+            message = count = 0
+    assert is_cut is (largest > 100 or most > 4)
+    assert is_cut or whole == stream
 
 
 @pytest.mark.parametrize("size", [0, 7, 101, 2**32 - 1])
 def test_an_impossible_size_is_refused(size: int) -> None:
-    assert not FrameMeter(100).admits(b"MSGF" + size.to_bytes(4, "little"))
+    with pytest.raises(NotOpcUa):
+        ChunkCutter(100).feed(b"MSGF" + size.to_bytes(4, "little"))
 
 
-@given(st.binary(max_size=200))
-def test_the_meter_survives_any_bytes(stream: bytes) -> None:
-    assert FrameMeter(1000).admits(stream) in (True, False)
+@pytest.mark.parametrize("words", [b"HTTP/1.1 400 Bad Request", b"SSH-2.0-OpenSSH_9.2", b"MSGX\x10\0\0\0"])
+def test_what_is_no_opc_ua_is_said_to_be_none(words: bytes) -> None:
+    with pytest.raises(NotOpcUa, match="no OPC UA"):
+        ChunkCutter().feed(words)
+
+
+@given(st.lists(st.binary(max_size=200)))
+def test_the_cutter_survives_any_bytes_and_keeps_less_than_a_message(pieces: list[bytes]) -> None:
+    cutter, fed, given_on = ChunkCutter(1000), 0, 0
+    try:
+        for piece in pieces:
+            fed += len(piece)
+            given_on += len(cutter.feed(piece))
+            assert fed - given_on <= 1000 + 200
+    except NotOpcUa:
+        pass
 
 
 # --- errors ---------------------------------------------------------------------------------------------
@@ -395,9 +365,9 @@ def test_an_error_says_what_happened_and_what_to_do(
 def test_what_is_left_out() -> None:
     chosen = Settings.model_validate({"type": "opcua", "endpoint": "opc.tcp://plc"})
     assert chosen.endpoint == "opc.tcp://plc:4840"
-    assert (chosen.security, chosen.user) == ("None", None)
+    assert (chosen.security, chosen.user) == ("Basic256Sha256:SignAndEncrypt", None)
     assert chosen.publish == timedelta(milliseconds=200)
-    assert chosen.session_timeout == timedelta(seconds=30)
+    assert chosen.session_timeout == timedelta(seconds=10)
     assert chosen.request_timeout == timedelta(seconds=4)
 
 
@@ -409,7 +379,8 @@ def test_what_is_left_out() -> None:
         {"endpoint": "opc.tcp://plc:99999"},
         {"endpoint": "opc.tcp://me:secret@plc:4840"},
         {"security": "Basic256:Sign"},
-        {"security": "Basic256Sha256:Sign", "certificate": "a.der", "key": "a.pem"},
+        {"security": "Basic256Sha256:Sign", "certificate": "a.der"},
+        {"security": "None", "server_certificate": "a.der"},
         {"certificate": "a.der"},
         {"password": "secret", "user": "lineside"},
         {"password": {"env": "PRESS"}},

@@ -21,6 +21,7 @@ from tests.bench.delivery import delivery
 from tests.bench.grown import BYTES_A_UNIT, EVENTS_A_UNIT, on_terminal
 from tests.bench.growth import growth
 from tests.bench.lines import lines
+from tests.bench.opcua import opcua
 from tests.bench.price import prices
 from tests.bench.process import Figures
 from tests.bench.start import start
@@ -66,6 +67,7 @@ def parts_of(scale: Scale) -> dict[str, Part]:
         ),
         "price": lambda folder: prices(folder, 100_000, 2_000, 2, on_terminal),
         "telemetry": lambda folder: telemetry(folder, scale.seconds, min(scale.rounds, 3), on_terminal),
+        "opcua": lambda folder: opcua(folder, scale.seconds, min(scale.rounds, 3), on_terminal),
         "delivery": lambda folder: chain(
             delivery(folder, scale.observations, scale.rounds),
             lines(folder / "lines", scale.observations // 4, min(scale.rounds, 3)),

@@ -23,6 +23,7 @@ from msgspec import json
 
 from adapters import file, influxdb
 from adapters._line_protocol import points
+from edge.batches import Batch
 from edge.contract import Record
 from edge.journal import Journal
 from edge.journal.sinks import SinkReader
@@ -30,7 +31,6 @@ from edge.observation import Stamp
 from edge.production.context import Context
 from edge.production.events import Event
 from edge.production.state import Row, encode_row
-from edge.telemetry import Batch
 from simulators.far_ends import victoria_metrics
 from tests.bench.core import bench_line, readings
 from tests.bench.delivery import NAME, Run, compared, delivered, filled, records
@@ -110,7 +110,7 @@ def _sampled(path: Path, frames: int) -> Path:
     """A journal with batches as the agent makes them of registers that are read all together."""
     journal, names = Journal(path), [f"r_{number:04}" for number in range(SIGNALS)]
     for start in range(0, frames, FRAMES):
-        bodies = [_frame(names, number) for number in range(start, start + FRAMES)]
+        bodies = b",".join(_frame(names, number) for number in range(start, start + FRAMES))
         at_ms = BASE_MS + start
         values = FRAMES * SIGNALS
         one = Batch("oven", "oven", at_ms, at_ms, start, BOOT, Stamp.RECEIPT, bodies, values)

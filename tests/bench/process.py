@@ -3,6 +3,7 @@
 import os
 import statistics
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 Figures = dict[str, float]
@@ -16,8 +17,21 @@ def write_bytes() -> int:
 
 def resident_mb() -> float:
     """Memory that it holds now (proc(5), statm)."""
-    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-    return pages * os.sysconf("SC_PAGESIZE") / 1e6
+    return resident_mb_of(os.getpid())
+
+
+def cpu_s_of(pid: int) -> float:
+    """User and system time of a process (proc(5), stat)."""
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def resident_mb_of(pid: int) -> float:
+    """Memory that a process holds now; 0 where it has ended."""
+    with suppress(OSError):
+        pages = int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1])
+        return pages * os.sysconf("SC_PAGESIZE") / 1e6
+    return 0.0
 
 
 def highest_mb() -> float:

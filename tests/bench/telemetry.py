@@ -7,13 +7,12 @@ process that polls: its CPU time and memory, how many values come out, and how o
 
 import asyncio
 import json
-import os
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.request import urlopen
@@ -24,7 +23,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from simulators.far_ends import mosquitto, victoria_metrics
 from tests.bench.bare import TOPIC
 from tests.bench.grown import Say
-from tests.bench.process import Figures, medians
+from tests.bench.process import Figures, cpu_s_of, medians, resident_mb_of
 
 REGISTERS = 1_000
 EVERY_MS = 100
@@ -152,7 +151,7 @@ def _agent(folder: Path, modbus: int, mqtt: int, influx: int) -> list[str]:
 async def _watch(
     process: subprocess.Popen[bytes], subscriber: Subscriber, influx: int, seconds: float, log: Path
 ) -> Figures:
-    rows, cpu_s, begin = _rows(influx), _cpu_s(process.pid), time.monotonic()
+    rows, cpu_s, begin = _rows(influx), cpu_s_of(process.pid), time.monotonic()
     subscriber.values, subscriber.ages_ms = 0, []
     await asyncio.sleep(seconds)
     took_s = time.monotonic() - begin
@@ -162,10 +161,10 @@ async def _watch(
     return {
         "values/s to MQTT": subscriber.values / took_s,
         "values/s to InfluxDB": (_rows(influx) - rows) / took_s,
-        "CPU %": (_cpu_s(process.pid) - cpu_s) / took_s * 100,
+        "CPU %": (cpu_s_of(process.pid) - cpu_s) / took_s * 100,
         "p50 ms": ages[49],
         "p99 ms": ages[98],
-        "MB": _resident_mb(process.pid),
+        "MB": resident_mb_of(process.pid),
     }
 
 
@@ -175,16 +174,3 @@ def _rows(port: int) -> float:
         lines = answer.read().decode().splitlines()
     found = [line for line in lines if line.startswith('vm_rows_inserted_total{type="influx"}')]
     return float(found[0].split()[1]) if found else 0.0
-
-
-def _cpu_s(pid: int) -> float:
-    """User and system time of a process (proc(5), stat)."""
-    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def _resident_mb(pid: int) -> float:
-    with suppress(OSError):
-        pages = int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1])
-        return pages * os.sysconf("SC_PAGESIZE") / 1e6
-    return 0.0

@@ -39,7 +39,8 @@ def test_nothing_of_the_users_own_world_is_left(tmp_path: Path) -> None:
         assert his not in text
     file = tmp_path / "drill.toml"
     file.write_text(text, encoding="utf-8")
-    assert load(file, tmp_path).warnings == []
+    (unprotected,) = load(file, tmp_path).warnings
+    assert 'security = "None"' in unprotected
 
 
 def test_what_says_how_his_line_works_stays() -> None:
@@ -203,3 +204,11 @@ def test_how_long_a_fault_lasts(text: str, length_s: float) -> None:
 def test_too_short_too_long_or_no_time_at_all(text: str) -> None:
     with pytest.raises(ValueError, match="--for"):
         parse_length(text)
+
+
+def test_a_drill_writes_nothing_to_a_device() -> None:
+    document = press_line()
+    document["station"][0]["write"] = [{"what": "release", "source": "press-plc", "node": "ns=2;s=R"}]
+    result = substitute(document, PLACES)
+    assert "write" not in result.document["station"][0]
+    assert "press-3: nothing is written to a device" in "\n".join(result.notes)

@@ -11,6 +11,7 @@ import apsw
 import pytest
 from typer.testing import CliRunner
 
+from edge.batches import Batch
 from edge.cli import app
 from edge.config import load
 from edge.errors import BackupRefused, JournalError
@@ -24,7 +25,6 @@ from edge.journal.sinks import SinkReader
 from edge.observation import Stamp
 from edge.production.context import NO_CONTEXT
 from edge.status import SinkStatus
-from edge.telemetry import Batch
 from tests.journal.floor import PAGE, details, fill, integrity, pages_of, running, said, spoil
 from tests.support.committer import SEVERAL
 
@@ -192,7 +192,7 @@ def test_the_batches_of_telemetry_are_counted_too(path: Path, out: Path) -> None
     fill(path, 10)
     journal = Journal(path)
     frame = b'{"at":1,"values":{"a":1}}'
-    batch = Batch("oven", "press", 1, 1_777_875_129_412, 1, "b0", Stamp.RECEIPT, [frame], 1)
+    batch = Batch("oven", "press", 1, 1_777_875_129_412, 1, "b0", Stamp.RECEIPT, frame, 1)
     journal.commit(telemetry=[(batch, NO_CONTEXT), (batch, NO_CONTEXT)])
     journal.close()
     copied = back_up(path, out)

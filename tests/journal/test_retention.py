@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from edge.batches import Batch
 from edge.errors import NotRecorded
 from edge.journal import Journal, JournalReader
 from edge.journal.recent import Recent
@@ -25,7 +26,6 @@ from edge.production.events import Event, EventData
 from edge.production.losses import Health
 from edge.production.state import Row, Run, Unit, order_key, run_key, unit_key
 from edge.production.traced import UnitSeen
-from edge.telemetry import Batch
 
 NOW_MS = 1_930_000_000_000
 DAY_MS = 86_400_000
@@ -46,7 +46,7 @@ def at(at_ms: int, data: EventData | None = None) -> tuple[Event, bytes]:
 
 def batch(at_ms: int, frames: int = 20) -> tuple[Batch, Context]:
     encoded = [b'{"at":%d,"values":{"zone_1":%d}}' % (at_ms + n, n * 7919) for n in range(frames)]
-    return Batch("oven", "press", at_ms, at_ms, at_ms, "b0", Stamp.RECEIPT, encoded, frames), RUN
+    return Batch("oven", "press", at_ms, at_ms, at_ms, "b0", Stamp.RECEIPT, b",".join(encoded), frames), RUN
 
 
 def days(*ago: int) -> list[tuple[Event, bytes]]:

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import json
 
+from edge.batches import pack, unpack
 from edge.journal.thinning import MERGED, thin
-from edge.telemetry import pack, unpack
 
 NAMES = st.sampled_from(["zone_1", "zone_2", "amps"])
 NUMBERS = st.one_of(st.integers(-(2**53), 2**53), st.floats(allow_nan=False, allow_infinity=False), st.none())

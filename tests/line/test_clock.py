@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from adapters._line_protocol import lines
+from edge.batches import Batch
 from edge.contract import TELEMETRY, Record
 from edge.errors import NotRecorded
 from edge.journal import Journal, JournalReader
@@ -24,7 +25,6 @@ from edge.observation import CLOCK, ClockWord, Observation, Stamp
 from edge.production.context import NO_CONTEXT
 from edge.production.state import Job, Run, Station
 from edge.recorder import Recorder
-from edge.telemetry import Batch
 from edge.timekeeping import BACK_MS, BUILT_MS, PATIENCE_MS, STEP_MS, Last, Timekeeper
 from simulators.labels import label
 from simulators.launch import simulator
@@ -305,7 +305,7 @@ def test_telemetry_of_a_doubt_is_moved_too_and_stays_so_when_it_is_thinned(tmp_p
         now_ms = clock.wall_ms()
         frames = [b'{"at":%d,"values":{"zone_1":%d}}' % (now_ms + n, n) for n in range(20)]
         return Batch(
-            name, "", now_ms, now_ms, clock.mono_ms(), clock.boot, Stamp.RECEIPT, frames, 20
+            name, "", now_ms, now_ms, clock.mono_ms(), clock.boot, Stamp.RECEIPT, b",".join(frames), 20
         )  # fmt: skip
 
     commit(doubt)

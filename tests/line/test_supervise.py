@@ -111,6 +111,37 @@ def test_the_connection_ends_and_asks_end_with_it(tmp_path: Path) -> None:
     run_quickly(line_runs())
 
 
+def test_a_refusal_after_a_loss_is_news_and_said_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A device that was away comes back and wants something of a person: that must not hide behind the loss."""
+    caplog.set_level("WARNING", "lineside.source")
+    errors = [
+        SourceLost("plc", "no route to host"), SourceLost("plc", "no answer"),
+        SourceRefused("plc", "the password is wrong"), SourceRefused("plc", "the password is wrong"),
+    ]  # fmt: skip
+    tries, done = 0, asyncio.Event()
+
+    async def collect(intake: SourceIntake) -> None:
+        nonlocal tries
+        tries += 1
+        if tries <= len(errors):
+            raise errors[tries - 1]
+        done.set()
+        await asyncio.sleep(3600)
+
+    async def line_runs() -> None:
+        async with supervised(tmp_path / "journal.db", collect) as supervisor:
+            await done.wait()
+            assert supervisor.presence.reason == "the password is wrong"
+
+    run_quickly(line_runs())
+    assert [one.getMessage() for one in caplog.records] == [
+        "plc: unavailable: no route to host", "plc: still unavailable: the password is wrong",
+    ]  # fmt: skip
+    assert [state for state, _ in health(tmp_path / "journal.db")].count("lost") == 1
+
+
 @pytest.mark.parametrize(
     "error", [SourceLost("plc", "x"), SourceRefused("plc", "x"), NotRecorded("full")], ids=repr
 )

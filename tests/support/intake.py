@@ -8,11 +8,29 @@ from typing import Any
 from msgspec import json
 
 from edge.clock import SystemClock
-from edge.contract import Ask, Lane, Number, Observation, Outcome, Output, Quality, Stamp, Value, Verdict
+from edge.contract import (
+    Ask,
+    Change,
+    Channel,
+    Done,
+    Lane,
+    NoValue,
+    Number,
+    Observation,
+    Outcome,
+    Output,
+    Quality,
+    Stamp,
+    Target,
+    Value,
+    Verdict,
+    WriteAsk,
+    WriteValue,
+)
 from edge.errors import NotRecorded
 from edge.observation import WorkOrder
 from edge.orders import parse, take_in
-from edge.sifting import Sampled
+from edge.sifting import Sampled, Single
 
 
 class MemoryIntake:
@@ -26,6 +44,9 @@ class MemoryIntake:
         self.line = "line-1"
         self.path = "acme/leeds/assembly"
         self.outputs: Sequence[Output[Any]] = ()
+        self.targets: Sequence[Target[Any]] = ()
+        self.done: dict[int, Done] = {}
+        """Of each ask to write that was answered, what became of it."""
         self.answered: dict[int, str] = {}
         """Of each ask to switch that was answered, the trouble in words."""
         self.messages: list[bytes] = []
@@ -34,6 +55,8 @@ class MemoryIntake:
         self.seen: list[Observation] = []
         self.samples: list[dict[str, Number]] = []
         """Every reading of a lane, by the signals' names."""
+        self.changed: list[tuple[str, Value | NoValue, int | None]] = []
+        """Every value of a channel, by its signal's name, and how long ago it was."""
         self.connections = 0
         self.failing = False
         self._outcome = outcome or (lambda observation: Outcome(Verdict.ACCEPTED))
@@ -77,6 +100,13 @@ class MemoryIntake:
         self.samples.append(dict(zip(lane.names, values, strict=True)))
         self._sampled.set()
 
+    def channel(self, signals: Sequence[str]) -> Channel:
+        return Channel([Single(name.rpartition("/")[0], Sampled(name), {}) for name in signals])
+
+    def changes(self, channel: Channel, changes: Sequence[Change]) -> None:
+        self.changed += [(channel.signals[place].name, value, aged_ms) for place, value, aged_ms in changes]
+        self._sampled.set()
+
     async def orders(self, message: bytes, longest: int) -> bytes:
         self.messages.append(message)
         async with self._changed:
@@ -100,6 +130,10 @@ class MemoryIntake:
         self.answered[number] = trouble
         self._sampled.set()
 
+    def written(self, number: int, done: Done) -> None:
+        self.done[number] = done
+        self._sampled.set()
+
     def connected(self) -> None:
         self.connections += 1
 
@@ -117,12 +151,18 @@ class MemoryIntake:
         self._asks.put_nowait(Ask(self._number, on=frozenset(on)))
         return self._number
 
+    def write(self, target: str, value: WriteValue, *, only_look: bool = False) -> int:
+        """Ask for a value to be written, or looked for; returns the ask's number."""
+        self._number += 1
+        self._asks.put_nowait(Ask(self._number, write=WriteAsk(target, value, only_look)))
+        return self._number
+
     def values(self, signal: str) -> list[Value]:
         return [one.value for one in self.seen if one.signal == signal and one.quality is Quality.GOOD]
 
     async def until_sampled(self, holds: Callable[[], bool], timeout_s: float = 10.0) -> None:
-        """Wait until `holds()`; it is asked again after every reading of a lane, and when something was
-        switched. Raises TimeoutError."""
+        """Wait until `holds()`; it is asked again after every reading of a lane, values of a channel, and
+        when something was switched. Raises TimeoutError."""
         async with asyncio.timeout(timeout_s):
             while not holds():
                 self._sampled.clear()

@@ -35,6 +35,7 @@ host = "tcp://127.0.0.1:{{packer}}"
 [source.press]
 type = "opcua"
 endpoint = "{opcua}"
+security = "None"
 publish = "50ms"
 
 [[station]]

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from edge.batches import TelemetryTable
 from edge.config import LineConfig, load
 from edge.errors import ConfigError
 from edge.sifting import Sampled
-from edge.telemetry import TelemetryTable, units_of
+from edge.telemetry import units_of
 
 HEAD = """
 [line]

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from edge.batches import TelemetryTable
 from edge.errors import NotRecorded
 from edge.intake import SourceIntake
 from edge.journal import Journal, JournalReader
@@ -19,8 +20,8 @@ from edge.record import TELEMETRY, Record
 from edge.recorder import Recorder
 from edge.recording import Tape
 from edge.replay import Replay
-from edge.sifting import Sampled
-from edge.telemetry import CAPACITY, DROPPED, Telemetry, TelemetryTable, signal_of
+from edge.sifting import NoValue, Sampled
+from edge.telemetry import CAPACITY, DROPPED, Telemetry, signal_of
 from tests.replay.taped import recorded
 from tests.support.clock import ManualClock
 from tests.support.line import HandAsker, bulky, line, no_room, scan, see
@@ -99,6 +100,33 @@ async def test_a_lane_is_on_disk_within_half_a_second(tmp_path: Path) -> None:
     whole: dict[str, Any] = json.loads(batch.json)
     assert batch.body in batch.json, "encoded once"
     assert (whole["id"], whole["type"], whole["seq"]) == (batch.id, TELEMETRY, batch.seq)
+
+
+async def test_changes_of_a_channel_are_on_disk_within_half_a_second(tmp_path: Path) -> None:
+    clock = ManualClock()
+    async with recording(tmp_path, clock) as (recorder, intake):
+        channel = intake.channel([B, A])
+        intake.changes(channel, [])
+        before = intake.last_data_mono_ms
+        intake.changes(channel, [(0, 20.5, 30), (1, 1, 20), (0, 21.0, 10), (1, NoValue("BadTimeout"), None)])
+        assert (before, intake.last_data_mono_ms) == (None, clock.mono_ms()), "nothing is no data"
+        async with asyncio.timeout(0.5):
+            await until(lambda: recorder.head)
+    now = clock.wall_ms()
+    dated, undated = batches(tmp_path)
+    assert (dated.station, dated.stamp, dated.at_ms) == ("press", "source", now - 30)
+    assert dated.data["frames"] == [
+        {"at": now - 30, "values": {"b": 20.5}},
+        {"at": now - 20, "values": {"a": 1}},
+        {"at": now - 10, "values": {"b": 21.0}},
+    ]
+    assert (undated.stamp, undated.data["frames"]) == ("receipt", [{"at": now, "bad": {"a": "BadTimeout"}}])
+
+
+async def test_a_channel_is_of_telemetry_alone(tmp_path: Path) -> None:
+    async with recording(tmp_path, ManualClock()) as (_, intake):
+        with pytest.raises(KeyError):
+            intake.channel([A, TOTAL])
 
 
 async def test_one_by_one_it_is_accepted_and_the_rest_is_decided(tmp_path: Path) -> None:
@@ -191,12 +219,12 @@ async def test_what_a_full_disk_refuses_comes_when_there_is_room(tmp_path: Path)
 
 async def test_what_finds_no_room_is_counted_in_the_batch_and_told_in_an_event(tmp_path: Path) -> None:
     clock = ManualClock()
-    rounds = CAPACITY // 1000 + 20
+    rounds = CAPACITY // (1000 * len('"s999":1000999,')) + 20
     async with recording(tmp_path, clock, tables(*MANY)) as (recorder, intake):
         lane = intake.lane([signal_of("oven", name) for name in MANY])
         with no_room(recorder._journal):
             for number in range(rounds):
-                intake.sample(lane, [number] * 1000)
+                intake.sample(lane, [1_000_000 + number] * 1000)
                 clock.pass_ms(100)
             with pytest.raises(NotRecorded):
                 await recorder.emit([bulky(see(clock, TOTAL, 1))])

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.sifting import Lane, Number, Sampled
+from edge.observation import Value
+from edge.sifting import LONGEST_TEXT, Lane, NoValue, Number, Sampled, Single, Word
 
 NUMBER = st.sampled_from([1, 1, 1, 2, True, 1.5, 0.0]) | st.integers(-1000, 1000) | st.floats(-1e6, 1e6)
 """Many are the same again: then the silences count."""
@@ -121,3 +122,69 @@ def test_what_was_bad_is_news_when_it_is_a_number_again(deadband: float) -> None
     bad["a"] = "unit 4 is lost"
     assert lane.sift([1, 2], 1) == {"a": 1}
     assert lane.sift([1, 2], 2) == {}
+
+
+# --- one by one -----------------------------------------------------------------------------------
+
+VALUE = NUMBER | st.sampled_from(["on", "off", "", float("nan"), None, NoValue("lost"), NoValue("gone")])
+
+
+@st.composite
+def heard(draw: st.DrawFn) -> tuple[Sampled, list[tuple[int, Value | NoValue]]]:
+    signal = Sampled("s", draw(st.sampled_from([0.0, 1.0, 250.0])), draw(st.booleans()), 100)
+    now_ms, found = 0, list[tuple[int, Value | NoValue]]()
+    for value in draw(st.lists(VALUE, max_size=20)):
+        now_ms += draw(st.integers(0, 60))
+        found.append((now_ms, value))
+    return signal, found
+
+
+@given(heard())
+def test_a_signal_that_comes_by_itself_is_kept_by_the_rules_of_the_page(
+    given: tuple[Sampled, list[tuple[int, Value | NoValue]]],
+) -> None:
+    signal, bad = given[0], dict[str, str]()
+    single = Single("oven", signal, bad)
+    kept: list[tuple[int, Value]] = []
+    why = ""
+    for now_ms, value in given[1]:
+        word = single.hears(value, now_ms)
+        if value is None or isinstance(value, NoValue) or value != value:
+            reason = value.why if isinstance(value, NoValue) else "no value" if value is None else "no number"
+            assert word is (Word.NOTHING if reason == why else Word.FAULT)
+            why = reason
+            assert single.why == why
+            continue
+        was_bad, why = why, ""
+        assert bad == {}
+        moved = (
+            not kept or was_bad or type(value) is not type(kept[-1][1]) or _moved(value, kept[-1][1], signal)
+        )
+        silent = bool(kept) and now_ms - kept[-1][0] >= signal.silence_ms
+        assert word is (Word.NEWS if moved else Word.SILENCE if silent else Word.NOTHING)
+        if moved or silent:
+            kept.append((now_ms, value))
+
+
+def _moved(value: Value, last: Value, signal: Sampled) -> bool:
+    if type(value) is not type(last):
+        return True
+    if isinstance(value, int | float) and isinstance(last, int | float):
+        return abs(value - last) > signal.width(last)
+    return value != last
+
+
+@pytest.mark.parametrize(
+    ("why", "said"), [("", "no value"), ("\ud800", "no value"), ("x" * 5000, "x" * LONGEST_TEXT)]
+)
+def test_a_reason_can_always_be_written(why: str, said: str) -> None:
+    single = Single("oven", Sampled("a"), {})
+    assert single.hears(NoValue(why), 0) is Word.FAULT
+    assert single.why == said
+
+
+def test_a_value_within_the_deadband_is_no_news_if_no_json_can_hold_it() -> None:
+    single = Single("oven", Sampled("a", 10.0, silence_ms=100), {})
+    assert single.hears(2**64 - 1, 0) is Word.NEWS
+    assert single.hears(2**64 + 1, 50) is Word.NOTHING
+    assert single.hears(2**64 + 1, 100) is Word.FAULT

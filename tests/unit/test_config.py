@@ -427,7 +427,6 @@ def test_every_fault_is_told_at_once(file: Path) -> None:
         "board.port",
         "bord",
         "station[press].reject.nod",
-        "station[press].reject.node",
     }
 
 

@@ -150,7 +150,7 @@ def test_nothing_that_is_shipped_imports_a_test(module: Module) -> None:
 def test_the_journal_knows_neither_ends(module: Module) -> None:
     allowed = [
         "edge.journal", "edge.contract", "edge.errors", "edge.observation", "edge.plural", "edge.production",
-        "edge.record", "edge.telemetry",
+        "edge.record", "edge.batches",
     ]  # fmt: skip
     assert module.outside(*allowed) == set()
 

@@ -31,7 +31,7 @@ SECRET = {"env": "SECRET"}
         (
             "opcua",
             {"endpoint": "opc.tcp://a:4840", "password": SECRET, "key": "/k"},
-            ["do nothing with security", "a password needs a user"],
+            ["certificate and key go together", "a password needs a user"],
         ),
         (
             "modbus",

@@ -12,7 +12,7 @@ CREATE TABLE telemetry (
     context INTEGER NOT NULL REFERENCES context (id),
     thinned INTEGER NOT NULL DEFAULT 0,
     shift_ms INTEGER NOT NULL DEFAULT 0, -- to be added to the times of its frames: they were estimated
-    body BLOB NOT NULL -- zlib of JSON: see `pack` and `unpack` in edge/telemetry.py
+    body BLOB NOT NULL -- zlib of JSON: see `pack` and `unpack` in edge/batches.py
 ) STRICT;
 
 -- What far ends have acknowledged lately: one that is killed may have forgotten it, and gets it again.

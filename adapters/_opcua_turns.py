@@ -1,0 +1,57 @@
+"""Who may ask a server for a session, and how often: clients in a hurry have brought servers down."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from weakref import WeakKeyDictionary
+
+SESSIONS = 10
+"""Sessions that may be asked for in a row."""
+REFILL_S = 6.0
+"""After so long there may be one more: ten a minute."""
+
+
+class Allowance:
+    """A budget that fills up again. Decides without waiting; times are monotonic, in seconds."""
+
+    def __init__(self, most: int = SESSIONS, refill_s: float = REFILL_S) -> None:
+        self._most = most
+        self._refill_s = refill_s
+        self._full_s = 0.0
+        """When the budget is whole again."""
+
+    def wait_s(self, now_s: float) -> float:
+        """How long until one more is allowed."""
+        return max(0.0, self._full_s - now_s - (self._most - 1) * self._refill_s)
+
+    def spend(self, now_s: float) -> None:
+        """One was asked for."""
+        self._full_s = max(self._full_s, now_s) + self._refill_s
+
+
+class Turn:
+    """Of one server."""
+
+    def __init__(self) -> None:
+        self._allowance = Allowance()
+        self._lock = asyncio.Lock()
+
+    @asynccontextmanager
+    async def taken(self) -> AsyncIterator[None]:
+        """Nobody else asks this server for a session meanwhile. Waits until one is allowed."""
+        async with self._lock:
+            await asyncio.sleep(self._allowance.wait_s(time.monotonic()))
+            yield
+
+    def asked(self) -> None:
+        """A session is asked for, now."""
+        self._allowance.spend(time.monotonic())
+
+
+_turns: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Turn]] = WeakKeyDictionary()
+
+
+def turn(server: str) -> Turn:
+    """The one of this server, by host and port: one that is slow must not hold up another."""
+    return _turns.setdefault(asyncio.get_running_loop(), {}).setdefault(server, Turn())
