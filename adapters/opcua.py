@@ -5,12 +5,12 @@ The page beside this file, `opcua.md`, says what goes over the wire and why.
 
 from collections.abc import Sequence
 
-from adapters._opcua_address import Address
-from adapters._opcua_connect import connect
-from adapters._opcua_security import Party
-from adapters._opcua_session import Plan, Session
-from adapters._opcua_settings import Settings
-from adapters._opcua_write import Write
+from adapters._opcua.address import Address
+from adapters._opcua.connect import connect
+from adapters._opcua.security import Party
+from adapters._opcua.session import Plan, Session
+from adapters._opcua.settings import Settings
+from adapters._opcua.write import Write
 from edge.contract import Intake, Signal
 
 __all__ = ["Address", "Settings", "Write", "collect"]

@@ -40,12 +40,12 @@ def serial_probe() -> ModuleType:
 
 def opcua_probe() -> ModuleType:
     """What the adapters know of an OPC UA server that nobody has described yet."""
-    return importlib.import_module("adapters._opcua_probe")
+    return importlib.import_module("adapters._opcua.probe")
 
 
 def certificates() -> ModuleType:
     """What `lineside certificate` does, for the sources that have certificates."""
-    return importlib.import_module("adapters._opcua_certificates")
+    return importlib.import_module("adapters._opcua.certificates")
 
 
 def _module(name: str) -> ModuleType | None:

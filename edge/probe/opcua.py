@@ -61,7 +61,7 @@ class Report(Protocol):
 
 
 class Server(Protocol):
-    """What the adapters know of it: `adapters/_opcua_probe.py`."""
+    """What the adapters know of it: `adapters/_opcua/probe.py`."""
 
     Wish: Callable[..., Any]
 

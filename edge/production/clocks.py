@@ -45,7 +45,7 @@ def _run_keys(rows: Rows) -> tuple[str, ...]:
         return ()
     first = max(doubt.runs, line.runs - MOST_RUNS) + 1
     begun = [f"{letter}{number}" for number in range(first, line.runs + 1) for letter in "ru"]
-    return tuple(run_key(run) for run in (*doubt.on, *begun))
+    return tuple(run_key(run) for run in (*doubt.on, *(line.late or ()), *begun))
 
 
 def _job_keys(line: Line, rows: Rows, runs: tuple[str, ...]) -> tuple[str, ...]:
@@ -71,14 +71,14 @@ def clock(draft: Draft) -> None:
 
 
 def _doubtful(draft: Draft, word: ClockWord) -> None:
-    now, known = draft.observation, draft.get(DOUBT, Doubt)
+    now, known, line = draft.observation, draft.get(DOUBT, Doubt), draft.line_row(LINE)
     before = known or Doubt()
     if before.since_ms:  # the box was started again before its clock was right
         doubt = replace(before, since_ms=word.since_ms, mono_ms=now.mono_ms, boot=now.boot)
     else:
-        runs = draft.line_row(LINE).runs
-        doubt = Doubt(word.since_ms, now.mono_ms, now.boot, runs, _on(draft))
+        doubt = Doubt(word.since_ms, now.mono_ms, now.boot, line.runs, _on(draft))
     draft.put(DOUBT, doubt)
+    draft.put(LINE, replace(line, late=line.late or ()))
     draft.timing = Hold()
     draft.say(Clock(word.state, word.reason, word.step_ms, word.since_ms))
 
@@ -101,6 +101,7 @@ def _right(draft: Draft, word: ClockWord) -> None:
     if word.shift_ms:
         _shift_rows(draft, Shift(doubt, word.shift_ms))
     draft.put(DOUBT, Doubt())
+    draft.put(LINE, replace(draft.line_row(LINE), late=None))
     draft.timing = Restamp(doubt.boot, doubt.mono_ms, doubt.since_ms, word.offset_ms, word.shift_ms)
     since_ms = doubt.since_ms + word.shift_ms
     draft.say(Clock(word.state, word.reason, word.step_ms, since_ms, word.shift_ms, word.certain))

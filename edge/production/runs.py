@@ -16,6 +16,8 @@ from edge.production.totals import NOTHING, Totals
 
 MOST_REASONS = 100
 """Reasons of scrap that a run counts apart; those after them are counted as `other`."""
+MOST_LATE = 500
+"""Ended runs that are remembered for what they got in one doubt of the clock."""
 
 
 def new_run_id(draft: Draft, letter: str = "r") -> str:
@@ -266,7 +268,7 @@ def shift(
     run = draft.get(run_key(owner.run or ""), Run)
     if run is None:
         return
-    draft.put(run_key(run.id), more(run))
+    _put_late(draft, more(run))
     mine = made if run.kind == Kind.PRODUCTION else made.dispositions
     job = job_of(draft, run)
     totals = {**job.totals, spec.name: job.totals.get(spec.name, NOTHING).and_(mine)}
@@ -298,7 +300,15 @@ def _shift_loose(
         return
     draft.put(spec.key, replace(row, unassigned=unassigned))
     if owner.run and (run := draft.get(run_key(owner.run), Run)) is not None:
-        draft.put(run_key(run.id), more(run))
+        _put_late(draft, more(run))
+
+
+def _put_late(draft: Draft, run: Run) -> None:
+    """A run that has ended got something. The time of that is to be corrected where it is an estimate."""
+    draft.put(run_key(run.id), run)
+    line = draft.line_row(LINE)
+    if line.late is not None and run.id not in line.late:
+        draft.put(LINE, replace(line, late=(*line.late, run.id)[-MOST_LATE:]))
 
 
 def totals_of(draft: Draft, spec: StationSpec, owner: Context) -> Totals:

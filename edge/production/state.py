@@ -326,6 +326,8 @@ class LineRow(Struct, frozen=True, omit_defaults=True, tag="line"):
     """Sources that are out of reach, since when."""
     starts: int = 0
     """How often the agent was started."""
+    late: tuple[str, ...] | None = None
+    """Ended runs that got something since the wall clock is in doubt; None: it is not in doubt."""
 
 
 class Doubt(Struct, frozen=True, omit_defaults=True, tag="doubt"):

@@ -14,9 +14,9 @@ from asyncua.crypto.cert_gen import setup_self_signed_certificate
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from adapters import opcua
-from adapters._opcua_connect import connect
-from adapters._opcua_security import Party
-from adapters._opcua_session import Pace, Plan, Session
+from adapters._opcua.connect import connect
+from adapters._opcua.security import Party
+from adapters._opcua.session import Pace, Plan, Session
 from edge.contract import (
     Observation,
     Outcome,

@@ -15,15 +15,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from adapters._opcua_address import Address, Deadband
-from adapters._opcua_binary import Extension, Id, Kind, Sample
-from adapters._opcua_browse import ident, numbered
-from adapters._opcua_link import Link
-from adapters._opcua_models import PACKML_URI
-from adapters._opcua_nodes import UnknownNamespace
-from adapters._opcua_paths import Step, browse_path, parse_member, parse_path, shown
-from adapters._opcua_resolve import Filter, Resolved, combine, find, resolve, tell_doubts
-from adapters._opcua_values import PLAIN, Reading, reading
+from adapters._opcua.address import Address, Deadband
+from adapters._opcua.binary import Extension, Id, Kind, Sample
+from adapters._opcua.browse import ident, numbered
+from adapters._opcua.link import Link
+from adapters._opcua.models import PACKML_URI
+from adapters._opcua.nodes import UnknownNamespace
+from adapters._opcua.paths import Step, browse_path, parse_member, parse_path, shown
+from adapters._opcua.resolve import Filter, Resolved, combine, find, resolve, tell_doubts
+from adapters._opcua.values import PLAIN, Reading, reading
 from edge.contract import Quality, Signal
 
 URI = "urn:acme:press"

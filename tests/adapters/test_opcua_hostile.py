@@ -14,9 +14,9 @@ from asyncua import ua
 from asyncua.ua.status_codes import StatusCodes
 
 from adapters import opcua
-from adapters._opcua_connect import connect
-from adapters._opcua_security import Party
-from adapters._opcua_session import Pace, Plan, Session
+from adapters._opcua.connect import connect
+from adapters._opcua.security import Party
+from adapters._opcua.session import Pace, Plan, Session
 from edge.contract import Quality, Signal, SourceError, SourceLost, SourceRefused
 from edge.observation import AGENT, Missed
 from tests.adapters.opcua_odd_server import OddServer, value

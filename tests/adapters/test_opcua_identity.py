@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from adapters._opcua_files import Unusable
-from adapters._opcua_identity import Own, Party, own_identity
+from adapters._opcua.files import Unusable
+from adapters._opcua.identity import Own, Party, own_identity
 from tests.support.pki import DAY, make
 
 

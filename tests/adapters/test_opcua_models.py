@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 from adapters import opcua
-from adapters._opcua_address import Address
-from adapters._opcua_connect import connect
-from adapters._opcua_link import Link
-from adapters._opcua_resolve import Resolved, combine, resolve
-from adapters._opcua_security import Party
-from adapters._opcua_settings import Settings
-from adapters._opcua_values import Reading, reading
+from adapters._opcua.address import Address
+from adapters._opcua.connect import connect
+from adapters._opcua.link import Link
+from adapters._opcua.resolve import Resolved, combine, resolve
+from adapters._opcua.security import Party
+from adapters._opcua.settings import Settings
+from adapters._opcua.values import Reading, reading
 from edge.config import load
 from edge.contract import Quality, Signal, Value
 from tests.support.intake import MemoryIntake

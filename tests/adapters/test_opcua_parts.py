@@ -19,12 +19,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from adapters._opcua_errors import LIBRARY_ERRORS, to_source_error
-from adapters._opcua_frames import ChunkCutter, NotOpcUa
-from adapters._opcua_gate import Gate, ServerClock
-from adapters._opcua_nodes import UnknownNamespace, parse_node
-from adapters._opcua_values import Reading
-from adapters._opcua_wire import Sample
+from adapters._opcua.errors import LIBRARY_ERRORS, to_source_error
+from adapters._opcua.frames import ChunkCutter, NotOpcUa
+from adapters._opcua.gate import Gate, ServerClock
+from adapters._opcua.nodes import UnknownNamespace, parse_node
+from adapters._opcua.values import Reading
+from adapters._opcua.wire import Sample
 from adapters.opcua import Address, Settings
 from edge.contract import Quality, SourceError, SourceLost, SourceRefused
 

@@ -10,11 +10,11 @@ from asyncua.ua.status_codes import StatusCodes
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters._opcua_link import Fault, Subscribed
-from adapters._opcua_poll import Schedule
-from adapters._opcua_publish import Arrival, Heard, Order, Publisher, Throttle
-from adapters._opcua_turns import Allowance, turn
-from adapters._opcua_wire import Published, Sample
+from adapters._opcua.link import Fault, Subscribed
+from adapters._opcua.poll import Schedule
+from adapters._opcua.publish import Arrival, Heard, Order, Publisher, Throttle
+from adapters._opcua.turns import Allowance, turn
+from adapters._opcua.wire import Published, Sample
 from edge.contract import SourceLost
 
 LAST = 2**32 - 1

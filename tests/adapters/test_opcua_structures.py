@@ -12,9 +12,9 @@ from asyncua.ua.ua_binary import struct_to_binary
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters._opcua_binary import Array, Extension, Id, Kind, Malformed, Raw, Sample, Text
-from adapters._opcua_members import follow
-from adapters._opcua_structures import (
+from adapters._opcua.binary import Array, Extension, Id, Kind, Malformed, Raw, Sample, Text
+from adapters._opcua.members import follow
+from adapters._opcua.structures import (
     BUILT_IN,
     Definition,
     Enumeration,
@@ -29,7 +29,7 @@ from adapters._opcua_structures import (
     enum_values,
     leaf,
 )
-from adapters._opcua_wire import read_response
+from adapters._opcua.wire import read_response
 
 INT, TEXT, DOUBLE, FLAG, WORDS = Id(0, 6), Id(0, 12), Id(0, 11), Id(0, 1), Id(0, 21)
 _EXTENSION, _ANY = Id(0, 22), Id(0, 24)

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters._opcua_binary import Extension, Id, Kind, Malformed, Raw, Sample, Text
-from adapters._opcua_members import follow
-from adapters._opcua_structures import Definition, Member, Shape, Step, Type, Types, Unusable
+from adapters._opcua.binary import Extension, Id, Kind, Malformed, Raw, Sample, Text
+from adapters._opcua.members import follow
+from adapters._opcua.structures import Definition, Member, Shape, Step, Type, Types, Unusable
 
 
 def of(encoding: Id, body: bytes) -> Sample:

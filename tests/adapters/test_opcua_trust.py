@@ -8,8 +8,8 @@ from cryptography import x509
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from adapters._opcua_files import LARGEST, Unusable, certificates, chain, first, thumbprint
-from adapters._opcua_trust import Claim, Finding, Trusted, TrustList, findings
+from adapters._opcua.files import LARGEST, Unusable, certificates, chain, first, thumbprint
+from adapters._opcua.trust import Claim, Finding, Trusted, TrustList, findings
 from tests.support.pki import DAY, Pair, crl, key_of, make
 
 ROOT = make("Root CA", uri="", hosts=(), ca=True, number=1)

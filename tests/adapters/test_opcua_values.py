@@ -10,9 +10,9 @@ from asyncua.ua.status_codes import StatusCodes
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters._opcua_binary import Array, Extension, Id, Kind, QName, Raw, Sample, Text
-from adapters._opcua_structures import Definition, Member, Shape, Types
-from adapters._opcua_values import PLAIN, Pick, Reading, overflowed, reading, status_name
+from adapters._opcua.binary import Array, Extension, Id, Kind, QName, Raw, Sample, Text
+from adapters._opcua.structures import Definition, Member, Shape, Types
+from adapters._opcua.values import PLAIN, Pick, Reading, overflowed, reading, status_name
 from edge.contract import Quality, Value
 from edge.observation import OVERFLOWED
 

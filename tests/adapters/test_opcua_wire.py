@@ -14,8 +14,8 @@ from asyncua.ua.ua_binary import struct_from_binary, struct_to_binary
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters._opcua_binary import Array, Id, Kind
-from adapters._opcua_wire import (
+from adapters._opcua.binary import Array, Id, Kind
+from adapters._opcua.wire import (
     Malformed,
     Published,
     Sample,

@@ -12,8 +12,8 @@ from asyncua import ua
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from adapters._opcua_binary import Kind, Reader
-from adapters._opcua_wire import (
+from adapters._opcua.binary import Kind, Reader
+from adapters._opcua.wire import (
     MOST_CHANGES,
     Malformed,
     Published,

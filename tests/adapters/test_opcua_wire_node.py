@@ -8,10 +8,10 @@ from asyncua import ua
 from asyncua.client.client import Client
 from asyncua.ua.attribute_ids import AttributeIds
 
-from adapters._opcua_binary import Array, Id, Sample
-from adapters._opcua_structures import Enumeration, Step, Type, Types, definition
-from adapters._opcua_values import PLAIN, Pick, reading
-from adapters._opcua_wire import prepared_read, read_response
+from adapters._opcua.binary import Array, Id, Sample
+from adapters._opcua.structures import Enumeration, Step, Type, Types, definition
+from adapters._opcua.values import PLAIN, Pick, reading
+from adapters._opcua.wire import prepared_read, read_response
 from edge.contract import Quality
 from tests.support.node_opcua import NAMESPACE, node_server
 

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from adapters import opcua
-from adapters._opcua_binary import Text
-from adapters._opcua_wire import Sample
-from adapters._opcua_write import Write, same, text_of, typed
+from adapters._opcua.binary import Text
+from adapters._opcua.wire import Sample
+from adapters._opcua.write import Write, same, text_of, typed
 from adapters._writes import Desk, UnfitError, carried_out
 from edge.contract import (
     Ask,

@@ -48,7 +48,7 @@ from edge.production.events import (
 )
 from edge.production.line import Role, Split
 from edge.production.slots import slots, with_slots
-from edge.production.state import Job, Row, Run, Station, decode_row, job_key
+from edge.production.state import Job, Row, Run, Station, Undo, decode_row, job_key
 from edge.production.totals import Totals, counted, disposed
 from edge.production.views import Since, Window
 from tests.support import model_facts as obvious
@@ -331,7 +331,9 @@ class Play(RuleBasedStateMachine):
 
     @rule(data=st.data(), job=st.none() | cards)
     def reassign_a_run(self, data: st.DataObject, job: str | None) -> None:
-        run = data.draw(st.sampled_from(sorted(self.runs) or ["r999"]))
+        self.reassign_the_run(data.draw(st.sampled_from(sorted(self.runs) or ["r999"])), job)
+
+    def reassign_the_run(self, run: str, job: str | None) -> None:
         places = [place for place in self.moveable() if self.core.owner(place)[0].run == run]
         self.reassign(Reassign("chief", "wrong card", job, run), places)
 
@@ -377,6 +379,9 @@ class Play(RuleBasedStateMachine):
     @rule(data=st.data(), good=st.integers(-5, 5), scrap=st.integers(-3, 3))
     def adjust(self, data: st.DataObject, good: int, scrap: int) -> None:
         run = data.draw(st.sampled_from(sorted(self.runs) or ["r999"]))
+        self.adjust_a_run(run, good, scrap)
+
+    def adjust_a_run(self, run: str, good: int, scrap: int) -> None:
         asked = Adjust("chief", "counted by hand", run, good, scrap)
         there = self.every_run().get(run)
         if there is None:
@@ -692,13 +697,18 @@ class PlayOnDisk(Play):
 
 
 def whole(row: Row | None) -> Row | None:
-    """Without the seconds of a run's cycles."""
+    """Without the seconds of a run's cycles, also of the runs that an undo would bring back."""
     if isinstance(row, Run):
         return replace(row, cycles_s=0.0)
     if isinstance(row, Station):
         there = tuple(replace(slot, run=replace(slot.run, cycles_s=0.0)) for slot in slots(row))
-        return with_slots(row, there, row.context)
+        return replace(with_slots(row, there, row.context), undo=row.undo and whole_undo(row.undo))
     return row
+
+
+def whole_undo(undo: Undo) -> Undo:
+    others = tuple(replace(slot, run=replace(slot.run, cycles_s=0.0)) for slot in undo.others)
+    return replace(undo, run=undo.run and replace(undo.run, cycles_s=0.0), others=others)
 
 
 async def record(line: Line, path: Path, seen: list[Observation]) -> None:
@@ -743,6 +753,35 @@ def test_a_pause_of_one_of_two_jobs_that_is_backdated_leaves_the_other_its_begin
     places = [place for place in line.moveable() if line.core.owner(place)[0].run == on.id]
     line.reassign(Reassign("chief", "wrong card", None, on.id), places)
     line.they_agree()
+
+
+@pytest.mark.parametrize(("age_s", "shift_s"), [(0, 777), (1_000, 777), (0, -345), (1_000, -345)])
+def test_what_is_said_of_an_ended_run_while_the_clock_is_in_doubt_moves_with_it(
+    age_s: int, shift_s: int
+) -> None:
+    """Its adjustment gets another time once the clock is right, and is found there."""
+    line = Play()
+    line.begin(Split.EQUAL)
+    line.they_agree()
+    line.reassign_the_run("r1", None)
+    line.time_passes(age_s)
+    line.clock_is_doubted()
+    line.adjust_a_run("u5", -5, 0)
+    line.clock_is_right(shift_s)
+    line.clock_is_set(-3600)  # what is asked for from now on is not what reaches it
+    line.reassign_the_run("u5", "A-10")
+    line.they_agree()
+    [place] = [n for n, event in enumerate(line.core.events) if isinstance(event.data, Adjustment)]
+    assert job_of(line.core.owner(place)[0]) == ("A", 10)
+
+
+def test_cycles_of_a_run_that_was_given_away_are_the_same_where_an_undo_would_bring_it_back() -> None:
+    """But for what their seconds are rounded to."""
+    line = PlayOnDisk()
+    line.begin(Split.EQUAL)
+    line.reassign_the_run("r3", None)
+    line.odd_scan("packer", "L L7")
+    line.teardown()
 
 
 def station_of(line: Play, name: str) -> Station:

@@ -114,7 +114,7 @@ def test_the_connection_ends_and_asks_end_with_it(tmp_path: Path) -> None:
 def test_a_refusal_after_a_loss_is_news_and_said_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A device that was away comes back and wants something of a person: that must not hide behind the loss."""
+    """A device that was away comes back and wants something of a person: no loss may hide that."""
     caplog.set_level("WARNING", "lineside.source")
     errors = [
         SourceLost("plc", "no route to host"), SourceLost("plc", "no answer"),

@@ -73,7 +73,8 @@ function become(machine, at, state) {
   const node = machine.typeDefinitionObj.getComponentByName(state, at);
   if (!node) throw new Error(`${machine.browseName.name} has no state ${state}`);
   const current = machine.currentState;
-  current.setValueFromSource(new Variant({ dataType: DataType.LocalizedText, value: new LocalizedText({ locale: "en", text: state }) }));
+  const text = new LocalizedText({ locale: "en", text: state });
+  current.setValueFromSource(new Variant({ dataType: DataType.LocalizedText, value: text }));
   current.id.setValueFromSource(new Variant({ dataType: DataType.NodeId, value: node.nodeId }));
   if (!current.number) return;
   const number = node.getPropertyByName("StateNumber").readValue().value.value;
@@ -86,7 +87,9 @@ function machinery(space, plant, name) {
   const at = space.getNamespaceIndex(MACHINERY);
   const folder = space.findNode(`ns=${at};i=1001`);
   const own = plant.own;
-  const machine = own.addObject({ browseName: name, nodeId: `s=Machinery.${name}`, organizedBy: folder, typeDefinition: "BaseObjectType" });
+  const machine = own.addObject({
+    browseName: name, nodeId: `s=Machinery.${name}`, organizedBy: folder, typeDefinition: "BaseObjectType",
+  });
   const blocks = own.addObject({
     browseName: { namespaceIndex: at, name: "MachineryBuildingBlocks" }, componentOf: machine, typeDefinition: "FolderType",
   });
@@ -103,7 +106,8 @@ function machinery(space, plant, name) {
     become(block, at, first);
   }
   const count = ({ made: parts }, first) => counters.operationCycleCounter.setValueFromSource(new Variant({
-    dataType: DataType.UInt64, arrayType: VariantArrayType.Scalar, value: [Math.floor((first + parts) / 2 ** 32), (first + parts) % 2 ** 32],
+    dataType: DataType.UInt64, arrayType: VariantArrayType.Scalar,
+    value: [Math.floor((first + parts) / 2 ** 32), (first + parts) % 2 ** 32],
   }));
   plant.listeners.push(count);
   count(plant.seen, plant.options.first);

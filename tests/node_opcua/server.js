@@ -132,10 +132,16 @@ function commands(server, plant) {
     hold: ({ service, ms }) => { held[service] = ms; },
     drop_subscriptions: () => { for (const one of subscriptionsOf(server)) one.terminate(); },
     forget_items: () => {
-      for (const one of subscriptionsOf(server)) for (const id of [...one.monitoredItems.keys()]) one.removeMonitoredItem(id);
+      for (const one of subscriptionsOf(server)) {
+        for (const id of [...one.monitoredItems.keys()]) one.removeMonitoredItem(id);
+      }
     },
     mute: ({ on }) => { for (const one of subscriptionsOf(server)) one.setPublishingMode(!on); },
-    end_sessions: () => { for (const one of Object.values(server.engine._sessions)) server.engine.closeSession(one.authenticationToken, true, "Terminated"); },
+    end_sessions: () => {
+      for (const one of Object.values(server.engine._sessions)) {
+        server.engine.closeSession(one.authenticationToken, true, "Terminated");
+      }
+    },
     trust: ({ file }) => server.serverCertificateManager.trustCertificate(der(file)),
     reject: ({ file }) => server.serverCertificateManager.rejectCertificate(der(file)),
     end: () => { setImmediate(() => end(server)); },

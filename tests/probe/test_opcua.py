@@ -10,8 +10,8 @@ from typing import Any, cast
 
 import pytest
 
-from adapters import _opcua_probe
-from adapters._opcua_probe import Report, Wish
+from adapters._opcua import probe as opcua
+from adapters._opcua.probe import Report, Wish
 from edge.config import load
 from edge.errors import SourceLost, SourceRefused
 from edge.observation import Quality
@@ -28,7 +28,7 @@ WATCHED_S = 1.5
 async def probed(tmp_path: Path, url: str, **more: Any) -> tuple[Report, list[str]]:
     told: list[str] = []
     wish = Wish(url, "plc-1", "station-1", "line-1", tmp_path, **{"for_s": WATCHED_S, **more})
-    return await _opcua_probe.probe(wish, asyncio.Event(), told.append), told
+    return await opcua.probe(wish, asyncio.Event(), told.append), told
 
 
 def found_in(report: Report) -> Found:
@@ -233,7 +233,7 @@ async def test_what_was_found_before_a_server_died_is_shown(tmp_path: Path) -> N
         told: list[str] = []
         wish = Wish(server.url, "plc-1", "station-1", "line-1", tmp_path, for_s=60.0)
         async with asyncio.TaskGroup() as tasks, asyncio.timeout(30):
-            task = tasks.create_task(_opcua_probe.probe(wish, asyncio.Event(), told.append))
+            task = tasks.create_task(opcua.probe(wish, asyncio.Event(), told.append))
             while not any("watching" in one for one in told):
                 await asyncio.sleep(0.05)
             await server.kill()
@@ -257,7 +257,7 @@ async def test_whoever_cancels_leaves_no_session(tmp_path: Path) -> None:
         told = asyncio.Event()
         wish = Wish(server.url, "plc-1", "station-1", "line-1", tmp_path, for_s=60.0)
         task = asyncio.ensure_future(
-            look(cast(Server, _opcua_probe), wish, lambda row: told.set() if "watching" in row else None)
+            look(cast(Server, opcua), wish, lambda row: told.set() if "watching" in row else None)
         )
         await told.wait()
         task.cancel()

@@ -11,17 +11,17 @@ from asyncua.ua.ua_binary import struct_to_binary
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from adapters._opcua_binary import Array, Extension, Id, Sample
-from adapters._opcua_client import Endpoint, Token, Who
-from adapters._opcua_nodes import parse_node
-from adapters._opcua_probe import Report
-from adapters._opcua_probe_marks import Mark, Trace, mark, words_of
-from adapters._opcua_probe_offers import certificate_text, chosen, offer_rows
-from adapters._opcua_probe_plan import Names, meaning, mode_meaning, node_text, planned, state_map
-from adapters._opcua_probe_read import Item, Variable, _told, value_of
-from adapters._opcua_probe_types import DataType
-from adapters._opcua_probe_walk import OBJECTS, Spot
-from adapters._opcua_values import Pick
+from adapters._opcua.binary import Array, Extension, Id, Sample
+from adapters._opcua.client import Endpoint, Token, Who
+from adapters._opcua.nodes import parse_node
+from adapters._opcua.probe import Report
+from adapters._opcua.probe_marks import Mark, Trace, mark, words_of
+from adapters._opcua.probe_offers import certificate_text, chosen, offer_rows
+from adapters._opcua.probe_plan import Names, meaning, mode_meaning, node_text, planned, state_map
+from adapters._opcua.probe_read import Item, Variable, _told, value_of
+from adapters._opcua.probe_types import DataType
+from adapters._opcua.probe_walk import OBJECTS, Spot
+from adapters._opcua.values import Pick
 from edge.config.tables import NAME
 from edge.errors import SourceRefused
 from edge.probe.opcua import concluded

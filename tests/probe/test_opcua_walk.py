@@ -8,13 +8,13 @@ from asyncua import ua
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters._opcua_binary import Sample
-from adapters._opcua_link import Fault
-from adapters._opcua_probe_pace import Pace
-from adapters._opcua_probe_read import Variable, _read, watch
-from adapters._opcua_probe_rows import MOST_SHOWN, rows
-from adapters._opcua_probe_types import DataType
-from adapters._opcua_probe_walk import MOST_DEEP, OBJECTS, Bounds, Spot, Tree, walk
+from adapters._opcua.binary import Sample
+from adapters._opcua.link import Fault
+from adapters._opcua.probe_pace import Pace
+from adapters._opcua.probe_read import Variable, _read, watch
+from adapters._opcua.probe_rows import MOST_SHOWN, rows
+from adapters._opcua.probe_types import DataType
+from adapters._opcua.probe_walk import MOST_DEEP, OBJECTS, Bounds, Spot, Tree, walk
 
 Children = Callable[[ua.NodeId], Sequence[ua.ReferenceDescription]]
 

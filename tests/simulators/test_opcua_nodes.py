@@ -3,7 +3,7 @@
 import pytest
 from asyncua.client.client import Client
 
-from adapters._opcua_nodes import parse_node
+from adapters._opcua.nodes import parse_node
 from simulators.opcua_nodes import serve_nodes
 
 IDS = [

@@ -11,7 +11,7 @@ from asyncua import ua
 from asyncua.ua.ua_binary import struct_to_binary
 from hypothesis import strategies as st
 
-from adapters._opcua_binary import Array, Extension, Id, QName, Raw, Sample, Text
+from adapters._opcua.binary import Array, Extension, Id, QName, Raw, Sample, Text
 
 NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
 NOON_TICKS = int(ua.datetime_to_win_epoch(NOON))

@@ -131,7 +131,7 @@ def test_adapters_know_their_contract_and_no_more(module: Module) -> None:
     allowed = [
         "edge.contract", "edge.observation", "edge.errors", "edge.patterns", "edge.plural", "edge.resultform",
     ]  # fmt: skip
-    helpers = [f"adapters.{path.stem}" for path in (ROOT / "adapters").glob("_*.py")]
+    helpers = [f"adapters.{path.stem}" for path in (ROOT / "adapters").glob("_*")]
     own = [f"adapters.{part[1:].split('_')[0]}" for part in module.name.split(".") if part.startswith("_")]
     assert module.outside(*allowed, *helpers, *own) == set(), "an adapter does not know another"
 

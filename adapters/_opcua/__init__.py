@@ -1,0 +1,1 @@
+"""What the adapter `opcua`, its probe and its certificates are made of."""

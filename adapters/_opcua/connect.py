@@ -1,0 +1,97 @@
+"""A connection's birth and death: a new client each time, and its socket closed for certain."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from urllib.parse import urlsplit
+
+from asyncua.ua.status_codes import StatusCodes
+from asyncua.ua.uaerrors import UaStatusCodeError
+
+from adapters._opcua.client import GuardedClient
+from adapters._opcua.errors import LIBRARY_ERRORS, converted, to_source_error
+from adapters._opcua.link import Link
+from adapters._opcua.security import Party, Protection, secure
+from adapters._opcua.settings import Settings
+from adapters._opcua.turns import Turn, turn
+from edge.contract import SourceLost, SourceRefused
+
+_CLOSE_S = 1.0
+_FULL_AGAIN_S = 2.0
+"""Between two tries where all sessions of the server are taken, perhaps by our own lost one."""
+_LOUDEST = {
+    "asyncua.client": logging.CRITICAL + 1,
+    "asyncua.common": logging.CRITICAL + 1,
+    "asyncua.uaprotocol": logging.CRITICAL + 1,
+    "asyncua.crypto": logging.ERROR,
+}
+
+
+@asynccontextmanager
+async def connect(settings: Settings, party: Party) -> AsyncIterator[tuple[Link, Protection]]:
+    """A new client, for one connection; whatever happens, its socket is closed at the end.
+
+    Raises SourceLost or SourceRefused.
+    """
+    hush()
+    client = _client(settings, party.source)
+    ours = turn(urlsplit(settings.endpoint).netloc)
+    try:
+        async with ours.taken():
+            protection = await secure(client, settings, party)
+            await _open(client, ours, party.source, settings.endpoint)
+        if client.guard is None:
+            raise SourceLost(party.source, f"{settings.endpoint}: the connection was closed")
+        yield Link(party.source, settings.endpoint, client, client.guard), protection
+    finally:
+        await _close(client)
+
+
+def _client(settings: Settings, source: str) -> GuardedClient:
+    client = GuardedClient(settings.endpoint, settings.request_timeout.total_seconds())
+    client.name = client.description = f"Lineside {source}"
+    client.session_timeout = int(settings.session_timeout.total_seconds() * 1000)
+    return client
+
+
+async def _open(client: GuardedClient, ours: Turn, source: str, endpoint: str) -> None:
+    client.before_session = ours.asked
+    with converted(source, endpoint):
+        try:
+            await client.open()
+        except LIBRARY_ERRORS as error:
+            if client.guard is not None and client.guard.fault:
+                raise SourceRefused(source, f"{endpoint}: {client.guard.fault}") from error
+            if isinstance(error, UaStatusCodeError) and error.code == StatusCodes.BadTooManySessions:
+                words = to_source_error(source, endpoint, error).reason
+                raise SourceLost(source, words, again_s=_FULL_AGAIN_S) from error
+            raise
+
+
+async def _close(client: GuardedClient) -> None:
+    """Say goodbye within a second, then cut.
+
+    `disconnect` alone leaves the socket open once asyncua takes itself for disconnected.
+    """
+    try:
+        if client.guard is not None and client.guard.is_open:
+            await asyncio.wait_for(client.disconnect(), _CLOSE_S)
+    except LIBRARY_ERRORS:
+        pass
+    finally:
+        if client.guard is not None:
+            client.guard.abort()
+    if client.guard is not None and client.guard.was_open:
+        await client.guard.closed.wait()
+
+
+def hush() -> None:
+    """Keep asyncua's log out of ours: its tracebacks repeat each second, and errors are raised here.
+
+    A level that somebody has set stays.
+    """
+    for name, level in _LOUDEST.items():
+        logger = logging.getLogger(name)
+        if logger.level == logging.NOTSET:
+            logger.setLevel(level)

@@ -1,0 +1,378 @@
+"""The services that are used of one session. What the server answers is bounded before it is believed."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractContextManager
+from functools import partial
+from typing import Any, TypeVar
+
+from asyncua import ua
+from asyncua.common.utils import Buffer
+from asyncua.ua.attribute_ids import AttributeIds
+from asyncua.ua.object_ids import ObjectIds
+from asyncua.ua.status_codes import StatusCodes
+from asyncua.ua.ua_binary import struct_from_binary
+from asyncua.ua.uaerrors import UaStatusCodeError
+
+from adapters._opcua.binary import Array
+from adapters._opcua.client import GuardedClient
+from adapters._opcua.errors import converted, to_source_error
+from adapters._opcua.frames import Guard
+from adapters._opcua.monitored import (
+    Monitored,
+    Subscribed,
+    Wanted,
+    item_request,
+    monitored,
+    subscribed,
+    subscription_request,
+)
+from adapters._opcua.wire import (
+    Published,
+    Sample,
+    ServiceFault,
+    prepared_read,
+    publish_response,
+    read_response,
+    republish_response,
+)
+from edge.contract import SourceLost, SourceRefused
+
+__all__ = ["CURRENT_TIME", "Fault", "Link", "Monitored", "Prepared", "Subscribed", "Wanted"]
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+_PER_CALL = 500
+"""Nodes in one request at the most, where the server names no smaller limit."""
+_LEAST_TOKEN_S = 1.0
+_RENEW_AT = 0.75  # of a token's lifetime: OPC 10000-4, 5.6.2.1
+
+_TOO_MUCH = frozenset(
+    (
+        StatusCodes.BadTooManyOperations,
+        StatusCodes.BadRequestTooLarge,
+        StatusCodes.BadResponseTooLarge,
+        StatusCodes.BadEncodingLimitsExceeded,
+        StatusCodes.BadTcpMessageTooLarge,
+        StatusCodes.BadOutOfMemory,
+    )
+)
+_OVER = frozenset(
+    (
+        StatusCodes.BadSessionIdInvalid,
+        StatusCodes.BadSessionClosed,
+        StatusCodes.BadSessionNotActivated,
+        StatusCodes.BadSecureChannelIdInvalid,
+        StatusCodes.BadSecureChannelClosed,
+        StatusCodes.BadConnectionClosed,
+        StatusCodes.BadServerHalted,
+        StatusCodes.BadShutdown,
+    )
+)
+"""After these there is no session any more; all others are about the one request."""
+
+
+def _standard(number: int) -> ua.NodeId:
+    return ua.NodeId(ua.Int32(number))
+
+
+CURRENT_TIME = _standard(ObjectIds.Server_ServerStatus_CurrentTime)
+_NAMESPACES = _standard(ObjectIds.Server_NamespaceArray)
+_LIMITS = [
+    _standard(number)
+    for number in (
+        ObjectIds.Server_ServerCapabilities_OperationLimits_MaxNodesPerRead,
+        ObjectIds.Server_ServerCapabilities_OperationLimits_MaxMonitoredItemsPerCall,
+        ObjectIds.Server_ServerCapabilities_OperationLimits_MaxNodesPerBrowse,
+        ObjectIds.Server_ServerCapabilities_OperationLimits_MaxNodesPerTranslateBrowsePathsToNodeIds,
+    )
+]
+
+
+class Fault(SourceRefused):
+    """The server refused one request; the session lives on."""
+
+    def __init__(self, source: str, reason: str, status: int) -> None:
+        self.status = status
+        super().__init__(source, reason)
+
+
+class _Most:
+    """How many fit into one request; it shrinks when the server says that it was too much."""
+
+    def __init__(self) -> None:
+        self.number = _PER_CALL
+
+    def learn(self, limit: Sample) -> None:
+        if isinstance(limit.raw, int) and limit.raw > 0:
+            self.number = min(limit.raw, _PER_CALL)
+
+
+class Link:
+    """One session; calls may overlap.
+
+    Every method raises SourceLost where the connection is unusable, and Fault where one request is refused.
+    """
+
+    def __init__(self, source: str, endpoint: str, client: GuardedClient, guard: Guard) -> None:
+        self.source = source
+        self.endpoint = endpoint
+        self._client = client
+        self._guard = guard
+        self._read_most, self._monitor_most, self._browse_most, self._path_most = (_Most() for _ in _LIMITS)
+
+    def lost(self, reason: str) -> SourceLost:
+        """An error about this connection."""
+        return SourceLost(self.source, f"{self.endpoint}: {reason}")
+
+    def refused(self, reason: str) -> SourceRefused:
+        """An error about this server."""
+        return SourceRefused(self.source, f"{self.endpoint}: {reason}")
+
+    async def closed(self) -> None:
+        """Return when the connection is gone."""
+        await self._guard.closed.wait()
+
+    def check(self) -> None:
+        """Raise SourceLost or SourceRefused where the connection is gone."""
+        if self._guard.fault:
+            raise self.refused(self._guard.fault)
+        if self._guard.closed.is_set():
+            raise self.lost("the connection was closed")
+
+    async def renew(self) -> None:
+        """Keep the channel's token fresh; returns never."""
+        while True:
+            lifetime_s = max(self._client.secure_channel_timeout / 1000, _LEAST_TOKEN_S)
+            await asyncio.sleep(lifetime_s * _RENEW_AT)
+            with self._converted():
+                await self._client.open_secure_channel(renew=True)
+                self._client.uaclient.revolve_security_token()
+
+    # --- reading ---
+
+    async def learn_limits(self) -> None:
+        """Ask how many nodes the server takes at once; many PLCs name none, or a small number."""
+        mosts = (self._read_most, self._monitor_most, self._browse_most, self._path_most)
+        for most, limit in zip(mosts, await self.read(_LIMITS), strict=True):
+            most.learn(limit)
+
+    async def namespaces(self) -> list[str]:
+        """The server's NamespaceArray; a node's index is the URI's place in it."""
+        (sample,) = await self.read([_NAMESPACES])
+        if not isinstance(sample.raw, Array):
+            raise self.lost("the server does not tell its namespaces")
+        return [str(uri) for uri in sample.raw]
+
+    async def read(self, nodes: Sequence[ua.NodeId]) -> list[Sample]:
+        """The values of now, from the device and not from the server's cache (MaxAge 0)."""
+        return await self.attributes(nodes, AttributeIds.Value)
+
+    async def attributes(self, nodes: Sequence[ua.NodeId], attribute: int) -> list[Sample]:
+        """One attribute of each node; a bad status is in its sample."""
+
+        async def ask(some: Sequence[ua.NodeId]) -> list[Sample]:
+            body = await self._ask(prepared_read(some, attribute))
+            return self._decoded(partial(read_response, body, len(some)))
+
+        return await self._sliced(nodes, self._read_most, ask)
+
+    async def read_again(self, prepared: "Prepared") -> list[Sample]:
+        """As `read`, of nodes that are read again and again."""
+        if not prepared.requests or prepared.most != self._read_most.number:
+            prepared.cut(self._read_most.number)
+        values: list[Sample] = []
+        try:
+            for request, count in prepared.requests:
+                values += self._decoded(partial(read_response, await self._ask(request), count))
+        except Fault as fault:
+            if fault.status not in _TOO_MUCH:
+                raise
+            return await self.read(prepared.nodes)
+        return values
+
+    # --- looking around ---
+
+    async def browse(
+        self, wanted: Sequence[ua.BrowseDescription], most: int
+    ) -> list[list[ua.ReferenceDescription]]:
+        """At most `most` references of each node; none of one that is refused."""
+
+        async def ask(some: Sequence[ua.BrowseDescription]) -> list[ua.BrowseResult]:
+            parameters = ua.BrowseParameters(
+                RequestedMaxReferencesPerNode=ua.UInt32(most), NodesToBrowse=list(some)
+            )
+            answer = await self._call(ua.BrowseRequest(Parameters=parameters), ua.BrowseResponse)
+            return list(answer.Results or ())
+
+        return [await self._rest(one, most) for one in await self._sliced(wanted, self._browse_most, ask)]
+
+    async def _rest(self, first: ua.BrowseResult, most: int) -> list[ua.ReferenceDescription]:
+        """Follow the continuation point, and give it back where enough is known."""
+        found = list(first.References or ())
+        point = first.ContinuationPoint
+        while point:
+            enough = len(found) >= most
+            parameters = ua.BrowseNextParameters(ReleaseContinuationPoints=enough, ContinuationPoints=[point])
+            answer = await self._call(ua.BrowseNextRequest(Parameters=parameters), ua.BrowseNextResponse)
+            results = answer.Parameters.Results
+            if enough or not results or not results[0].References:
+                break
+            found += results[0].References
+            point = results[0].ContinuationPoint
+        return found[:most]
+
+    async def translate(self, paths: Sequence[ua.BrowsePath]) -> list[ua.BrowsePathResult]:
+        """Where each path leads; a bad status is in its result."""
+
+        async def ask(some: Sequence[ua.BrowsePath]) -> list[ua.BrowsePathResult]:
+            request = ua.TranslateBrowsePathsToNodeIdsRequest()
+            request.Parameters.BrowsePaths = list(some)
+            answer = await self._call(request, ua.TranslateBrowsePathsToNodeIdsResponse)
+            return list(answer.Results or ())
+
+        return await self._sliced(paths, self._path_most, ask)
+
+    # --- writing ---
+
+    async def write_value(self, node: ua.NodeId, value: ua.DataValue) -> int:
+        """Write the Value attribute; the item's status code, 0 where the server took it."""
+        wanted = ua.WriteValue(NodeId=node, AttributeId=AttributeIds.Value, Value=value)
+        request = ua.WriteRequest(Parameters=ua.WriteParameters(NodesToWrite=[wanted]))
+        answer = await self._call(request, ua.WriteResponse)
+        (status,) = self._complete(answer.Results, 1)
+        return int(status.value)
+
+    # --- a subscription ---
+
+    async def subscribe(self, publish_s: float) -> Subscribed:
+        """Create a subscription; publish requests bring what it has to say."""
+        answer = await self._call(subscription_request(publish_s), ua.CreateSubscriptionResponse)
+        return subscribed(answer.Parameters, publish_s)
+
+    async def monitor(self, subscription: int, items: Sequence[Wanted]) -> list[Monitored]:
+        """Watch nodes; one result each."""
+
+        async def ask(some: Sequence[Wanted]) -> list[ua.MonitoredItemCreateResult]:
+            parameters = ua.CreateMonitoredItemsParameters(
+                SubscriptionId=ua.UInt32(subscription),
+                TimestampsToReturn=ua.TimestampsToReturn.Both,
+                ItemsToCreate=[item_request(one) for one in some],
+            )
+            request = ua.CreateMonitoredItemsRequest(Parameters=parameters)
+            answer = await self._call(request, ua.CreateMonitoredItemsResponse)
+            return list(answer.Results or ())
+
+        return [monitored(one) for one in await self._sliced(items, self._monitor_most, ask)]
+
+    async def forget(self, subscription: int, numbers: Sequence[int]) -> None:
+        """Watch these no longer; whether the server still knew them does not matter."""
+
+        async def ask(some: Sequence[int]) -> Sequence[int]:
+            parameters = ua.DeleteMonitoredItemsParameters(
+                SubscriptionId=ua.UInt32(subscription), MonitoredItemIds=[ua.UInt32(one) for one in some]
+            )
+            request = ua.DeleteMonitoredItemsRequest(Parameters=parameters)
+            await self._call(request, ua.DeleteMonitoredItemsResponse)
+            return some
+
+        await self._sliced(numbers, self._monitor_most, ask)
+
+    async def publish(self, subscription: int, acknowledged: Sequence[int]) -> bytes:
+        """Ask for the next message, for as long as it takes; the answer is for `published`."""
+        request = ua.PublishRequest()
+        request.Parameters.SubscriptionAcknowledgements = [
+            ua.SubscriptionAcknowledgement(ua.UInt32(subscription), ua.UInt32(one)) for one in acknowledged
+        ]
+        return await self._ask(request, timeout_s=0)
+
+    def published(self, body: bytes) -> Published:
+        """What a message says."""
+        return self._decoded(partial(publish_response, body))
+
+    async def republish(self, subscription: int, number: int) -> Published | None:
+        """A message once more; None where the server has it no longer."""
+        parameters = ua.RepublishParameters(ua.UInt32(subscription), ua.UInt32(number))
+        try:
+            body = await self._ask(ua.RepublishRequest(Parameters=parameters))
+            found = self._decoded(partial(republish_response, body))
+        except Fault as fault:
+            if fault.status == StatusCodes.BadSubscriptionIdInvalid:
+                raise self.lost("the subscription is dead: the server does not know it any more") from fault
+            return None
+        return found if found.sequence == number else None
+
+    # --- what all of them do ---
+
+    def _converted(self) -> AbstractContextManager[None]:
+        return converted(self.source, self.endpoint)
+
+    async def _ask(self, request: object, timeout_s: float | None = None) -> bytes:
+        with self._converted():
+            try:
+                return await self._client.transport.ask(request, timeout_s)
+            except UaStatusCodeError as error:
+                if error.code in _OVER or not self._guard.is_open:
+                    raise
+                raise self._fault(error) from error
+
+    async def _call(self, request: object, response: type[R]) -> R:
+        body = await self._ask(request)
+        with self._converted():
+            answer: Any = struct_from_binary(response, Buffer(body))
+            status = int(answer.ResponseHeader.ServiceResult.value)
+        if status >> 31:
+            raise self._fault(_error(status))
+        return answer  # type: ignore[no-any-return]
+
+    def _decoded(self, decode: Callable[[], T]) -> T:
+        with self._converted():
+            try:
+                return decode()
+            except ServiceFault as error:
+                if error.status in _OVER:
+                    raise _error(error.status) from error
+                raise self._fault(_error(error.status)) from error
+
+    def _fault(self, error: UaStatusCodeError) -> Fault:
+        return Fault(self.source, to_source_error(self.source, self.endpoint, error).reason, error.code)
+
+    async def _sliced(
+        self, whole: Sequence[T], most: _Most, ask: Callable[[Sequence[T]], Awaitable[Sequence[R]]]
+    ) -> list[R]:
+        """Ask in portions; of half the size where the server says that one was too much."""
+        results: list[R] = []
+        while len(results) < len(whole):
+            some = whole[len(results) : len(results) + most.number]
+            try:
+                results += self._complete(await ask(some), len(some))
+            except Fault as fault:
+                if fault.status not in _TOO_MUCH or len(some) == 1:
+                    raise
+                most.number = len(some) // 2
+        return results
+
+    def _complete(self, results: Sequence[R] | None, wanted: int) -> Sequence[R]:
+        if results is None or len(results) != wanted:
+            raise self.lost(f"the server answered {len(results or ())} of {wanted} items")
+        return results
+
+
+def _error(status: int) -> UaStatusCodeError:
+    return UaStatusCodeError(status)  # type: ignore[no-untyped-call]
+
+
+class Prepared:
+    """Nodes that are read again and again, encoded once."""
+
+    def __init__(self, nodes: Sequence[ua.NodeId]) -> None:
+        self.nodes = nodes
+        self.most = 0
+        self.requests: list[tuple[object, int]] = []
+
+    def cut(self, most: int) -> None:
+        """Into requests of so many."""
+        portions = [self.nodes[at : at + most] for at in range(0, len(self.nodes), most)]
+        self.most = most
+        self.requests = [(prepared_read(some), len(some)) for some in portions]

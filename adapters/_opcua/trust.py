@@ -1,0 +1,390 @@
+"""Whether a server's certificate can be believed: the checks, and the folders of what is trusted.
+
+The checks and their order are those of OPC 10000-4, 6.1.3. asyncua makes none of them by itself.
+"""
+
+import ipaddress
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import pairwise
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from adapters._opcua.files import (
+    LONGEST_CHAIN,
+    Unusable,
+    alternative_names,
+    certificates,
+    keep,
+    own_it,
+    revocations,
+    thumbprint,
+    uris,
+)
+
+FEWEST_BITS, MOST_BITS = 2048, 4096
+"""Of a key, by all three policies (OPC 10000-7)."""
+_WEAK = (hashes.MD5, hashes.SHA1)
+_REJECTED = 20
+_NEAR_DAYS = 30
+_FILES = 200
+"""Files of one folder that are read."""
+_SUFFIXES = {".der", ".pem", ".crt", ".cer", ".crl"}
+_SHORT = 16
+"""Of a thumbprint in a sentence: enough to name one among twenty."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One check of a certificate."""
+
+    check: str
+    """What was looked at, in a word or two."""
+    said: str
+    """What was found."""
+    fault: str = ""
+    """Why it cannot be accepted, as the end of a sentence; empty where it can."""
+    doubt: str = ""
+    """What is not as it should be, and is let pass."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What a server says of itself, and where it was found."""
+
+    host: str
+    """Of the endpoint, as the settings have it."""
+    application_uri: str
+    certificates: Sequence[x509.Certificate]
+    """Its own, and those that issued it, as it sends them."""
+
+    @property
+    def own(self) -> x509.Certificate:
+        return self.certificates[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Trusted:
+    """Which certificates are believed, and which are taken back."""
+
+    trusted: tuple[x509.Certificate, ...] = ()
+    issuers: tuple[x509.Certificate, ...] = ()
+    """Known, to find the way to a trusted one; not trusted by themselves."""
+    revoked: tuple[x509.CertificateRevocationList, ...] = ()
+    unreadable: tuple[str, ...] = ()
+    """Files that are none of these, a sentence each."""
+
+
+class TrustList:
+    """The folders DATA/pki/{trusted,issuers,rejected}. All methods touch the disk."""
+
+    def __init__(self, pki: Path) -> None:
+        self._pki = pki
+        self.rejected = pki / "rejected"
+
+    def load(self) -> Trusted:
+        """All that is there now; a file that cannot be read hinders no other. Makes the folders, so that a
+        person sees where to put what. Raises Unusable."""
+        try:
+            for name in ("trusted/certs", "trusted/crl", "issuers/certs", "issuers/crl", "rejected"):
+                own_it(self._pki / name)
+        except OSError as error:
+            raise Unusable(f"{self._pki} cannot be made: {error.strerror}") from error
+        bad: list[str] = []
+        return Trusted(
+            tuple(self._certificates("trusted/certs", bad)),
+            tuple(self._certificates("issuers/certs", bad)),
+            tuple(self._lists(bad)),
+            tuple(bad),
+        )
+
+    def trust(self, der: bytes) -> Path:
+        """From now on this very certificate is believed. Raises Unusable."""
+        return self._put(self._pki / "trusted" / "certs", der)
+
+    def reject(self, certificate: x509.Certificate) -> None:
+        """Keep it for a person to look at; the oldest of too many goes. A full disk is no hindrance."""
+        with suppress(Unusable, OSError):
+            self._put(self.rejected, certificate.public_bytes(serialization.Encoding.DER))
+            kept = sorted(_files(self.rejected), key=lambda one: one.stat().st_mtime)
+            for one in kept[:-_REJECTED]:
+                one.unlink(missing_ok=True)
+
+    def waiting(self) -> list[x509.Certificate]:
+        """Those that servers have shown, and nobody has trusted."""
+        return list(self._certificates("rejected", []))
+
+    def release(self, print_: str) -> None:
+        """It is trusted: nobody needs to look at it any more."""
+        (self.rejected / f"{print_}.der").unlink(missing_ok=True)
+
+    def _put(self, folder: Path, der: bytes) -> Path:
+        try:
+            path = folder / f"{thumbprint(x509.load_der_x509_certificate(der))}.der"
+            keep(path, der)
+        except ValueError as error:
+            raise Unusable("this is no certificate") from error
+        except OSError as error:
+            raise Unusable(f"{folder} cannot be written: {error.strerror}") from error
+        return path
+
+    def _certificates(self, folder: str, bad: list[str]) -> Iterator[x509.Certificate]:
+        for path in _files(self._pki / folder):
+            try:
+                yield from certificates(path)
+            except Unusable as error:
+                bad.append(str(error))
+
+    def _lists(self, bad: list[str]) -> Iterator[x509.CertificateRevocationList]:
+        for folder in ("trusted/crl", "issuers/crl"):
+            for path in _files(self._pki / folder):
+                try:
+                    yield revocations(path)
+                except Unusable as error:
+                    bad.append(str(error))
+
+
+def _files(folder: Path) -> list[Path]:
+    try:
+        found = [one for one in folder.iterdir() if one.suffix.lower() in _SUFFIXES and one.is_file()]
+    except OSError:
+        return []
+    return sorted(found)[:_FILES]
+
+
+# --- the checks -----------------------------------------------------------------------------------
+
+
+def findings(
+    claim: Claim, known: Trusted, pinned: bool = False, now: datetime | None = None
+) -> list[Finding]:
+    """Every check, in order; the certificate is accepted where none has a fault.
+
+    `pinned`: the settings name this very file, and a person has compared it: then it is trusted, and what
+    it says of itself (URI, host, use) is only doubted. So are host and use where this very certificate is in
+    trusted/certs.
+    """
+    now = now or datetime.now(UTC)
+    by_hand = pinned or claim.own in known.trusted
+    path, trust = _trust(claim, known, pinned)
+    return [
+        _key(claim.own),
+        _signature(claim.own, by_hand),
+        _dates(claim.own, "", now),
+        _uri(claim, pinned),
+        _use(claim.own, by_hand),
+        _host(claim, by_hand),
+        trust,
+        *(_dates(one, "issuer", now) for one in path[1:]),
+        _revocation(path, known, now),
+    ]
+
+
+def _key(one: x509.Certificate) -> Finding:
+    key = one.public_key()
+    if not isinstance(key, RSAPublicKey):
+        return Finding("key", "not RSA", "has a key that is not RSA, which no policy here knows: renew it")
+    said = f"RSA, {key.key_size} bits"
+    if not FEWEST_BITS <= key.key_size <= MOST_BITS:
+        allowed = f"{FEWEST_BITS} to {MOST_BITS} are allowed"
+        why = f"has a key of {key.key_size} bits; {allowed}: renew it on the server"
+        return Finding("key", said, why)
+    return Finding("key", said)
+
+
+def _signature(one: x509.Certificate, by_hand: bool) -> Finding:
+    try:
+        used = one.signature_hash_algorithm
+    except UnsupportedAlgorithm:
+        used = None
+    name = used.name.upper() if used is not None else "an unknown algorithm"
+    if used is not None and not isinstance(used, _WEAK):
+        return Finding("signature", name)
+    words = f"is signed with {name}, which can be forged: renew it on the server, with SHA-256"
+    return Finding("signature", name, "" if by_hand else words, words if by_hand else "")
+
+
+def _dates(one: x509.Certificate, of: str, now: datetime) -> Finding:
+    begins, ends = one.not_valid_before_utc, one.not_valid_after_utc
+    said = f"{begins:%Y-%m-%d} to {ends:%Y-%m-%d}"
+    check, whose = (f"dates of {name_of(one)}", "was issued by one that ") if of else ("dates", "")
+    clock = f"the clock here says {now:%Y-%m-%d %H:%M} UTC"
+    if now < begins:
+        since = f"is valid from {begins:%Y-%m-%d %H:%M} UTC only"
+        return Finding(check, said, f"{whose}{since}, and {clock}: set the clock that is wrong")
+    if now > ends:
+        fix = "renew it on the server, then trust the new one"
+        return Finding(check, said, f"{whose}has expired on {ends:%Y-%m-%d}, and {clock}: {fix}")
+    left = (ends - now).days
+    near = f"{whose}ends in {left} days: renew it on the server"
+    return Finding(check, said, doubt=near if left < _NEAR_DAYS else "")
+
+
+def _uri(claim: Claim, pinned: bool) -> Finding:
+    named = uris(claim.own)
+    said = ", ".join(named) or "none"
+    if claim.application_uri in named:
+        return Finding("application URI", said)
+    server = claim.application_uri[:200] or "nothing"
+    words = (
+        f"names the application URI {said}, and the server calls itself {server}: have the server make its "
+        "certificate anew, or name its file in server_certificate"
+    )
+    return Finding("application URI", said, "" if pinned else words, words if pinned else "")
+
+
+def _use(one: x509.Certificate, by_hand: bool) -> Finding:
+    missing = [*_missing_usage(one), *_missing_purpose(one)]
+    if not missing:
+        return Finding("use", "as a server's")
+    lacks = f"lacks {', '.join(missing)}"
+    words = f"is not made for a server: it {lacks}"
+    fix = "; renew it, or trust this very certificate"
+    return Finding("use", lacks, "" if by_hand else words + fix, words if by_hand else "")
+
+
+def _missing_usage(one: x509.Certificate) -> Iterator[str]:
+    with suppress(x509.ExtensionNotFound):
+        usage = one.extensions.get_extension_for_class(x509.KeyUsage).value
+        if not usage.digital_signature:
+            yield "digitalSignature"
+        if not (usage.key_encipherment or usage.data_encipherment):
+            yield "keyEncipherment"
+
+
+def _missing_purpose(one: x509.Certificate) -> Iterator[str]:
+    with suppress(x509.ExtensionNotFound):
+        purposes = one.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+        if not {ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE} & set(purposes):
+            yield "serverAuth"
+
+
+def _host(claim: Claim, by_hand: bool) -> Finding:
+    names = _hosts(claim.own)
+    said = ", ".join(names[:10]) or "none"
+    if _plain(claim.host) in names:
+        return Finding("host", said)
+    words = f"is for the host {said}, and the endpoint says {claim.host}"
+    fix = ": write the endpoint so, or trust this very certificate"
+    return Finding("host", said, "" if by_hand else words + fix, words if by_hand else "")
+
+
+def _hosts(one: x509.Certificate) -> list[str]:
+    names = alternative_names(one)
+    if names is None:
+        return []
+    addresses = names.get_values_for_type(x509.IPAddress)
+    return [*map(_plain, names.get_values_for_type(x509.DNSName)), *map(str, addresses)]
+
+
+def _plain(host: str) -> str:
+    """A name in lower case, an address in its one way of writing."""
+    try:
+        return str(ipaddress.ip_address(host.strip("[]")))
+    except ValueError:
+        return host.lower().rstrip(".")
+
+
+# --- trust ------------------------------------------------------------------------------------------
+
+
+def _trust(claim: Claim, known: Trusted, pinned: bool) -> tuple[list[x509.Certificate], Finding]:
+    """The way from the server's certificate to one that is trusted, as far as it goes."""
+    path = _path(claim, known)
+    if pinned:
+        return path, Finding("trust", "it is the one in server_certificate")
+    if claim.own in known.trusted:
+        return path, Finding("trust", "this very certificate is trusted")
+    for one in path[1:]:
+        if one in known.trusted:
+            return path, Finding("trust", f"issued by {name_of(one)}, which is trusted")
+    short = thumbprint(claim.own)[:_SHORT]
+    command = f"`lineside certificate trust LINE.toml {short}`"
+    if _is_self_signed(path[-1]):
+        why = f"is not trusted here: compare its thumbprint {short} with the server's, then type {command}"
+        return path, Finding("trust", "unknown", why)
+    why = (
+        f"was issued by {_words(path[-1].issuer)}, which is not known here: put that certificate into "
+        f"pki/trusted/certs, or compare the thumbprint {short} with the server's and type {command}"
+    )
+    return path, Finding("trust", "unknown", why)
+
+
+def _path(claim: Claim, known: Trusted) -> list[x509.Certificate]:
+    """From the certificate upwards, to the first that is trusted or has no issuer here. It has no loops."""
+    path = [claim.own]
+    candidates = [*known.trusted, *known.issuers, *claim.certificates[1:]]
+    while len(path) < LONGEST_CHAIN and not _is_self_signed(path[-1]):
+        if len(path) > 1 and path[-1] in known.trusted:
+            break
+        found = next(
+            (one for one in candidates if one not in path and _issued(path[-1], one, len(path) - 1)), None
+        )
+        if found is None:
+            break
+        path.append(found)
+    return path
+
+
+def _issued(one: x509.Certificate, issuer: x509.Certificate, below: int) -> bool:
+    """Whether `issuer` may sign, and has signed this one; `below`: issuers between it and the leaf."""
+    try:
+        limits = issuer.extensions.get_extension_for_class(x509.BasicConstraints).value
+        if not limits.ca or (limits.path_length is not None and limits.path_length < below):
+            return False
+        with suppress(x509.ExtensionNotFound):
+            if not issuer.extensions.get_extension_for_class(x509.KeyUsage).value.key_cert_sign:
+                return False
+        if isinstance(one.signature_hash_algorithm, _WEAK):
+            return False
+        one.verify_directly_issued_by(issuer)
+    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm, x509.ExtensionNotFound):
+        return False
+    return True
+
+
+def _is_self_signed(one: x509.Certificate) -> bool:
+    return one.issuer == one.subject
+
+
+def _revocation(path: Sequence[x509.Certificate], known: Trusted, now: datetime) -> Finding:
+    """Every certificate on the way, against the lists of who has issued it."""
+    doubts: list[str] = []
+    for one, issuer in pairwise(path):
+        lists = [crl for crl in known.revoked if _is_of(crl, issuer)]
+        if any(crl.get_revoked_certificate_by_serial_number(one.serial_number) for crl in lists):
+            words = f"{name_of(one)} was revoked by {name_of(issuer)}"
+            return Finding("revocation", words, f"has been taken back ({words}): give the server a new one")
+        if not lists:
+            doubts.append(f"there is no list of what {name_of(issuer)} has revoked in pki/trusted/crl")
+        elif all(crl.next_update_utc is not None and crl.next_update_utc < now for crl in lists):
+            doubts.append(f"the list of what {name_of(issuer)} has revoked is out of date")
+    return Finding("revocation", "; ".join(doubts) or "not revoked", "", "; ".join(doubts))
+
+
+def _is_of(crl: x509.CertificateRevocationList, issuer: x509.Certificate) -> bool:
+    key = issuer.public_key()
+    if crl.issuer != issuer.subject or not isinstance(key, RSAPublicKey):
+        return False
+    try:
+        return crl.is_signature_valid(key)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        return False
+
+
+def name_of(one: x509.Certificate) -> str:
+    return _words(one.subject)
+
+
+def _words(name: x509.Name) -> str:
+    """Short, for a sentence; what a stranger calls himself is data, and is cut."""
+    common = name.get_attributes_for_oid(NameOID.COMMON_NAME)
+    text = str(common[0].value) if common else name.rfc4514_string()
+    return text[:80] or "one without a name"
