@@ -15,17 +15,26 @@ LOOK_AGAIN_S = 0.2
 """Between two looks at a place that still shows the value before."""
 LONGEST_FOUND = 200
 LONGEST_DETAIL = 500
+_NOT_WRITTEN = "another value was wanted before it was written"
+_NOT_READ_BACK = "it was written, and another value was wanted before it was read back"
 
 
 class UnfitError(Exception):
-    """The place cannot be read or written, or the value is none that fits there; its text is for a person."""
+    """The place cannot be read or written; its text is for a person."""
+
+
+class MisfitError(UnfitError):
+    """The value is none that fits there."""
 
 
 class Place(Protocol):
-    """One target on this connection. Both methods raise UnfitError, and SourceLost with the connection."""
+    """One target on this connection. All methods raise UnfitError, and SourceLost with the connection."""
 
-    async def look(self, value: WriteValue) -> tuple[bool, str]:
+    async def look(self, value: WriteValue) -> tuple[bool, str | None]:
         """Read, on the wire: whether it holds the value, and what it holds, as text."""
+
+    async def ready(self, value: WriteValue) -> None:
+        """Ask all that must be known before a write: after this `write` sends at once."""
 
     async def write(self, value: WriteValue) -> None:
         """Returns when the device has taken it, or says so."""
@@ -67,16 +76,24 @@ class Desk:
 
 
 async def carried_out(ask: WriteAsk, place: Place, confirm_s: float) -> Done:
-    """Look, or write and read back. Raises SourceLost."""
+    """Look, or write and read back; what is not wanted any more is not written. Raises SourceLost."""
     try:
         if not ask.only_look:
+            await place.ready(ask.value)
+            if not ask.is_wanted():
+                return Done(DoneState.STALE, detail=_NOT_WRITTEN)
             await place.write(ask.value)
+            if not ask.is_wanted():
+                return Done(DoneState.STALE, detail=_NOT_READ_BACK)
         is_there, found = await _read_back(ask, place, 0.0 if ask.only_look else confirm_s)
+    except MisfitError as error:
+        return Done(DoneState.UNFIT, detail=plain(str(error), LONGEST_DETAIL))
     except UnfitError as error:
         return Done(DoneState.REFUSED, detail=plain(str(error), LONGEST_DETAIL))
     except SourceRefused as error:
         return Done(DoneState.REFUSED, detail=plain(error.reason, LONGEST_DETAIL))
-    return Done(DoneState.THERE if is_there else DoneState.OTHER, plain(found, LONGEST_FOUND))
+    held = None if found is None else plain(found, LONGEST_FOUND)
+    return Done(DoneState.THERE if is_there else DoneState.OTHER, held)
 
 
 def plain(text: str, longest: int) -> str:
@@ -84,12 +101,12 @@ def plain(text: str, longest: int) -> str:
     return "".join(one if one.isprintable() else "?" for one in text[:longest])
 
 
-async def _read_back(ask: WriteAsk, place: Place, confirm_s: float) -> tuple[bool, str]:
+async def _read_back(ask: WriteAsk, place: Place, confirm_s: float) -> tuple[bool, str | None]:
     """A device may show the value before for a moment; the last look is what counts."""
     now = asyncio.get_running_loop().time
     until = now() + confirm_s
     while True:
         is_there, found = await place.look(ask.value)
-        if is_there or now() >= until:
+        if is_there or now() >= until or not ask.is_wanted():
             return is_there, found
         await asyncio.sleep(LOOK_AGAIN_S)

@@ -3,6 +3,7 @@
 The page beside this file, `opcua.md`, says what goes over the wire and why.
 """
 
+import shlex
 from collections.abc import Sequence
 
 from adapters._opcua.address import Address
@@ -18,7 +19,7 @@ __all__ = ["Address", "Settings", "Write", "collect"]
 
 async def collect(settings: Settings, signals: Sequence[Signal[Address]], intake: Intake) -> None:
     """Serve one connection until it fails. Raises SourceLost or SourceRefused."""
-    party = Party(source=intake.name, line=intake.line, data=intake.data)
+    party = Party(intake.name, intake.data, intake.line, shlex.quote(str(intake.file)))
     async with connect(settings, party) as (link, protection):
         plan = Plan(settings.publish.total_seconds(), settings.subscribe, [protection.watch])
         await Session(link, signals, intake, plan).run()

@@ -26,7 +26,7 @@ from edge.journal.begin import forget_news, news
 from edge.journal.health import JournalHealth
 from edge.journal.room import Room, begin_with_reserve
 from edge.journal.sinks import SinkReader
-from edge.observation import AGENT, TICK, WRITE, Observation, Value, WriteWord
+from edge.observation import AGENT, TICK, WRITE, Observation, Value, Verdict, WriteWord
 from edge.orders import watch
 from edge.production.gs1 import prepare
 from edge.production.state import DOUBT, Doubt
@@ -176,10 +176,11 @@ class Agent:
         beside = Beside(
             source.outputs, partial(self._feedback.switched, source.name),
             partial(self._feedback.heard, source.name), source.targets,
-            partial(self._writing.written, source.name),
+            partial(self._writing.written, source.name), partial(self._writing.renewed, source.name),
         )  # fmt: skip
         intake = SourceIntake(
-            source.name, self._clock, self._recorder, back, config.path, self._results, beside, config.data
+            source.name, self._clock, self._recorder, back, config.path, self._results, beside, config.data,
+            config.file,
         )  # fmt: skip
         supervisor = self._supervisors[source.name] = Supervisor(intake, self._clock)
         self._asks.intakes[source.name] = intake
@@ -206,6 +207,8 @@ class Agent:
         """Let the core know that time passes; what comes back proves that the pipeline works."""
         while True:
             self._keeper.look()
+            for words in self._recorder.telemetry.troubles(self._clock.mono_ms()):
+                log.warning("%s", words)
             try:
                 await self._recorder.emit([self._word(TICK)])
                 self._watchdog.progress()
@@ -216,7 +219,9 @@ class Agent:
             await asyncio.sleep(TICK_S)
 
     async def _tell_written(self, word: WriteWord) -> None:
-        await self._recorder.emit([self._word(WRITE, word)])
+        [outcome] = await self._recorder.emit([self._word(WRITE, word)])
+        if outcome.verdict is Verdict.REFUSED:
+            raise NotRecorded(outcome.words)
 
     async def _say(self, name: str, value: Value, detail: str = "") -> bool:
         try:

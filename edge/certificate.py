@@ -1,6 +1,7 @@
 """The commands under `certificate`: our own certificates, those of servers, and which check fails."""
 
 import asyncio
+import shlex
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import datetime
@@ -11,7 +12,7 @@ import typer
 
 from edge.config import LineConfig
 from edge.errors import LinesideError
-from edge.shell import DataFolder, fail, find_line, plain
+from edge.shell import DataFolder, fail, find_keys, plain
 
 if TYPE_CHECKING:
     from edge.contract import SourceSettings
@@ -54,16 +55,21 @@ class Step(Protocol):
 
 
 class Certificates(Protocol):
-    """The adapters' side of it. All raise SourceLost or SourceRefused."""
+    """The adapters' side of it. All raise SourceLost or SourceRefused.
+
+    `file`: as a command names the line.
+    """
 
     def uses(self, settings: "SourceSettings") -> bool: ...
-    def show(self, data: Path, line: str, sources: "Mapping[str, SourceSettings]") -> list[str]: ...
+    def show(
+        self, data: Path, line: str, file: str, sources: "Mapping[str, SourceSettings]"
+    ) -> list[str]: ...
     async def candidate(
         self, data: Path, line: str, sources: "Mapping[str, SourceSettings]", what: str
     ) -> Candidate: ...
     def trust(self, data: Path, chosen: Candidate) -> Path: ...
     def examine(
-        self, data: Path, line: str, name: str, settings: "SourceSettings"
+        self, data: Path, line: str, file: str, name: str, settings: "SourceSettings"
     ) -> AsyncIterator[Step]: ...
 
 
@@ -84,7 +90,7 @@ def show(context: typer.Context, line: Line, data: DataFolder = None) -> None:
     """Our certificates, for the servers to trust, and those of servers that are trusted or rejected here."""
     adapters, config = _both(context, line, data)
     try:
-        rows = adapters.show(config.data, config.line.name, _sources(adapters, config))
+        rows = adapters.show(config.data, config.line.name, _typed(line, data), _sources(adapters, config))
     except LinesideError as error:
         fail(str(error))
     typer.echo("\n".join(map(plain, rows)))
@@ -148,18 +154,18 @@ def doctor(
     wanted = {name: one for name, one in sources.items() if source in (None, name)}
     if not wanted:
         fail(f"{line} has no source with certificates")
-    failed = asyncio.run(_walk(adapters, config, wanted))
+    failed = asyncio.run(_walk(adapters, config, _typed(line, data), wanted))
     raise typer.Exit(1 if failed else 0)
 
 
 async def _walk(
-    adapters: Certificates, config: LineConfig, wanted: "Mapping[str, SourceSettings]"
+    adapters: Certificates, config: LineConfig, file: str, wanted: "Mapping[str, SourceSettings]"
 ) -> list[str]:
     """Names of the sources where something fails."""
     failed = []
     for name, settings in wanted.items():
         typer.echo(name)
-        async for step in adapters.examine(config.data, config.line.name, name, settings):
+        async for step in adapters.examine(config.data, config.line.name, file, name, settings):
             typer.echo(plain(f"  {_MARKS[step.verdict]:5} {step.check:26} {step.said}"))
             if step.verdict == "fault" and name not in failed:
                 failed.append(name)
@@ -169,8 +175,14 @@ async def _walk(
 _MARKS = {"ok": "ok", "doubt": "doubt", "fault": "FAULT"}
 
 
+def _typed(line: Path, data: Path | None) -> str:
+    """As it was typed, so that the next command can be pasted."""
+    words = [str(line), *(["--data", str(data)] if data is not None else [])]
+    return shlex.join(words)
+
+
 def _both(context: typer.Context, line: Path, data: Path | None) -> tuple[Certificates, LineConfig]:
-    return cast("Certificates", context.obj()), find_line(line, data)
+    return cast("Certificates", context.obj()), find_keys(line, data)
 
 
 def _sources(adapters: Certificates, config: LineConfig) -> "dict[str, SourceSettings]":

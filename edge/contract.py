@@ -204,6 +204,8 @@ class Intake(Protocol):
     """ISA-95 enterprise/site/area of the line; may be empty."""
     data: Path
     """The line's data folder, in which an adapter makes one for files of its own, where it has any."""
+    file: Path
+    """The line's TOML file, for the words of a command."""
     outputs: "Sequence[Output[Any]]"
     """What the source may be asked to switch; empty for most. Nobody knows how they are after a connect: all
     are switched off then, whether anybody asks or not."""
@@ -285,6 +287,10 @@ class Intake(Protocol):
 
     def connected(self) -> None:
         """Say that the connection stands and data can flow; call it once a connection."""
+
+    def renewed(self) -> None:
+        """Say that values which were gone are there again, on the same connection: the device may have begun
+        anew, and what it holds of the targets is looked at again."""
 
 
 class Source(Protocol):

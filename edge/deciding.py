@@ -10,6 +10,7 @@ from edge.journal.store import encode_data
 from edge.observation import COMMAND, Observation, Outcome, Verdict
 from edge.pending import Batch, CommitFirst
 from edge.production import Decision, Line, decide, needs
+from edge.production.claims import claim_of
 from edge.production.events import Count, Event
 from edge.production.losses import Health
 from edge.production.state import Row
@@ -107,5 +108,5 @@ def tell(event: Event) -> None:
     elif isinstance(data, Health) and data.state == "readable":
         log.warning("%s: can be read again", data.subject)
     elif isinstance(data, Count) and data.held:
-        words = "%s: %d parts are held: the %s counter went to %d, faster than any part can be made"
-        log.warning(words, event.station, data.held, data.role, data.raw)
+        claim = claim_of(data.role, data.was, data.raw, data.held)
+        log.warning("%s: %d parts are held: %s", event.station, data.held, claim)

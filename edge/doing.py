@@ -1,9 +1,14 @@
 """One write of a value to a device, as it is asked for, and what became of it. See writing.md."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 WriteValue = bool | int | float | str
+
+
+def _always() -> bool:
+    return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +20,8 @@ class WriteAsk:
     value: WriteValue
     only_look: bool
     """Read whether the value is there; nothing is written."""
+    is_wanted: Callable[[], bool] = field(default=_always, compare=False, repr=False)
+    """Whether the value is still wanted: asked right before the wire has it."""
 
 
 class DoneState(StrEnum):
@@ -25,7 +32,11 @@ class DoneState(StrEnum):
     OTHER = "other"
     """It holds another one: found there, or read back after the write."""
     REFUSED = "refused"
-    """It cannot be read, cannot be written, or the value is none that fits there; `detail` says why."""
+    """It cannot be read or cannot be written; `detail` says why."""
+    UNFIT = "unfit"
+    """The value is none that fits there; `detail` says why."""
+    STALE = "stale"
+    """The value is not wanted any more; `detail` says whether it was written before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +44,7 @@ class Done:
     """The answer to a `WriteAsk`."""
 
     state: DoneState
-    found: str = ""
-    """What the device holds, as text; at most 200 characters."""
+    found: str | None = None
+    """As text, what the device holds; may be empty, at most 200 characters. None: nothing, or unknown."""
     detail: str = ""
     """In words, for a person: what is wrong and what to do."""

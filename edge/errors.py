@@ -150,6 +150,8 @@ class SourceLost(SourceError):
     def __init__(self, source: str, reason: str, *, again_s: float = 0.0) -> None:
         """`again_s`: the longest pause before the next try, in seconds, where a try harms nobody."""
         self.again_s = again_s
+        self.unseen_s = 0.0
+        """So long before now something may have been missed, in seconds; the outage is dated by it."""
         super().__init__(source, reason)
 
 

@@ -40,6 +40,8 @@ class Beside:
     written: Callable[[int, Done | None], None] = lambda number, done: None
     """Of an ask to write: its number, and what became of it. None: the connection is gone, and with it
     every such ask."""
+    renewed: Callable[[], None] = lambda: None
+    """Called when the device may have lost what it held, though the connection stands."""
 
 
 NOTHING_BESIDE = Beside()
@@ -75,11 +77,13 @@ class SourceIntake:
     def __init__(
         self, name: str, clock: Clock, recorder: Recorder, on_connect: Callable[[], None], path: str = "",
         results: Results | None = None, beside: Beside = NOTHING_BESIDE, data: Path = Path(),
+        file: Path = Path("LINE.toml"),
     ) -> None:  # fmt: skip
         self.name = name
         self.outputs = beside.outputs
         self.targets = beside.targets
         self.data = data
+        self.file = file
         self._beside = beside
         self.line = recorder.line.name
         self.path = path
@@ -186,6 +190,9 @@ class SourceIntake:
         if not self.is_connected:
             self.is_connected = True
             self._on_connect()
+
+    def renewed(self) -> None:
+        self._beside.renewed()
 
     def lost(self) -> None:
         """The connection is gone, and with it every ask."""

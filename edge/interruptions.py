@@ -51,8 +51,8 @@ class Stragglers:
         if observation.boot != last.boot or observation.mono_ms > self._until_mono_ms:
             self._last = None
             return observation
-        low, high = last.offsets
-        if not low <= observation.seen_ms - observation.mono_ms <= high:
+        (low, high), mono_ms = last.offsets, observation.mono_ms
+        if mono_ms > last.until_mono_ms or not low <= observation.seen_ms - mono_ms <= high:
             return observation
         at_ms = shifted(observation.at_ms, last.since_ms, last.shift_ms)
         return replace(observation, at_ms=at_ms, seen_ms=observation.seen_ms + last.shift_ms)

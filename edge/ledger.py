@@ -14,6 +14,7 @@ from edge.journal import JournalReader
 from edge.journal.backup import RESTORED
 from edge.observation import AGENT
 from edge.production import Line
+from edge.production.claims import claim_of
 from edge.production.counting import Kind
 from edge.production.losses import LOSS
 from edge.production.presence import BACK, LOST, NOT_RECORDED
@@ -41,6 +42,8 @@ class Cause(StrEnum):
 EVERYTHING = (Cause.AGENT_OFF, Cause.RESTORED, Cause.NOT_RECORDED)
 """Every counter was out of sight, and every scanner."""
 KILLED = "ended without a word: killed, or the power was cut"
+_THEN = "; at last: "
+"""Between the first reason of an interval and the last."""
 
 
 class Recovery(Struct, frozen=True):
@@ -175,6 +178,15 @@ class _Book:
     def _begin(self, interval: Interval) -> None:
         self._open.setdefault((interval.cause, interval.subject), interval)
 
+    def _unread(self, interval: Interval) -> None:
+        """Once more, where there is another reason: the first and the last are told."""
+        key = (interval.cause, interval.subject)
+        if (begun := self._open.get(key)) is None:
+            self._open[key] = interval
+        elif interval.detail not in begun.detail:
+            first = begun.detail.partition(_THEN)[0]
+            self._open[key] = replace(begun, detail=f"{first}{_THEN}{interval.detail}")
+
     def _end(self, cause: str, subject: str, until_ms: int, detail: str = "") -> Iterator[Interval]:
         begun = self._open.pop((cause, subject), None)
         if begun is not None:
@@ -208,7 +220,7 @@ class _Book:
             self._agent(record, str(state), detail)
         elif state in (LOST, "unreadable"):
             cause = Cause.SOURCE_DOWN if state == LOST else Cause.UNREADABLE
-            self._begin(Interval(
+            self._unread(Interval(
                 cause, subject, record.at_ms, None, record.seq, record.station, detail=detail
             ))  # fmt: skip
         elif state in (BACK, "readable"):
@@ -260,9 +272,14 @@ class _Book:
         yield from (_told(one, self._line) for one in self._waiting if not one.waiting)
         self._waiting = [one for one in self._waiting if one.waiting]
 
-    def _first(self, signal: str) -> Iterator[Interval]:
+    def _first(self, signal: str, raw: int, was: object) -> Iterator[Interval]:
         """It was never read before, or another counter stands in its place."""
         words = f"{signal}: it was read for the first time, what it had counted before is of nobody"
+        if was is not None:
+            words = (
+                f"{signal}: the file gives it fewer bits than its last reading has, so it begins anew:"
+                f" what it counted from {was} to {raw} is of nobody"
+            )
         self._waiting = [
             replace(one, uncertain=(*one.uncertain, words)) if signal in one.waiting else one
             for one in self._waiting
@@ -295,12 +312,15 @@ class _Book:
     def _count(self, record: Record, data: Mapping[str, object]) -> Iterator[Interval]:
         signal, quality = f"{record.station}.{data['role']}", str(data["quality"])
         if quality == Kind.BASELINE:
-            yield from self._first(signal)
+            yield from self._first(signal, _int(data["raw"]), data.get("was"))
             return
+        raw, was, parts = _int(data["raw"]), data.get("was"), _int(data.get("held", 0))
+        claim = claim_of(str(data["role"]), was if isinstance(was, int) else None, raw, parts)
+        back = "" if was is None else f"it went back from {was} to {raw}: "
         words = {
-            Kind.RESET: "it began again at zero: what was made just before is not known",
+            Kind.RESET: f"{back}it began again at zero, what was made just before is not known",
             Kind.UNCERTAIN: "it could have turned over unseen, or no clock tells how long it was not seen",
-            Kind.IMPLAUSIBLE: f"{_int(data.get('held', 0))} parts that it claims wait for a person",
+            Kind.IMPLAUSIBLE: f"{parts} parts that it claims wait for a person: {claim}",
         }  # fmt: skip
         why = words.get(Kind(quality), quality)
         yield Interval(

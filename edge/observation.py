@@ -224,14 +224,16 @@ class WriteWord(Struct, frozen=True, omit_defaults=True, tag="write"):
     """As text, whatever its type in the device."""
     state: str
     """`intended`, then `confirmed`, `failed` or `unknown`; or `put-off`, `left`."""
-    found: str = ""
-    """What the device holds, or held before."""
+    found: str | None = None
+    """What the device holds, or held before; None where it holds nothing yet, or nobody knows."""
     detail: str = ""
     """In words, for a person: why it is not confirmed."""
     tries: int = 0
     """How often this value was written within an hour of `tried_ms`."""
     tried_ms: int = 0
     """When it was first, UTC milliseconds."""
+    run: str | None = None
+    """Of an intention: the run of the station that it is for, empty for none; None: for whichever is on."""
 
 
 Value = None | bool | int | float | str | TestResult | WorkOrder | Command | Missed | ClockWord | WriteWord

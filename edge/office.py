@@ -20,7 +20,8 @@ from edge.errors import LinesideError
 from edge.inbox import Unassigned
 from edge.inbox import inbox as read_inbox
 from edge.observation import Adjust, Command, JobCommand, LotChange, LotShare, Reassign, SettleHeld
-from edge.office_words import told_inbox, told_results
+from edge.office_words import told_held, told_inbox, told_results
+from edge.readmodel import station_views
 from edge.resultform import JobResult, as_csv, as_json
 from edge.results import results as read_results
 from edge.shell import DataFolder, LineFile, fail, find_line, open_journal, plain
@@ -123,6 +124,10 @@ def list_inbox(
     if as_json_:
         typer.echo(as_json(found).decode(), nl=False)
         return
+    with open_journal(config) as reader:
+        views = station_views(reader, config.line)
+    for told in told_held(views):
+        typer.echo(plain(told))
     for one in told_inbox(found, ZoneInfo(config.timezone)):
         typer.echo(plain(one))
     typer.echo("lineside inbox accept RUN gives them to that job" if found else "no part is unassigned")

@@ -6,6 +6,7 @@ from zoneinfo import ZoneInfo
 
 from edge.inbox import Unassigned
 from edge.production.orders import job_name
+from edge.readmodel import StationView
 from edge.resultform import JobResult
 
 
@@ -46,6 +47,16 @@ def told_inbox(found: Iterable[Unassigned], zone: ZoneInfo) -> Iterator[str]:
         yield f"{one.run}: {one.produced} parts at {one.station}{scrap}{still}"
         yield f"  {_at(one.since, zone)} to {_at(one.until, zone)}: {one.why_words}"
         yield f"  {f'probably of {one.owner}' if one.owner else 'whose is open'}: {one.because}"
+
+
+def told_held(views: Iterable[StationView]) -> Iterator[str]:
+    """Parts that wait for a person: what was read, what each answer books, and how it is given."""
+    for one in views:
+        if not one.held:
+            continue
+        yield f"{one.station}: {one.held} parts are held"
+        yield from (f"  {claim}" for claim in one.claims)
+        yield f"  lineside correct held {one.station} --run RUN accepts them, --dismiss does not"
 
 
 def _listed(figures: Iterable[tuple[str, int]]) -> str:

@@ -66,6 +66,10 @@ class StationView(Struct, frozen=True):
     """Why it stands, as a person said; empty where it does not, or nobody did."""
     mode: str | None = None
     """What the machine is set up to do; None where it does not say."""
+    claims: tuple[str, ...] = ()
+    """What the newest readings were whose parts are held, and what accepting and dismissing them books."""
+    went_back: bool = False
+    """A counter did, and its parts are held: accepting them is right only where it began at zero."""
 
 
 def station_views(reader: JournalReader, line: Line) -> list[StationView]:
@@ -101,7 +105,7 @@ def station_view(
         spec.ideal_cycle_ms / 1000, row.said, row.said_verdict,
         not row.bad_signals and not any(name in lost for name in spec.sources), row.bad_signals,
         tools_in_use(row), next((stop.reason for stop in stops.recent[-1:] if stop.end is None), ""),
-        row.mode,
+        row.mode, tuple(claim.words for claim in row.claims), any(claim.is_back for claim in row.claims),
     )  # fmt: skip
 
 

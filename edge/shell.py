@@ -1,9 +1,11 @@
 """What the commands share: how a line is named, how a failure is said."""
 
 import json
+import os
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from pwd import getpwuid
 from typing import Annotated, NoReturn
 
 import typer
@@ -38,8 +40,7 @@ def find_line(file: Path, data: Path | None, lines: Path = LINES, states: Path =
     """As `load_line`, for a command about a journal that is there already: where who types has none, it is
     that of the installed service."""
     config = load_line(file, data)
-    by_hand = data is None and config.data == home_folder(config.line.name)
-    if not by_hand or config.journal.exists() or file.resolve().parent != lines.resolve():
+    if not _may_be_the_services(config, file, data, lines):
         return config
     folder = states / file.stem
     try:
@@ -51,6 +52,43 @@ def find_line(file: Path, data: Path | None, lines: Path = LINES, states: Path =
         return load_line(file, folder)
     err.print(plain(f"there is no journal in {config.data}, nor in {folder}; --data names another folder"))
     return config
+
+
+def find_keys(file: Path, data: Path | None, lines: Path = LINES, states: Path = STATES) -> LineConfig:
+    """As `find_line`, for a command that may make a key: there must be but one, where the agent looks for it,
+    and the agent must be able to read it."""
+    config = load_line(file, data)
+    if not _may_be_the_services(config, file, data, lines):
+        return config
+    folder = states / file.stem
+    try:
+        owner = folder.stat().st_uid
+    except FileNotFoundError:
+        fail(
+            f"the agent of {file} looks for its keys in {folder}, which is not there yet: start "
+            f"lineside@{file.stem} first, or type `sudo install -d -m 700 -o lineside -g lineside {folder}`; "
+            "--data names another folder"
+        )
+    except OSError as error:
+        fail(f"{folder}: {error.strerror}; type `sudo -u lineside` before the command")
+    if owner != os.geteuid():
+        words = "what is made there must be that user's too"
+        fail(f"{folder} is {_name(owner)}'s, and {words}: type `sudo -u {_name(owner)}` before the command")
+    err.print(plain(f"the keys are those of the service, in {folder}"))
+    return load_line(file, folder)
+
+
+def _may_be_the_services(config: LineConfig, file: Path, data: Path | None, lines: Path) -> bool:
+    """Whether its folder is named nowhere, who types has no journal of it, and its file is the service's."""
+    by_hand = data is None and config.data == home_folder(config.line.name)
+    return by_hand and not config.journal.exists() and file.resolve().parent == lines.resolve()
+
+
+def _name(user: int) -> str:
+    try:
+        return getpwuid(user).pw_name
+    except KeyError:
+        return f"#{user}"
 
 
 def fail(words: str) -> NoReturn:

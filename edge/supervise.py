@@ -8,6 +8,8 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from msgspec.structs import replace
+
 from edge.clock import Clock
 from edge.errors import NotRecorded, SourceError, SourceLost, SourceRefused
 from edge.intake import SourceIntake
@@ -34,6 +36,8 @@ class End(NamedTuple):
     again_s: float = 0.0
     is_refusal: bool = False
     """The device answers, but says no: a person must do something."""
+    unseen_s: float = 0.0
+    """It was lost that long before anybody noticed."""
 
 
 @dataclass(slots=True)
@@ -90,9 +94,10 @@ class Supervisor:
         """Something about the source, or a bug of ours."""
         known = _source_error(error)
         if known is not None:
-            again_s = known.again_s if isinstance(known, SourceLost) else 0.0
             reason = known.reason if isinstance(known, SourceError) else str(known)
-            return End(LOST, reason, again_s, isinstance(known, SourceRefused))
+            if isinstance(known, SourceLost):
+                return End(LOST, reason, known.again_s, known.again_s > 0, known.unseen_s)
+            return End(LOST, reason, is_refusal=isinstance(known, SourceRefused))
         log.error("%s: stopped by a bug in its adapter; restart the agent", self._intake.name, exc_info=error)
         return End(BROKEN, f"{type(error).__name__}: {error}")
 
@@ -104,7 +109,8 @@ class Supervisor:
             log.warning("%s: unavailable: %s", self._intake.name, end.reason)
         self.presence = Presence(end.state, end.reason, self._clock.mono_ms())
         self._said = {end.reason}
-        self._untold = [self._word(LOST, end.reason)]
+        lost = self._word(LOST, end.reason)
+        self._untold = [replace(lost, at_ms=lost.seen_ms - round(end.unseen_s * 1000))]
 
     def _tell_refusal(self, end: End) -> None:
         """A device that went away for one reason may come back and refuse for another: that is news."""
@@ -113,6 +119,7 @@ class Supervisor:
         self._said.add(end.reason)
         self.presence.reason = end.reason
         log.warning("%s: still unavailable: %s", self._intake.name, end.reason)
+        self._untold.append(self._word(LOST, end.reason))
 
     async def _record_lost(self) -> None:
         """That it was lost must be on disk before anything else of it, or no gap would be known."""

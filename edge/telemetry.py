@@ -8,6 +8,7 @@ from typing import TypeGuard
 from msgspec import json
 
 from edge.batches import PREFIX, Batch, Moment, Table, TelemetryTable
+from edge.complaints import Complaints
 from edge.observation import AGENT, Missed, Observation, Quality, Stamp, Value
 from edge.sifting import Change, Channel, Lane, NoValue, Number, Single, Word
 
@@ -56,6 +57,7 @@ class Telemetry:
         """Bytes of batches that are closed."""
         self._open: set[str] = set()
         self._losses: dict[str, _Loss] = {}
+        self._complaints = {name: Complaints(f"{PREFIX}{name}") for name in self._tables}
 
     # --- from sources ---
 
@@ -199,6 +201,14 @@ class Telemetry:
         """The sources have ended: what could not be read until now."""
         told = [one.unread.ended(now_ms, mono_ms) for one in self._tables.values()]
         return [one for one in told if one is not None]
+
+    def troubles(self, mono_ms: int) -> list[str]:
+        """For the log: signals that have no value since it was last asked, and those that have one again."""
+        return [
+            words
+            for name, table in self._tables.items()
+            for words in self._complaints[name].words(table.bad, mono_ms)
+        ]
 
     def _word(self, missed: Missed, now: Batch) -> Observation:
         return Observation(AGENT, missed, now.seen_ms, now.seen_ms, now.mono_ms, self._boot)

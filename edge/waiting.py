@@ -4,7 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import Iterator
 
-from edge.observation import AGENT, COMMAND, ORDER, Observation
+from edge.observation import AGENT, COMMAND, ORDER, WRITE, Observation
 from edge.pending import Entry, Held, Rest
 from edge.production import Line
 from edge.production.presence import SOURCE
@@ -26,7 +26,7 @@ def is_urgent(observation: Observation, line: Line) -> bool:
         bool(observation.answers)
         or signal in line.guns
         or signal in line.rigs
-        or signal in (AGENT, ORDER, COMMAND)
+        or signal in (AGENT, ORDER, COMMAND, WRITE)
         or signal.startswith(SOURCE)
     )
 

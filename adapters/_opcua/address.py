@@ -47,7 +47,9 @@ def _deadband(value: object) -> object:
     if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < float("inf"):
         return Deadband(width=float(value))
     found = _PERCENT.fullmatch(value.strip()) if isinstance(value, str) and len(value) < 40 else None
-    if found is None or not 0 < float(found[1]) <= 100:
+    if found is not None and float(found[1]) > 100:
+        raise ValueError("100% is the whole range of the node: no more than that")
+    if found is None or not float(found[1]):
         raise ValueError('write it as a number in the unit of the value, or as a percentage, "2%"')
     return Deadband(width=float(found[1]), is_percent=True)
 

@@ -15,6 +15,7 @@ from adapters._opcua.kinds import Extension, Id, Kind, Malformed, QName, Text, u
 
 __all__ = [
     "CODES",
+    "MOST_DIMENSIONS",
     "Array",
     "Extension",
     "Id",
@@ -34,7 +35,7 @@ _DEEPEST = 100
 """Nesting of variants and diagnostics; a decoder must bear this many levels (5.1.6)."""
 _MOST_ELEMENTS = 250_000
 """Elements of unequal size, and values within values, that are walked over in one message."""
-_MOST_DIMENSIONS = 32
+MOST_DIMENSIONS = 32
 
 
 class Sample(NamedTuple):
@@ -197,6 +198,11 @@ class Reader:
         if self._walked > _MOST_ELEMENTS:
             raise Malformed(f"it takes more than {_MOST_ELEMENTS} steps to read")
 
+    @property
+    def walked(self) -> int:
+        """Steps that were spent."""
+        return self._walked
+
     def array(self, kind: int) -> Array | None:
         """A one-dimensional array with its length before it; None where it is null."""
         length = self.int32()
@@ -253,7 +259,7 @@ class Reader:
 
     def _dimensions(self) -> tuple[int, ...]:
         length = self.count(4)
-        if length > _MOST_DIMENSIONS:
+        if length > MOST_DIMENSIONS:
             raise Malformed(f"an array of {length} dimensions")
         return tuple(self.int32() for _ in range(length))
 

@@ -1,13 +1,14 @@
 """Looking around in a server's address space, in as few requests as it takes."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from asyncua import ua
 from asyncua.ua.object_ids import ObjectIds
 
 from adapters._opcua.binary import Id
+from adapters._opcua.patience import Patience
 
 if TYPE_CHECKING:
     from adapters._opcua.link import Link
@@ -17,6 +18,10 @@ VARIABLES = ua.NodeClass.Variable.value
 TYPES = ua.NodeClass.ObjectType.value | ua.NodeClass.DataType.value
 _CHILDREN = 2_000
 """References of one node that are looked at."""
+_AT_ONCE, _FEW = 50, 100
+"""Nodes in one request, and references that few nodes have more of: those are asked for alone, so that no
+answer and no memory grows large."""
+_LONGEST_NAME = 512  # of a browse name, OPC 10000-3, 8.3
 
 
 def standard(number: int) -> ua.NodeId:
@@ -68,6 +73,7 @@ class View:
 
     link: "Link"
     namespaces: Sequence[str]
+    patience: Patience = field(default_factory=Patience)
 
     async def below(
         self,
@@ -77,13 +83,31 @@ class View:
         *,
         up: bool = False,
     ) -> list[list[Seen]]:
-        """What each node refers to, of these classes; nothing of a node that cannot be browsed."""
-        wanted = [_description(node, classes, along, up=up) for node in nodes]
-        found = await self.link.browse(wanted, _CHILDREN)
-        return [list(self._seen(references)) for references in found]
+        """What each node refers to, of these classes; nothing of a node that cannot be browsed.
+
+        Raises Spent.
+        """
+        found: list[list[Seen]] = []
+        for at in range(0, len(nodes), _AT_ONCE):
+            some = [_description(node, classes, along, up=up) for node in nodes[at : at + _AT_ONCE]]
+            for one, few in zip(some, await self._references([*some], _FEW), strict=True):
+                all_of_it = [few] if len(few) < _FEW else await self._references([one], _CHILDREN)
+                found.append(list(self._seen(all_of_it[0])))
+        return found
+
+    async def _references(
+        self, wanted: Sequence[ua.BrowseDescription], most: int
+    ) -> list[list[ua.ReferenceDescription]]:
+        found = await self.patience.until(self.link.browse(wanted, most))
+        self.patience.spend(sum(map(len, found)))
+        return found
+
+    async def translate(self, paths: Sequence[ua.BrowsePath]) -> list[ua.BrowsePathResult]:
+        """Where each path leads. Raises Spent."""
+        return await self.patience.until(self.link.translate(paths))
 
     async def subtypes(self, root: ua.NodeId) -> set[ua.NodeId]:
-        """The type and all that are derived from it."""
+        """The type and all that are derived from it. Raises Spent."""
         found, edge = {root}, [root]
         while edge and len(found) < _CHILDREN:
             below = await self.below(edge, TYPES, HAS_SUBTYPE)
@@ -98,8 +122,9 @@ class View:
                 title = one.DisplayName.Text if one.DisplayName is not None else None
                 name = one.BrowseName
                 yield Seen(
-                    node, name.Name or "", name.NamespaceIndex, title or "", self.here(one.TypeDefinition)
-                )
+                    node, (name.Name or "")[:_LONGEST_NAME], name.NamespaceIndex,
+                    (title or "")[:_LONGEST_NAME], self.here(one.TypeDefinition),
+                )  # fmt: skip
 
     def here(self, node: ua.NodeId) -> ua.NodeId | None:
         """An expanded node id as one of this server; None of another server's, and of none."""

@@ -50,11 +50,11 @@ def uses(settings: "SourceSettings") -> bool:
     return isinstance(settings, Settings)
 
 
-def show(data: Path, line: str, sources: "Mapping[str, SourceSettings]") -> list[str]:
+def show(data: Path, line: str, file: str, sources: "Mapping[str, SourceSettings]") -> list[str]:
     """Our certificates, made where there are none yet, and those of servers. Raises SourceRefused."""
-    party = Party("certificates", data, line)
+    party = Party("certificates", data, line, file)
     try:
-        return [*_own(party, sources), *_servers(party.pki)]
+        return [*_own(party, sources), *_servers(party)]
     except Unusable as error:
         raise SourceRefused("certificates", str(error)) from error
 
@@ -91,14 +91,14 @@ def _rows(one: x509.Certificate) -> list[str]:
     ]
 
 
-def _servers(pki: Path) -> list[str]:
-    store = TrustList(pki)
+def _servers(party: Party) -> list[str]:
+    store, pki = TrustList(party.pki), party.pki
     known = store.load()
     rows = [f"trusted ({pki / 'trusted/certs'}):", *map(_line, known.trusted)]
     rows += [f"revoked lists: {len(known.revoked)}", *known.unreadable]
     rejected = store.waiting()
     if rejected:
-        rows += ["rejected; `lineside certificate trust LINE.toml THUMBPRINT` trusts one:"]
+        rows += [f"rejected; `lineside certificate trust {party.file} THUMBPRINT` trusts one:"]
         rows += map(_line, rejected)
     return rows
 
@@ -168,9 +168,9 @@ def trust(data: Path, chosen: Candidate) -> Path:
     return path
 
 
-def examine(data: Path, line: str, name: str, settings: "SourceSettings") -> AsyncIterator[Step]:
+def examine(data: Path, line: str, file: str, name: str, settings: "SourceSettings") -> AsyncIterator[Step]:
     """Walk the way to one server; see Doctor."""
     if not isinstance(settings, Settings):
         raise SourceRefused(name, "is no source with certificates")
     hush()
-    return Doctor(settings, Party(name, data, line)).walk()
+    return Doctor(settings, Party(name, data, line, file)).walk()

@@ -3,11 +3,15 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from enum import StrEnum
 
 from asyncua import ua
 from asyncua.client.client import Client
+from asyncua.common.utils import Buffer
+from asyncua.ua.ua_binary import struct_from_binary
+from asyncua.ua.uaerrors import UaError
 
 from adapters._opcua.errors import LIBRARY_ERRORS
 from adapters._opcua.frames import LARGEST_CHUNKS, LARGEST_MESSAGE, Guard, Transport
@@ -15,6 +19,7 @@ from adapters._opcua.frames import LARGEST_CHUNKS, LARGEST_MESSAGE, Guard, Trans
 _ENDPOINTS = 100
 """Endpoints that are looked at; a server with all policies and three addresses has 21."""
 _WATCHED_NEVER_S = 86_400.0
+_NO_CLOCK = datetime(1970, 1, 1, tzinfo=UTC)
 _TCP = "opc.tcp:"
 _POLICY = "http://opcfoundation.org/UA/SecurityPolicy#"
 _SHORT = {"Aes128_Sha256_RsaOaep": "Aes128Sha256RsaOaep", "Aes256_Sha256_RsaPss": "Aes256Sha256RsaPss"}
@@ -70,6 +75,8 @@ class Endpoint:
     application_uri: str
     application_name: str
     tokens: tuple[Token, ...]
+    ahead_s: float | None = None
+    """Of the server's clock before ours when it told this; None where it has not said."""
 
     @property
     def security(self) -> str:
@@ -105,6 +112,8 @@ class GuardedClient(Client):
             endpoint, timeout=timeout_s, watchdog_intervall=_WATCHED_NEVER_S, auto_reconnect=False
         )
         self.timeout_s = timeout_s
+        self.asked_session_s = self.session_timeout / 1000
+        """How long the server is asked to keep a session that has gone silent; it may make it longer."""
         self.max_messagesize, self.max_chunkcount = LARGEST_MESSAGE, LARGEST_CHUNKS
         self.transport = Transport(timeout_s)
         self.uaclient = self.transport
@@ -145,17 +154,29 @@ class GuardedClient(Client):
         if self.before_session is not None:
             self.before_session()
         try:
-            made = await super().create_session()
-            if self.examine is not None:
-                offered = [read_endpoint(one) for one in (made.ServerEndpoints or [])[:_ENDPOINTS]]
-                self.examine(bytes(made.ServerCertificate or b""), offered)
+            made = await self._created()
+            self._examine(bytes(made.ServerCertificate or b""))
         except BaseException as error:
-            if self.transport.has_session:
-                with suppress(*LIBRARY_ERRORS):
+            with suppress(*LIBRARY_ERRORS):
+                if self.transport.has_session:
                     await self.transport.close_session(True)
+                elif self.guard is not None:
+                    await self.guard.close_late()
             self._explain(error)
             raise
         return made
+
+    async def _created(self) -> ua.CreateSessionResult:
+        try:
+            return await super().create_session()
+        except UaError as error:
+            if str(error).startswith("No matching endpoint"):
+                self._examine(b"")  # which knows why
+            raise
+
+    def _examine(self, certificate: bytes) -> None:
+        if self.examine is not None:
+            self.examine(certificate, [read_endpoint(one) for one in self.transport.offered[:_ENDPOINTS]])
 
     async def open_secure_channel(self, renew: bool = False) -> None:
         try:
@@ -192,9 +213,18 @@ async def endpoints(url: str, timeout_s: float) -> list[Endpoint]:
     client = GuardedClient(url, timeout_s)
 
     async with channel(client):
-        described = await client.get_endpoints() or []
-    offered = [read_endpoint(one) for one in described[:_ENDPOINTS]]
+        request = ua.GetEndpointsRequest()
+        request.Parameters.EndpointUrl = client.server_url.geturl()
+        answer = struct_from_binary(ua.GetEndpointsResponse, Buffer(await client.transport.ask(request)))
+    ahead_s = _ahead_s(answer.ResponseHeader.Timestamp)
+    offered = [replace(read_endpoint(one), ahead_s=ahead_s) for one in (answer.Endpoints or [])[:_ENDPOINTS]]
     return [one for one in offered if one.url.startswith(_TCP) or not one.url]
+
+
+def _ahead_s(told: datetime) -> float | None:
+    """None for the years before any clock of a computer: the field was left empty."""
+    there = told if told.tzinfo else told.replace(tzinfo=UTC)
+    return (there - datetime.now(UTC)).total_seconds() if there >= _NO_CLOCK else None
 
 
 @asynccontextmanager
@@ -202,9 +232,12 @@ async def channel(client: GuardedClient) -> AsyncIterator[None]:
     """A channel without a session, cut at the end. Raises one of LIBRARY_ERRORS."""
     try:
         async with asyncio.timeout(4 * client.timeout_s):
-            await client.open_channel()
-            yield
-            with suppress(*LIBRARY_ERRORS):
-                await client.close_secure_channel()
+            try:
+                await client.open_channel()
+                yield
+                with suppress(*LIBRARY_ERRORS):
+                    await client.close_secure_channel()
+            except asyncio.CancelledError:  # asyncua's own kind of it is not known to `timeout`
+                raise asyncio.CancelledError from None
     finally:
         await client.cut()

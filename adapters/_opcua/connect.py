@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
@@ -18,6 +19,10 @@ from adapters._opcua.turns import Turn, turn
 from edge.contract import SourceLost, SourceRefused
 
 _CLOSE_S = 1.0
+_MOST_TOLD = 1_000
+_kept_s: dict[str, float] = {}
+"""How long servers keep a session that has gone silent, where that is longer than was asked, by endpoint."""
+_log = logging.getLogger(__name__)
 _FULL_AGAIN_S = 2.0
 """Between two tries where all sessions of the server are taken, perhaps by our own lost one."""
 _LOUDEST = {
@@ -51,7 +56,8 @@ async def connect(settings: Settings, party: Party) -> AsyncIterator[tuple[Link,
 def _client(settings: Settings, source: str) -> GuardedClient:
     client = GuardedClient(settings.endpoint, settings.request_timeout.total_seconds())
     client.name = client.description = f"Lineside {source}"
-    client.session_timeout = int(settings.session_timeout.total_seconds() * 1000)
+    client.asked_session_s = settings.session_timeout.total_seconds()
+    client.session_timeout = int(client.asked_session_s * 1000)
     return client
 
 
@@ -60,13 +66,35 @@ async def _open(client: GuardedClient, ours: Turn, source: str, endpoint: str) -
     with converted(source, endpoint):
         try:
             await client.open()
+            _look_at_timeout(client, source, endpoint)
         except LIBRARY_ERRORS as error:
             if client.guard is not None and client.guard.fault:
                 raise SourceRefused(source, f"{endpoint}: {client.guard.fault}") from error
             if isinstance(error, UaStatusCodeError) and error.code == StatusCodes.BadTooManySessions:
-                words = to_source_error(source, endpoint, error).reason
+                words = (
+                    f"{to_source_error(source, endpoint, error).reason}; {_perhaps_ours(client, endpoint)}"
+                )
                 raise SourceLost(source, words, again_s=_FULL_AGAIN_S) from error
             raise
+
+
+def _look_at_timeout(client: GuardedClient, source: str, endpoint: str) -> None:
+    """Say once where the server keeps a lost session longer than it was asked to."""
+    asked_s, kept_s = client.asked_session_s, client.session_timeout / 1000
+    if not asked_s < kept_s < math.inf:
+        _kept_s.pop(endpoint, None)
+    elif _kept_s.get(endpoint) != kept_s and len(_kept_s) < _MOST_TOLD:
+        _kept_s[endpoint] = kept_s
+        words = "%s: the server keeps a session that was lost for %.0f s, though %.0f s were asked for"
+        _log.warning(
+            words + ": one with few sessions may be full for as long after a break", source, kept_s, asked_s
+        )
+
+
+def _perhaps_ours(client: GuardedClient, endpoint: str) -> str:
+    kept_s = _kept_s.get(endpoint, client.asked_session_s)
+    longer = "" if endpoint in _kept_s else " or longer, as the server likes"
+    return f"it may be our own session of before, which ends by itself after {kept_s:.0f} s{longer}"
 
 
 async def _close(client: GuardedClient) -> None:

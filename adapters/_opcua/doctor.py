@@ -1,22 +1,22 @@
 """Walks the way to a server step by step, and names the one that fails: `lineside certificate doctor`."""
 
 import asyncio
+import os
+import shlex
 import socket
+import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from asyncua import ua
-from asyncua.ua.attribute_ids import AttributeIds
-from asyncua.ua.object_ids import ObjectIds
-
-from adapters._opcua.client import Endpoint, GuardedClient
+from adapters._opcua.client import Endpoint, GuardedClient, endpoints
 from adapters._opcua.errors import LIBRARY_ERRORS, converted
-from adapters._opcua.security import Protection
-from edge.contract import SourceError
+from adapters._opcua.security import Protection, kinds
+from edge.contract import SourceError, SourceRefused
 
 if TYPE_CHECKING:
     from adapters._opcua.identity import Identity, Party
@@ -84,19 +84,30 @@ class Doctor:
         yield Step("TCP", f"port {port} answers")
 
     async def _discover(self) -> AsyncIterator[Step]:
-        self._at = "user's secret"
-        await self._protection.name_user()
+        self._protection.name_us()
+        self._at = "endpoints"
         if self._settings.security == "None":
             for warning in self._settings.warnings():
                 yield Step("security", warning, "doubt")
+            for step in await self._looked():
+                yield step
             return
-        self._at = "endpoints"
         server, self._protection.claim = await self._protection.find_server()
         if server is None:
             yield Step("endpoints", "the server keeps them to itself; going by server_certificate", "doubt")
             return
         yield Step("endpoints", f"{self._settings.security} is offered by {server.application_name!r}")
+        yield _clock_step(server)
         yield _token_step(server)
+
+    async def _looked(self) -> Sequence[Step]:
+        """What a server without security says of itself; not all say anything."""
+        try:
+            offered = await endpoints(self._settings.endpoint, self._timeout_s)
+        except LIBRARY_ERRORS:
+            return [Step("endpoints", "the server keeps them to itself", "doubt")]
+        words = f"the server offers {kinds(offered)}"
+        return [Step("endpoints", words), _clock_step(next(iter(offered), None))]
 
     async def _server(self) -> AsyncIterator[Step]:
         claim = self._protection.claim
@@ -138,17 +149,38 @@ class Doctor:
             with self._converted():
                 await client.create_session()
             yield Step("session", "the server has room for one more")
+            self._at = "user's secret"
+            await self._name_user()
             self._at = "user"
             with self._converted():
                 await client.activate()
-                there = await client.uaclient.session.read(_clock())
             who = user or self._settings.user_certificate or "nobody in particular"
             yield Step("user", f"{who} may come in")
-            yield _clock_step(there)
         finally:
             with suppress(*LIBRARY_ERRORS):
                 await asyncio.wait_for(client.disconnect(), _CLOSE_S)
             await client.cut()
+
+    async def _name_user(self) -> None:
+        """Not before it is needed: by hand there is no credential, and all else can be tried."""
+        try:
+            await self._protection.name_user()
+        except SourceRefused as error:
+            password = self._settings.password
+            if password is None or password.credential is None or "CREDENTIALS_DIRECTORY" in os.environ:
+                raise
+            name = password.credential
+            words = f"credential {name!r} is given by systemd only, so nobody was logged in; this does it: "
+            raise SourceRefused(error.source, words + self._with_credential(name)) from error
+
+    def _with_credential(self, name: str) -> str:
+        """The command that has systemd give the doctor what it gives the service."""
+        party, lineside = self._party, Path(sys.executable).with_name("lineside")
+        given = shlex.quote(f"LoadCredentialEncrypted={name}:/etc/credstore.encrypted/{name}")
+        return (
+            f"sudo systemd-run --pty -p User=lineside -p {given} {lineside} certificate doctor {party.file} "
+            f"{shlex.quote(party.source)}"
+        )
 
     def _converted(self) -> AbstractContextManager[None]:
         return converted(self._party.source, self._settings.endpoint)
@@ -174,19 +206,13 @@ def _own_steps(identity: "Identity") -> Sequence[Step]:
     ]
 
 
-def _clock() -> ua.ReadParameters:
-    node = ua.NodeId(ua.Int32(ObjectIds.Server_ServerStatus_CurrentTime))
-    wanted = ua.ReadValueId(NodeId=node, AttributeId=AttributeIds.Value)
-    return ua.ReadParameters(NodesToRead=[wanted])
-
-
-def _clock_step(answered: Sequence[ua.DataValue]) -> Step:
-    raw = answered[0].Value.Value if answered and answered[0].Value is not None else None
-    if not isinstance(raw, datetime):
+def _clock_step(server: Endpoint | None) -> Step:
+    """Early, for a clock that is wrong makes what comes next fail; each answer of a server tells its time."""
+    apart_s = server.ahead_s if server is not None else None
+    if apart_s is None:
         return Step("clock", "the server does not tell its time", "doubt")
-    there = raw if raw.tzinfo else raw.replace(tzinfo=UTC)
-    apart_s = (there - datetime.now(UTC)).total_seconds()
     if abs(apart_s) > _CLOCK_S:
-        words = f"the server's is {abs(apart_s):.0f} s {'ahead of' if apart_s > 0 else 'behind'} ours"
-        return Step("clock", f"{words}: certificates and values suffer from it", "doubt")
+        there = f"{abs(apart_s):.0f} s {'ahead of' if apart_s > 0 else 'behind'} ours"
+        words = f"the server's is {there}, which says {datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
+        return Step("clock", f"{words}: certificates and values suffer from it; set the wrong one", "doubt")
     return Step("clock", f"the server's and ours are {abs(apart_s):.0f} s apart")

@@ -55,7 +55,8 @@ _SILENT = (
     "ended just then"
 )
 _ENDPOINT = "does not know this endpoint: check the path after the port"
-_SERVICE = "does not offer subscriptions or reads as they are needed here"
+_SERVICE = "does not offer {}"
+_SOME_SERVICE = "a service that is needed here"
 
 _REFUSALS = {
     _FULL: "BadTooManySessions BadTooManySubscriptions BadTooManyMonitoredItems BadTooManyPublishRequests "
@@ -88,10 +89,10 @@ _UNREACHABLE = {
 }
 
 
-def to_source_error(source: str, endpoint: str, error: BaseException) -> SourceError:
-    """The SourceError for anything in LIBRARY_ERRORS."""
+def to_source_error(source: str, endpoint: str, error: BaseException, service: str = "") -> SourceError:
+    """The SourceError for anything in LIBRARY_ERRORS. `service`: what was asked for, where that is known."""
     if isinstance(error, UaStatusCodeError | ServiceError):
-        return _of_status(source, endpoint, error)
+        return _of_status(source, endpoint, error, service or _SOME_SERVICE)
     if isinstance(error, OSError):
         return SourceLost(source, f"{endpoint}: {_of_socket(error)}")
     if isinstance(error, _SIGNATURES):
@@ -115,10 +116,14 @@ def of_ours(source: str, endpoint: str, error: BaseException, ours: str) -> Sour
     return None
 
 
-def _of_status(source: str, endpoint: str, error: UaStatusCodeError | ServiceError) -> SourceError:
+def _of_status(
+    source: str, endpoint: str, error: UaStatusCodeError | ServiceError, service: str
+) -> SourceError:
     name = ua.StatusCode(ua.UInt32(error.code or 0)).name
     if error.code in _REFUSAL_OF:
-        return SourceRefused(source, f"{endpoint} {_REFUSAL_OF[error.code]} ({name})")
+        why = _REFUSAL_OF[error.code]
+        words = why.format(service) if why == _SERVICE else why
+        return SourceRefused(source, f"{endpoint} {words} ({name})")
     return SourceLost(source, f"{endpoint} broke off with {name}")
 
 

@@ -1,8 +1,13 @@
 """Certificates and lists of revoked ones as files: bounded reads, writes that are whole or not at all."""
 
+import errno
+import fcntl
 import os
-from collections.abc import Iterator
-from contextlib import suppress
+import pwd
+import secrets
+import shlex
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from cryptography import x509
@@ -13,10 +18,19 @@ LARGEST = 256 * 1024
 """Bytes of one file, or of a chain that a server sends."""
 LONGEST_CHAIN = 10
 _SEQUENCE = 0x30
+_LOCK = ".lock"
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_NEW = os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+_NO_FOLDER = (errno.ELOOP, errno.ENOTDIR)
+_LINK = "it is a link, or no folder; a folder is needed"
 
 
 class Unusable(Exception):
     """A file, or what a server sent, cannot be used; the text is a sentence."""
+
+
+class Forbidden(Unusable):
+    """It may be well: who runs this may not look."""
 
 
 def read_bounded(path: Path) -> bytes:
@@ -24,6 +38,8 @@ def read_bounded(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
             content = file.read(LARGEST + 1)
+    except PermissionError as error:
+        raise Forbidden(f"{path} cannot be read: {error.strerror}{whose(path)}") from error
     except OSError as error:
         raise Unusable(f"{path} cannot be read: {error.strerror}") from error
     if len(content) > LARGEST:
@@ -39,7 +55,7 @@ def certificates(path: Path) -> list[x509.Certificate]:
             found = x509.load_pem_x509_certificates(content)[:LONGEST_CHAIN]
         else:
             found = chain(content)
-    except ValueError as error:
+    except (ValueError, x509.InvalidVersion) as error:
         raise Unusable(f"{path} holds no certificate") from error
     return found
 
@@ -48,12 +64,20 @@ def chain(content: bytes) -> list[x509.Certificate]:
     """The certificates in DER that stand one after the other, as OPC UA sends them. Raises ValueError."""
     if len(content) > LARGEST:
         raise ValueError("too long")
-    found = [x509.load_der_x509_certificate(one) for one in _sequences(content)]
+    found = [certificate(one) for one in _sequences(content)]
     if not found:
         raise ValueError("no certificate")
     for one in found:  # the library parses late: what cannot be read is told here, not amid a check
         _touch(one)
     return found
+
+
+def certificate(der: bytes) -> x509.Certificate:
+    """Raises ValueError."""
+    try:
+        return x509.load_der_x509_certificate(der)
+    except x509.InvalidVersion as error:  # which the library does not count among the others
+        raise ValueError("a certificate of a version that there is not") from error
 
 
 def first(content: bytes) -> bytes:
@@ -93,7 +117,7 @@ def revocations(path: Path) -> x509.CertificateRevocationList:
         if b"-----BEGIN" in content:
             return x509.load_pem_x509_crl(content)
         return x509.load_der_x509_crl(content)
-    except ValueError as error:
+    except (ValueError, x509.InvalidVersion) as error:
         raise Unusable(f"{path} holds no list of revoked certificates") from error
 
 
@@ -115,45 +139,140 @@ def alternative_names(certificate: x509.Certificate) -> x509.SubjectAlternativeN
         return None
 
 
-def own_it(path: Path) -> None:
-    """Make a folder, and those above it; where root does so, for the owner of the folder that was there."""
+@contextmanager
+def opened(root: Path, *names: str) -> Iterator[int]:
+    """The folder `root/names[0]/...` as a descriptor; made where it is missing, and for its owner only.
+
+    Neither `root` nor a folder in it may be a link, for root types commands about a folder that another user
+    may write: then it would go by where that user points. Raises OSError with the whole path.
+    """
+    _make_above(root.parent)
+    here, path = os.open(root.parent, _FOLDER), root.parent
+    try:
+        for name in (root.name, *names):
+            path /= name
+            below = _enter(here, path)
+            os.close(here)
+            here = below
+        yield here
+    finally:
+        os.close(here)
+
+
+def _make_above(folder: Path) -> None:
+    """The data folder itself, where an administrator may have put a link."""
     made = []
-    while not path.exists():
-        made.append(path)
-        path = path.parent
+    while not folder.exists():
+        made.append(folder)
+        folder = folder.parent
     for one in reversed(made):
         one.mkdir(mode=0o700, exist_ok=True)
-        _give(one)
+        with _descriptor(os.open(one.parent, _FOLDER)) as above, _descriptor(os.open(one, _FOLDER)) as here:
+            _give(here, above)
 
 
-def keep(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all, readable for its owner only. Raises OSError."""
-    own_it(path.parent)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.new")
-    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+def _enter(above: int, path: Path) -> int:
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        _give(beside)
-        beside.replace(path)
-        _sync(path.parent)
+        try:
+            return os.open(path.name, _FOLDER | os.O_NOFOLLOW, dir_fd=above)
+        except FileNotFoundError:
+            os.mkdir(path.name, 0o700, dir_fd=above)
+        made = os.open(path.name, _FOLDER | os.O_NOFOLLOW, dir_fd=above)
+    except OSError as error:
+        words = _LINK if error.errno in _NO_FOLDER else error.strerror
+        raise OSError(error.errno, words, str(path)) from error
+    _give(made, above)
+    return made
+
+
+@contextmanager
+def _descriptor(number: int) -> Iterator[int]:
+    try:
+        yield number
     finally:
-        with suppress(FileNotFoundError):
-            beside.unlink()
+        os.close(number)
 
 
-def _give(path: Path) -> None:
-    """What root makes in the agent's folder is the agent's."""
+def keep(root: Path, names: Sequence[str], name: str, content: bytes) -> Path:
+    """Write a file whole or not at all, readable for its owner only; where it lies. Raises OSError."""
+    with opened(root, *names) as folder:
+        beside = f".{name}.{os.getpid()}.{secrets.token_hex(8)}.new"
+        descriptor = os.open(beside, os.O_WRONLY | _NEW, 0o600, dir_fd=folder)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                _give(file.fileno(), folder)
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(beside, name, src_dir_fd=folder, dst_dir_fd=folder)
+            os.fsync(folder)
+        finally:
+            remove(folder, beside)
+    return root.joinpath(*names, name)
+
+
+def remove(folder: int, name: str) -> None:
+    """A file of an opened folder; a link goes, and not what it points to."""
+    with suppress(FileNotFoundError):
+        os.unlink(name, dir_fd=folder)
+
+
+@contextmanager
+def locked(folder: int) -> Iterator[None]:
+    """One at a time in an opened folder. Raises OSError."""
+    try:
+        number = os.open(_LOCK, os.O_RDWR | _NEW, 0o600, dir_fd=folder)
+        _give(number, folder)
+    except FileExistsError:
+        number = os.open(_LOCK, os.O_RDWR | os.O_NOFOLLOW, dir_fd=folder)
+    with _descriptor(number):
+        fcntl.flock(number, fcntl.LOCK_EX)
+        yield
+
+
+def _give(made: int, folder: int) -> None:
+    """What root makes in the agent's folder is the agent's; both are descriptors."""
     if os.geteuid() == 0:
-        above = path.parent.stat()
-        os.chown(path, above.st_uid, above.st_gid)
+        above = os.fstat(folder)
+        os.fchown(made, above.st_uid, above.st_gid)
 
 
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
+# --- who may not --------------------------------------------------------------------------------------------
+
+
+def unusable(error: OSError, root: Path) -> Unusable:
+    """What the system says of a folder or a file of `root`, and what to do."""
+    path = Path(str(error.filename)) if error.filename else root
+    words = f"{path} cannot be used: {error.strerror}"
+    if not isinstance(error, PermissionError):
+        return Unusable(words)
+    return Forbidden(f"{words}{whose(path)}{repair(path, root)}")
+
+
+def whose(path: Path) -> str:
+    """To whom it belongs and who runs this, as the end of a sentence about what was forbidden."""
+    owner = _owner(path)
+    return f": it belongs to {owner}, and this runs as {_user(os.geteuid())}" if owner else ""
+
+
+def repair(path: Path, root: Path) -> str:
+    """The command behind that, for what is in `root`, which belongs to whom the folder above belongs."""
+    owner, right = _owner(path), _owner(root.parent)
+    if not owner or not right:
+        return ""
+    command = f"sudo chown -R {right}: {shlex.quote(str(root))}"
+    return f"; type `{command}`" if owner != right else f"; type `sudo -u {right}` before the command"
+
+
+def _owner(path: Path) -> str:
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        return _user(path.stat().st_uid)
+    except OSError:
+        return ""
+
+
+def _user(number: int) -> str:
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return f"#{number}"

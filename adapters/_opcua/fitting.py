@@ -45,8 +45,17 @@ _WHY = {
     "BadFilterNotAllowed": f"the server allows no filter here; {_BAND}",
     "BadTooManyMonitoredItems": "the server watches no more nodes: leave some out, or raise its limit",
 }
+GONE = (
+    "the server has no such node any more: it may come back with its next program; "
+    "`lineside probe opcua` shows those that it has"
+)
 _UNDEFINED = "the server does not tell what its structure is made of (DataTypeDefinition)"
 _UNKNOWN = ("BadNodeIdUnknown", "BadNodeIdInvalid")
+
+
+def is_unknown(status: int) -> bool:
+    """Whether the server says that it has no such node."""
+    return status_name(status) in _UNKNOWN
 
 
 def why(status: int) -> str:
@@ -71,11 +80,22 @@ class Attributes:
         """Whether its type leaves open which number it is."""
         return self.type in _VAGUE and self.rank == -1 and self.node_class == _VARIABLE
 
+    def contradicts(self, index: int | None) -> bool:
+        """Whether it is declared to be an array and no element is named, or the other way round."""
+        return self.rank is not None and (self.rank >= 0 if index is None else self.rank == -1)
+
+    def as_it_comes(self, now: Sample) -> "Attributes":
+        """With the rank of its value of now: some servers declare another than they send."""
+        is_there = now.status >> 31 == 0 and now.raw is not None
+        if not is_there or now.kind == Kind.BYTE_STRING:  # which may be an array of Byte
+            return self
+        return replace(self, rank=1 if now.is_array else -1)
+
     @classmethod
     def of(cls, node_class: Sample, data_type: Sample, rank: Sample) -> "Attributes":
         raw = data_type.raw
         return cls(
-            node_class.status if status_name(node_class.status) in _UNKNOWN else 0,
+            node_class.status if is_unknown(node_class.status) else 0,
             _whole(node_class), raw if isinstance(raw, Id) and not raw.null else None, _whole(rank),
         )  # fmt: skip
 
@@ -92,6 +112,8 @@ class Fitted:
     pick: Pick
     fault: str = ""
     doubt: str = ""
+    bandless: bool = False
+    """No server can say how far such a value has moved."""
 
 
 def fit(signal: "Signal[Address]", node: Attributes, pick: Pick) -> Fitted:
@@ -114,7 +136,8 @@ def fit(signal: "Signal[Address]", node: Attributes, pick: Pick) -> Fitted:
             return Fitted(pick, f'{_titled(end)} has no names: leave enumeration = "name" out')
         pick = replace(pick, names=by_number(names))
     if signal.bits is None:
-        return Fitted(pick)
+        doubt = _no_band(pick, end) if signal.address.server_deadband is not None else ""
+        return Fitted(pick, doubt=doubt, bandless=bool(doubt))
     return Fitted(pick, _no_count(end), _width(end, signal.bits))
 
 
@@ -177,6 +200,14 @@ def _no_count(end: Leaf) -> str:
     return f"it is {_titled(end)}, and a counter is a number: name the node that counts"
 
 
+def _no_band(pick: Pick, end: Leaf) -> str:
+    """Why a value cannot have a deadband on the server (OPC 10000-4, 7.22.2); empty where it may."""
+    if end.kind in (*PLAIN_KINDS, Kind.VARIANT) and not pick.member:
+        return ""
+    what = "part of a structure" if pick.member else _titled(end)
+    return f"it is {what}, and server_deadband is for numbers: leave it out; it is watched without"
+
+
 def _width(end: Leaf, bits: int) -> str:
     """Where the counter rolls over on the server, and where the configuration says so."""
     if end.kind in _EXACT:
@@ -191,4 +222,7 @@ def _width(end: Leaf, bits: int) -> str:
         word = f'counter = "u{own - 1}" where it goes back to 0, "u{own}" where it goes on below it'
     else:
         return ""
-    return "" if bits in fits else f"it is {_titled(end)}, and the file says u{bits}: write {word}"
+    if bits in fits:
+        return ""
+    beyond = f"; until then nothing above {(1 << bits) - 1:,} is counted" if bits < fits[0] else ""
+    return f"it is {_titled(end)}, and the file says u{bits}: write {word}{beyond}"

@@ -1,6 +1,5 @@
 """Our own certificate: made on first start, renewed before it ends, kept with its key in DATA/pki/own."""
 
-import fcntl
 import re
 import socket
 from collections.abc import Iterator, Sequence
@@ -16,7 +15,19 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generate_private_key
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from adapters._opcua.files import Unusable, certificates, keep, own_it, read_bounded, thumbprint, uris
+from adapters._opcua.files import (
+    Forbidden,
+    Unusable,
+    certificates,
+    keep,
+    locked,
+    opened,
+    read_bounded,
+    repair,
+    thumbprint,
+    unusable,
+    uris,
+)
 
 _BEFORE = timedelta(days=1)
 """Made valid from a little before now, for the server's clock may be behind."""
@@ -48,6 +59,8 @@ class Party:
     source: str
     data: Path
     line: str = "edge"
+    file: str = "LINE.toml"
+    """The line's own, as it is written in a command that a sentence gives."""
 
     @property
     def pki(self) -> Path:
@@ -136,6 +149,8 @@ class Own:
     def _load(self, which: str) -> Identity:
         try:
             return load_identity(self._place(which), self._key(which))
+        except Forbidden as error:
+            raise Forbidden(f"{error}{repair(self._key(which), self._party.pki)}") from error
         except Unusable as error:
             raise Unusable(
                 f"{error}; move both files of {self._place(which).name} away, and a new certificate is made, "
@@ -150,20 +165,22 @@ class Own:
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
         made = self_signed(key, self._party.line, now, self._terms.valid)
-        keep(self._key(which), pem)  # first: a certificate is there only with its key
-        keep(self._place(which), made.public_bytes(serialization.Encoding.DER))
+        root = self._party.pki  # the key first: a certificate is there only with its key
+        keep(root, ("own", "private"), self._key(which).name, pem)
+        keep(root, ("own", "certs"), self._place(which).name, made.public_bytes(serialization.Encoding.DER))
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
         """Against other sources, each in a thread of its own, and against a command beside the agent."""
+        root = self._party.pki
         try:
-            for place in (self._place(""), self._key("")):
-                own_it(place.parent)
-            with (self._folder / ".lock").open("wb") as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX)
+            for name in ("certs", "private"):
+                with opened(root, "own", name):
+                    pass
+            with opened(root, "own") as folder, locked(folder):
                 yield
         except OSError as error:
-            raise Unusable(f"{error.filename or self._folder} cannot be used: {error.strerror}") from error
+            raise unusable(error, root) from error
 
 
 def own_identity(party: Party, bits: int = 2048) -> Identity:

@@ -27,25 +27,31 @@ from adapters._opcua.monitored import (
     subscribed,
     subscription_request,
 )
+from adapters._opcua.requests import Prepared, prepared_read
 from adapters._opcua.wire import (
+    Malformed,
     Published,
     Sample,
     ServiceFault,
-    prepared_read,
     publish_response,
     read_response,
     republish_response,
 )
 from edge.contract import SourceLost, SourceRefused
 
-__all__ = ["CURRENT_TIME", "Fault", "Link", "Monitored", "Prepared", "Subscribed", "Wanted"]
+__all__ = ["CURRENT_TIME", "Fault", "Garbled", "Link", "Monitored", "Prepared", "Subscribed", "Wanted"]
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 _PER_CALL = 500
 """Nodes in one request at the most, where the server names no smaller limit."""
+_MOST_SPOILT = 64
+"""Values that may be no values in one read; a server that has more of them speaks something else."""
+SPOILT = Sample(None, status=StatusCodes.BadDecodingError)
+"""In the place of a value whose bytes are none."""
 _LEAST_TOKEN_S = 1.0
+_MOST_NAMESPACES = 1_000
 _RENEW_AT = 0.75  # of a token's lifetime: OPC 10000-4, 5.6.2.1
 
 _TOO_MUCH = frozenset(
@@ -58,6 +64,16 @@ _TOO_MUCH = frozenset(
         StatusCodes.BadOutOfMemory,
     )
 )
+_NOT_WATCHED = frozenset(
+    (
+        StatusCodes.BadTooManyMonitoredItems,
+        StatusCodes.BadMonitoringModeInvalid,
+        StatusCodes.BadServiceUnsupported,
+        StatusCodes.BadNotSupported,
+        StatusCodes.BadNotImplemented,
+    )
+)
+"""Of CreateMonitoredItems: the nodes may be read all the same."""
 _OVER = frozenset(
     (
         StatusCodes.BadSessionIdInvalid,
@@ -98,6 +114,10 @@ class Fault(SourceRefused):
         super().__init__(source, reason)
 
 
+class Garbled(SourceLost):
+    """An answer cannot be read: one value in it may be to blame."""
+
+
 class _Most:
     """How many fit into one request; it shrinks when the server says that it was too much."""
 
@@ -134,12 +154,11 @@ class Link:
         """Return when the connection is gone."""
         await self._guard.closed.wait()
 
-    def check(self) -> None:
-        """Raise SourceLost or SourceRefused where the connection is gone."""
+    def fault(self) -> SourceLost | SourceRefused | None:
+        """Why the connection is gone; None where it stands."""
         if self._guard.fault:
-            raise self.refused(self._guard.fault)
-        if self._guard.closed.is_set():
-            raise self.lost("the connection was closed")
+            return self.refused(self._guard.fault)
+        return self.lost("the connection was closed") if self._guard.closed.is_set() else None
 
     async def renew(self) -> None:
         """Keep the channel's token fresh; returns never."""
@@ -163,6 +182,8 @@ class Link:
         (sample,) = await self.read([_NAMESPACES])
         if not isinstance(sample.raw, Array):
             raise self.lost("the server does not tell its namespaces")
+        if len(sample.raw) > _MOST_NAMESPACES:
+            raise self.refused(f"the server tells {len(sample.raw)} namespaces: no real one has so many")
         return [str(uri) for uri in sample.raw]
 
     async def read(self, nodes: Sequence[ua.NodeId]) -> list[Sample]:
@@ -172,9 +193,19 @@ class Link:
     async def attributes(self, nodes: Sequence[ua.NodeId], attribute: int) -> list[Sample]:
         """One attribute of each node; a bad status is in its sample."""
 
+        spoilt: list[ua.NodeId] = []
+
         async def ask(some: Sequence[ua.NodeId]) -> list[Sample]:
+            """Where the answer cannot be read, each half of it alone, down to the one that is to blame."""
             body = await self._ask(prepared_read(some, attribute))
-            return self._decoded(partial(read_response, body, len(some)))
+            try:
+                return self._decoded(partial(read_response, body, len(some)))
+            except Garbled:
+                spoilt.extend(some if len(some) == 1 else ())
+                if len(spoilt) > _MOST_SPOILT:
+                    raise
+            half = len(some) // 2
+            return [*await ask(some[:half]), *await ask(some[half:])] if half else [SPOILT]
 
         return await self._sliced(nodes, self._read_most, ask)
 
@@ -186,8 +217,8 @@ class Link:
         try:
             for request, count in prepared.requests:
                 values += self._decoded(partial(read_response, await self._ask(request), count))
-        except Fault as fault:
-            if fault.status not in _TOO_MUCH:
+        except (Fault, Garbled) as fault:
+            if isinstance(fault, Fault) and fault.status not in _TOO_MUCH:
                 raise
             return await self.read(prepared.nodes)
         return values
@@ -206,7 +237,12 @@ class Link:
             answer = await self._call(ua.BrowseRequest(Parameters=parameters), ua.BrowseResponse)
             return list(answer.Results or ())
 
-        return [await self._rest(one, most) for one in await self._sliced(wanted, self._browse_most, ask)]
+        found: list[list[ua.ReferenceDescription]] = []
+        for one, first in zip(wanted, await self._sliced(wanted, self._browse_most, ask), strict=True):
+            is_full = int(first.StatusCode.value) == StatusCodes.BadNoContinuationPoints
+            again = await ask([one]) if is_full else ()  # by now those before it have given theirs back
+            found.append(await self._rest(again[0] if again else first, most))
+        return found
 
     async def _rest(self, first: ua.BrowseResult, most: int) -> list[ua.ReferenceDescription]:
         """Follow the continuation point, and give it back where enough is known."""
@@ -253,8 +289,24 @@ class Link:
 
     async def monitor(self, subscription: int, items: Sequence[Wanted]) -> list[Monitored]:
         """Watch nodes; one result each."""
+        refused = 0
 
         async def ask(some: Sequence[Wanted]) -> list[ua.MonitoredItemCreateResult]:
+            """Some servers refuse the whole call for one item: then in halves, until one alone is refused."""
+            nonlocal refused
+            half = len(some) // 2
+            try:
+                if not refused:
+                    return await create(some)
+            except Fault as fault:
+                if fault.status not in _NOT_WATCHED:
+                    raise
+                if half:
+                    return [*await ask(some[:half]), *await ask(some[half:])]
+                refused = fault.status
+            return [ua.MonitoredItemCreateResult(ua.StatusCode(ua.UInt32(refused))) for _ in some]
+
+        async def create(some: Sequence[Wanted]) -> list[ua.MonitoredItemCreateResult]:
             parameters = ua.CreateMonitoredItemsParameters(
                 SubscriptionId=ua.UInt32(subscription),
                 TimestampsToReturn=ua.TimestampsToReturn.Both,
@@ -297,6 +349,8 @@ class Link:
         try:
             body = await self._ask(ua.RepublishRequest(Parameters=parameters))
             found = self._decoded(partial(republish_response, body))
+        except Garbled:
+            return None
         except Fault as fault:
             if fault.status == StatusCodes.BadSubscriptionIdInvalid:
                 raise self.lost("the subscription is dead: the server does not know it any more") from fault
@@ -315,7 +369,7 @@ class Link:
             except UaStatusCodeError as error:
                 if error.code in _OVER or not self._guard.is_open:
                     raise
-                raise self._fault(error) from error
+                raise self._fault(error, _service(request)) from error
 
     async def _call(self, request: object, response: type[R]) -> R:
         body = await self._ask(request)
@@ -323,20 +377,24 @@ class Link:
             answer: Any = struct_from_binary(response, Buffer(body))
             status = int(answer.ResponseHeader.ServiceResult.value)
         if status >> 31:
-            raise self._fault(_error(status))
+            raise self._fault(_error(status), _service(request))
         return answer  # type: ignore[no-any-return]
 
     def _decoded(self, decode: Callable[[], T]) -> T:
         with self._converted():
             try:
                 return decode()
+            except Malformed as error:
+                words = f"{self.endpoint} answers with what is not OPC UA: {error}"
+                raise Garbled(self.source, words) from error
             except ServiceFault as error:
                 if error.status in _OVER:
                     raise _error(error.status) from error
                 raise self._fault(_error(error.status)) from error
 
-    def _fault(self, error: UaStatusCodeError) -> Fault:
-        return Fault(self.source, to_source_error(self.source, self.endpoint, error).reason, error.code)
+    def _fault(self, error: UaStatusCodeError, service: str = "") -> Fault:
+        reason = to_source_error(self.source, self.endpoint, error, service).reason
+        return Fault(self.source, reason, error.code)
 
     async def _sliced(
         self, whole: Sequence[T], most: _Most, ask: Callable[[Sequence[T]], Awaitable[Sequence[R]]]
@@ -359,20 +417,10 @@ class Link:
         return results
 
 
+def _service(request: object) -> str:
+    """`Browse`: what OPC 10000-4 calls what is asked for."""
+    return type(request).__name__.removesuffix("Request")
+
+
 def _error(status: int) -> UaStatusCodeError:
     return UaStatusCodeError(status)  # type: ignore[no-untyped-call]
-
-
-class Prepared:
-    """Nodes that are read again and again, encoded once."""
-
-    def __init__(self, nodes: Sequence[ua.NodeId]) -> None:
-        self.nodes = nodes
-        self.most = 0
-        self.requests: list[tuple[object, int]] = []
-
-    def cut(self, most: int) -> None:
-        """Into requests of so many."""
-        portions = [self.nodes[at : at + most] for at in range(0, len(self.nodes), most)]
-        self.most = most
-        self.requests = [(prepared_read(some), len(some)) for some in portions]

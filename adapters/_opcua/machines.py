@@ -19,15 +19,21 @@ from adapters._opcua.browse import (
     ident,
     standard,
 )
+from adapters._opcua.link import Fault
 from adapters._opcua.models import MODELS, Model, Spot
 from adapters._opcua.nodes import UnknownNamespace
+from adapters._opcua.patience import Spent
 
 if TYPE_CHECKING:
     from adapters._opcua.address import Address
 
 _MOST_OBJECTS = 20_000
+_AT_ONCE = 50
+"""Objects whose children are asked for before it is asked whether there are enough."""
 _DEEPEST = 12
 _SHOWN = 8
+_COMPARED = 200
+"""Names that a wrong one is compared with, and how much of each."""
 _SERVER = standard(ObjectIds.Server)
 _NOT_ACTIVE = 0x806F0000  # BadStateNotActive: an inner state machine that does not run
 
@@ -71,6 +77,8 @@ class Located:
     """Of a state: from the id of its node, in words, to its name."""
     fault: str = ""
     foreign: bool = False
+    given_up: bool = False
+    """The server was not looked through to the end."""
 
 
 async def locate(view: View, wanted: "Sequence[Address]") -> list[Located]:
@@ -94,6 +102,15 @@ class Finder:
         if uri not in self._view.namespaces:
             known = UnknownNamespace(uri, self._view.namespaces)
             return Located(fault=f"no {self._model.name} here: {known}", foreign=True)
+        try:
+            return await self._part(address)
+        except Fault as fault:
+            words = "a machine is found by its type, and the server does not show its nodes"
+            return Located(fault=f"{words} ({fault.reason}): name each signal with node")
+        except Spent as spent:
+            return Located(fault=str(spent), given_up=True)
+
+    async def _part(self, address: "Address") -> Located:
         if self._machines is None:
             self._machines = await self._find()
         machine = self._chosen(self._machines, address.machine)
@@ -131,17 +148,23 @@ class Finder:
         """Paths of all objects of these types, those nearest to the start first."""
         seen, edge, found = {start, _SERVER}, [(start, Path())], list[Path]()
         for _ in range(_DEEPEST):
-            below = await self._view.below([node for node, _ in edge], OBJECTS)
-            paths = [(*path, one) for (_, path), some in zip(edge, below, strict=True) for one in some]
-            found += [path for path in paths if path[-1].type in kinds]
-            edge = []
-            for path in paths:
-                if path[-1].node not in seen and len(seen) < _MOST_OBJECTS:
-                    seen.add(path[-1].node)
-                    edge.append((path[-1].node, path))
-            if not edge:
-                break
+            level, edge = edge, []
+            for at in range(0, len(level), _AT_ONCE):
+                some = level[at : at + _AT_ONCE]
+                for path in await self._ways_on(some):
+                    if path[-1].type in kinds:
+                        found.append(path)
+                    if path[-1].node not in seen:
+                        seen.add(path[-1].node)
+                        edge.append((path[-1].node, path))
+                if len(seen) >= _MOST_OBJECTS:
+                    return found
         return found
+
+    async def _ways_on(self, some: Sequence[tuple[ua.NodeId, Path]]) -> list[Path]:
+        """One step further from each of these."""
+        below = await self._view.below([node for node, _ in some], OBJECTS)
+        return [(*path, one) for (_, path), ones in zip(some, below, strict=True) for one in ones]
 
     def _machines_of(self, found: Sequence[Path], kinds: Mapping[ua.NodeId, str]) -> list[Machine]:
         by_node = dict[ua.NodeId, Machine]()
@@ -175,7 +198,7 @@ class Finder:
         if fit:
             which = f'machine = "{fit[0].name if wanted is None else fit[0].where}"'
             return f"the server has {len(fit)} such machines: {_listed(fit)}; say which, as in {which}"
-        near = get_close_matches(wanted or "", [one.name for one in machines], 1)
+        near = get_close_matches(wanted or "", [one.name[:_COMPARED] for one in machines[:_COMPARED]], 1)
         hint = f'did you mean "{near[0]}"?' if near else f"it has {_listed(machines)}"
         return f'no machine of {name} is called "{wanted}"; {hint}'
 

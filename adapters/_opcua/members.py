@@ -5,10 +5,12 @@ The encodings of structures, optional fields, unions and arrays are in OPC 10000
 
 from collections.abc import Iterator, Sequence
 
-from adapters._opcua.binary import Array, Extension, Id, Kind, Malformed, Reader, Sample
+from adapters._opcua.binary import MOST_DIMENSIONS, Array, Extension, Id, Kind, Malformed, Reader, Sample
 from adapters._opcua.structures import SHOWN, Definition, Member, Shape, Step, Types, Unusable, named
 
 _UNIONS = (Shape.UNION, Shape.UNION_SUBTYPES)
+_BEYOND = 1 << 31
+"""Elements: more than any message holds."""
 
 
 def follow(sample: Sample, path: Sequence[Step], types: Types, root: Id | None = None) -> Sample:
@@ -76,7 +78,12 @@ def _inside(
         raise Unusable("the structure is of a type that the server does not define")
     if extension.body is None or extension.xml:
         raise Unusable("the structure is empty" if extension.body is None else "the structure is sent as XML")
-    return _find(Reader(extension.body), found, path, types)
+    reader = Reader(extension.body)
+    types.effort.ask()
+    try:
+        return _find(reader, found, path, types)
+    finally:
+        types.effort.spend(reader.walked)
 
 
 def _definition(encoding: Id, types: Types, root: Id | None) -> Definition | None:
@@ -93,6 +100,7 @@ def _find(
 ) -> tuple[Sample, Sequence[Step]]:
     """Pass over what comes before the member, and read it; and the rest of the path."""
     wanted = named(owner, path[0])
+    reader.spend(len(owner.members))
     for member in _present(reader, owner):
         if member is wanted:
             return _member(reader, owner, member, path[1:], types)
@@ -123,10 +131,11 @@ def _length(reader: Reader, member: Member) -> int:
         return 1
     if member.rank == 1:
         return max(reader.int32(), 0)
-    total = 1
-    for _ in range(reader.count(4)):
-        total *= max(reader.int32(), 0)
-        reader.spend(1)
+    total, dimensions = 1, reader.count(4)
+    if dimensions > MOST_DIMENSIONS:
+        raise Malformed(f"{member.name} is an array of {dimensions} dimensions")
+    for _ in range(dimensions):
+        total = min(total * max(reader.int32(), 0), _BEYOND)
     return total
 
 
@@ -138,7 +147,9 @@ def _pass_values(reader: Reader, form: Definition | int, length: int, types: Typ
     if not isinstance(form, Definition):
         reader.walk(form, length)
         return
-    reader.spend(length)
+    if length > reader.end - reader.at:
+        raise Malformed("an array is longer than its message")  # also of structures that take no bytes
+    reader.spend(length * (1 + len(form.members)))
     reader.deeper()
     for _ in range(length):
         for member in _present(reader, form):

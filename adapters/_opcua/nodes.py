@@ -15,14 +15,18 @@ _NODE = re.compile(
 _LONGEST = 4096  # of a string identifier, OPC 10000-3, 8.2.4
 _EXAMPLE = 'write it as "nsu=urn:acme:press;s=Count.Total", "ns=2;s=Count.Total" or "ns=2;i=1001"'
 
+_COMPARED, _SHOWN_OF_ONE = 200, 200
+"""Namespaces that a wrong one is compared with, and how much of each: a server may tell what it likes."""
+
 
 class UnknownNamespace(LookupError):
     """The server does not know this namespace URI."""
 
     def __init__(self, uri: str, known: Sequence[str]) -> None:
         self.uri = uri
-        near = get_close_matches(uri, known[1:], 1, 0.8)
-        has = ", ".join(known[1:9]) or "none of its own"
+        some = [one[:_SHOWN_OF_ONE] for one in known[1:_COMPARED]]
+        near = get_close_matches(uri, some, 1, 0.8)
+        has = ", ".join(some[:8]) or "none of its own"
         instead = f"did you mean {near[0]}?" if near else f"it has {has}"
         super().__init__(f"the server has no namespace {uri}; {instead}")
 
@@ -79,9 +83,25 @@ def _identifier(kind: str, text: str) -> int | str | uuid.UUID | bytes:
             raise ValueError(f"a string identifier has {_LONGEST} bytes at the most")
         return text
     if kind == "g":
-        return uuid.UUID(text)
+        return _guid(text)
     if kind == "b":
-        return base64.b64decode(text.encode("ascii"), validate=True)
+        return _opaque(text)
     if re.fullmatch(r"[0-9]{1,10}", text) is None or int(text) > 0xFFFFFFFF:
         raise ValueError("a numeric identifier is a whole number up to 4294967295")
     return int(text)
+
+
+def _guid(text: str) -> uuid.UUID:
+    try:
+        return uuid.UUID(text)
+    except ValueError:
+        raise ValueError("not a GUID; write it as g=72962b91-fa75-4ae6-8d28-b404dc7daf63") from None
+
+
+def _opaque(text: str) -> bytes:
+    try:
+        return base64.b64decode(text.encode("ascii"), validate=True)
+    except ValueError:
+        raise ValueError(
+            "not base64: A to Z, a to z, 0 to 9, + and /, filled up with = to a multiple of 4: b=AQL/AD0="
+        ) from None

@@ -14,6 +14,7 @@ _PREFIX = re.compile(r"nsu=(?P<uri>[^;]+);|ns=(?P<index>[0-9]{1,5});|(?P<short>[
 _NAME = re.compile(r"[^/]*")
 _STEP = re.compile(r"([^.\[\]]+)(?![^\[]*\])|\[([0-9]{1,9})\]")
 _MEMBER = re.compile(r"[^.\[\]]+(?:\.[^.\[\]]+|\[[0-9]{1,9}\])*")
+_BARE_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _MOST_STEPS = 50
 _LONGEST_NAME = 512  # of a QualifiedName, OPC 10000-3, 8.3
 _EXAMPLE = 'write it as "nsu=urn:acme:press;Press/Count/Total" or "2:Press/2:Count/2:Total"'
@@ -76,6 +77,8 @@ def _index(index: int) -> int:
 
 
 def _name(written: str) -> str:
+    if _BARE_PERCENT.search(written) is not None:
+        raise ValueError(f"{written} has a % without two hexadecimal digits; a percent sign is %25")
     try:
         name = unquote(written, errors="strict")
     except UnicodeDecodeError:

@@ -2,37 +2,42 @@
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from asyncua import ua
 from asyncua.ua.attribute_ids import AttributeIds
+from asyncua.ua.status_codes import StatusCodes
 from cryptography.hazmat.primitives.serialization import Encoding
+from pydantic import ValidationError
 
 from adapters._opcua.binary import QName
 from adapters._opcua.browse import View
 from adapters._opcua.client import Endpoint, endpoints
 from adapters._opcua.connect import connect
 from adapters._opcua.errors import converted
+from adapters._opcua.files import Unusable, chain
 from adapters._opcua.identity import Party, own_identity
-from adapters._opcua.link import Link
+from adapters._opcua.link import Fault, Link
 from adapters._opcua.nodes import UnknownNamespace, parse_node
 from adapters._opcua.probe_marks import mark
 from adapters._opcua.probe_models import Machine, machines_of
-from adapters._opcua.probe_offers import chosen, first_certificate, offer_rows, thumbprint
+from adapters._opcua.probe_offers import STRONGEST_FIRST, chosen, first_certificate, offer_rows, thumbprint
 from adapters._opcua.probe_pace import Pace
 from adapters._opcua.probe_plan import Other, Plan, StationPlan, planned
 from adapters._opcua.probe_read import MOST_WATCHED, Variable, variables, watch
 from adapters._opcua.probe_rows import rows
 from adapters._opcua.probe_walk import OBJECTS, Bounds, Spot, Tree, walk
+from adapters._opcua.security import Protection
 from adapters._opcua.settings import Settings
-from adapters._opcua.trust import TrustList
+from adapters._opcua.trust import Claim, Trusted, TrustList, findings
 from adapters._opcua.values import status_name
 from edge.contract import Secret, SourceError, SourceRefused
 from edge.plural import counted
 
-__all__ = ["Report", "StationPlan", "Wish", "endpoint_of", "probe"]
+__all__ = ["Report", "StationPlan", "Wish", "checked", "probe"]
 
 Tell = Callable[[str], None]
 
@@ -79,9 +84,25 @@ class Report:
     """Why the look at it ended before its end; empty where it did not."""
 
 
-def endpoint_of(text: str) -> str:
-    """A URL as the key `endpoint` has it, with its port. Raises ValueError."""
-    return Settings(type="opcua", endpoint=text, security="None").endpoint
+def checked(url: str, security: str | None, user: str | None) -> str:
+    """The URL as the key `endpoint` has it, with its port. Raises ValueError where one of them is none."""
+    keys = {"endpoint": url, "security": "None" if security is None else security, "user": user}
+    try:
+        return Settings.model_validate({"type": "opcua", **keys}).endpoint
+    except ValidationError as error:
+        words = [_said(one["loc"], one["msg"], url, security) for one in error.errors()]
+        raise ValueError("; ".join(words)) from None
+
+
+def _said(place: tuple[int | str, ...], words: str, url: str, security: str | None) -> str:
+    """What pydantic has said, of what was typed; a URL that may hold a password is not repeated."""
+    if "security" in place:
+        return f"--security {security}: write one of {', '.join(('None', *STRONGEST_FIRST))}"
+    if "user" in place:
+        return "--user: a name of 1 to 256 characters"
+    if "@" in url:
+        return "a user does not belong into the URL: use --user"
+    return f"{url}: {words.removeprefix('Value error, ')}"
 
 
 async def probe(wish: Wish, enough: asyncio.Event, tell: Tell) -> Report:
@@ -95,7 +116,7 @@ async def probe(wish: Wish, enough: asyncio.Event, tell: Tell) -> Report:
         tell(row)
     settings = wish.settings or _settings(wish, chosen(wish.name, offered, wish.user, wish.security))
     if settings.security != "None":
-        await asyncio.to_thread(_prepare, wish, offered, tell)
+        await asyncio.to_thread(_prepare, wish, settings, offered, tell)
     tell(f"logging in with security {settings.security}, as {settings.user or 'nobody in particular'}")
     look = _Look(wish, Pace(enough), tell)
     try:
@@ -103,13 +124,14 @@ async def probe(wish: Wish, enough: asyncio.Event, tell: Tell) -> Report:
             await look.at(link)
     except SourceError as error:
         if look.tree is None:
-            raise _advised(wish, offered, error) from error
+            raise await asyncio.to_thread(_advised, wish, settings, offered, error) from error
         look.broken = str(error)
     return look.report(_keys(wish, settings))
 
 
 _REQUEST_S = 4.0
 _SHORTEST_PRINT = 16
+_NO_SERVICE = (StatusCodes.BadServiceUnsupported, StatusCodes.BadNotSupported, StatusCodes.BadNotImplemented)
 
 
 def _settings(wish: Wish, security: str) -> Settings:
@@ -126,31 +148,42 @@ def _keys(wish: Wish, settings: Settings) -> Mapping[str, Any]:
     return {"type": "opcua", "endpoint": wish.endpoint, "security": settings.security, **user, **password}
 
 
-def _prepare(wish: Wish, offered: Sequence[Endpoint], tell: Tell) -> None:
+def _prepare(wish: Wish, settings: Settings, offered: Sequence[Endpoint], tell: Tell) -> None:
     """A certificate of our own, and trust in the server's where it was asked for. Touches the disk."""
-    if wish.settings is None or wish.settings.certificate is None:
-        identity = own_identity(Party(wish.name, wish.data, wish.line))
+    if settings.certificate is None:
+        identity = own_identity(Party(wish.name, wish.data, wish.line), Protection.bits(settings))
         tell(f"ours is {identity.path}: a server that refuses it must be told to trust it")
     if not wish.trust:
         return
     asked = wish.trust.replace(":", "").lower()
     for found in map(first_certificate, {one.certificate for one in offered}):
         if found is not None and len(asked) >= _SHORTEST_PRINT and thumbprint(found).startswith(asked):
-            TrustList(wish.data / "pki").trust(found.public_bytes(Encoding.DER))
+            store = TrustList(wish.data / "pki")
+            store.release(store.trust(found.public_bytes(Encoding.DER)).stem)
             return
     raise SourceRefused(wish.name, f"the server shows no certificate with the thumbprint {wish.trust}")
 
 
-def _advised(wish: Wish, offered: Sequence[Endpoint], error: SourceError) -> SourceError:
-    """With what to type, where the server's certificate is one that nobody has trusted yet."""
-    rejected = TrustList(wish.data / "pki").rejected
-    waiting = {one.read_bytes() for one in rejected.glob("*.der")}
-    for found in map(first_certificate, {one.certificate for one in offered}):
-        if found is not None and found.public_bytes(Encoding.DER) in waiting:
-            words = "compare its thumbprint with what the server's own tool shows, then add"
-            reason = f"the server's certificate is not trusted here: {words} --trust {thumbprint(found)}"
-            return SourceRefused(wish.name, f"{wish.endpoint}: {reason}")
-    return error
+def _advised(wish: Wish, settings: Settings, offered: Sequence[Endpoint], error: SourceError) -> SourceError:
+    """With what to type, where trust in the server's certificate is all that is missing. Touches the disk."""
+    found = next((one for one in offered if one.security == settings.security), None)
+    if settings.security == "None" or settings.server_certificate is not None or found is None:
+        return error
+    try:
+        known, shown = TrustList(wish.data / "pki").load(), chain(found.certificate)
+    except (Unusable, ValueError):
+        return error
+    claim = Claim(urlsplit(wish.endpoint).hostname or "", found.application_uri, shown)
+    believed = replace(known, trusted=(*known.trusted, claim.own))
+    if not _faults(claim, known) or _faults(claim, believed):
+        return error
+    words = "compare its thumbprint with what the server's own tool shows, then add"
+    reason = f"the server's certificate is not trusted here: {words} --trust {thumbprint(claim.own)}"
+    return SourceRefused(wish.name, f"{wish.endpoint}: {reason}")
+
+
+def _faults(claim: Claim, known: Trusted) -> bool:
+    return any(one.fault for one in findings(claim, known))
 
 
 class _Look:
@@ -171,7 +204,7 @@ class _Look:
             self._tell(f"  ns={index} is {uri[:200]}")
         view = View(link, namespaces)
         top = await _top(link, self._wish, namespaces)
-        self.tree = await walk(link, top, Bounds(self._wish.nodes), self._pace, self._tell)
+        self.tree = await self._walked(link, top)
         self._pace.goes_on()
         self._found = await variables(view, self.tree, self._pace, self._tell)
         self._pace.goes_on()
@@ -185,6 +218,15 @@ class _Look:
         self._machines = await machines_of(view, self.tree)
         self._mark()
         self._plan = planned(self._found, self._machines, namespaces, self._wish.name, self._wish.station)
+
+    async def _walked(self, link: Link, top: Spot) -> Tree:
+        try:
+            return await walk(link, top, Bounds(self._wish.nodes), self._pace, self._tell)
+        except Fault as fault:
+            if fault.status not in _NO_SERVICE:
+                raise
+            words = "it shows nobody what it has: ask its maker for the node ids, and write them as node"
+            raise SourceRefused(self._wish.name, f"{fault.reason}: {words}") from fault
 
     def _mark(self) -> None:
         for item in (item for one in self._found for item in one.items):

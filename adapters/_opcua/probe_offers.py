@@ -41,7 +41,7 @@ def first_certificate(der: bytes) -> x509.Certificate | None:
     """The server's own, of a chain; None where it is none."""
     try:
         return x509.load_der_x509_certificate(der[: _length(der)])
-    except ValueError:
+    except (ValueError, x509.InvalidVersion):
         return None
 
 

@@ -134,6 +134,12 @@ def planned(
     names = Names()
     seen = list(_usable(found, namespaces, source, plan))
     for machine in machines[:MOST_STATIONS]:
+        if not machine.parts:
+            why = next(filter(None, machine.missing.values()))
+            plan.comments.append(
+                f"{machine.name} follows {machine.model}, and nothing of it can be read now: {why}"
+            )
+            continue
         several = sum(one.model == machine.model for one in machines) > 1
         plan.stations.append(_modelled(machine, several, source, seen, names))
     inside = {machine.spot for machine in machines}
@@ -178,8 +184,13 @@ def _modelled(
     inside = [one for one in seen if _is_total(one) and machine.spot in one.item.spot.ancestry()]
     cycle = next((found for one in inside if (found := _cycle(one)) != _CYCLE), _CYCLE)
     keys = {"ideal_cycle": cycle, "source": source, "model": machine.model}
-    words = f"{machine.name} follows {machine.model}: {', '.join(machine.parts)} are found by their types"
-    return StationPlan(names.free(machine.name), {**keys, **which, **without}, (words, _said(cycle)))
+    found = "is found by its type" if len(machine.parts) == 1 else "are found by their types"
+    words = f"{machine.name} follows {machine.model}: {', '.join(machine.parts)} {found}"
+    until = "take it out of without when it has a value"
+    unread = [
+        f"{part}: it cannot be read now: {why}; {until}" for part, why in machine.missing.items() if why
+    ]
+    return StationPlan(names.free(machine.name), {**keys, **which, **without}, (words, *unread, _said(cycle)))
 
 
 def _said(cycle: str) -> str:

@@ -285,8 +285,15 @@ def type_text(one: Variable) -> str:
     name = one.type.name or kind
     length = ""
     if one.sample is not None and one.sample.is_array:
-        length = f"[{len(one.sample.raw) if isinstance(one.sample.raw, Array) else 0}]"
+        length = f"[{_size(one.sample.raw)}]"
     elif one.rank >= 0:
         length = f"[{one.size or ''}]"
     base = f" ({kind})" if kind and kind not in (name, "ExtensionObject") else ""
     return f"{name}{base}{length}"
+
+
+def _size(raw: Raw) -> str:
+    """`6`, of a matrix `2 x 3`."""
+    if not isinstance(raw, Array):
+        return "0"
+    return " x ".join(map(str, raw.dimensions)) if raw.dimensions else str(len(raw))

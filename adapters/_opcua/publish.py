@@ -12,11 +12,12 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import Protocol
 
 from asyncua.ua.status_codes import StatusCodes
 
-from adapters._opcua.link import Fault, Subscribed
+from adapters._opcua.link import Fault, Garbled, Subscribed
 from adapters._opcua.wire import Published
 from edge.contract import SourceLost
 
@@ -29,7 +30,11 @@ _ASKED_AGAIN = 64
 _OUT = 3
 _INBOX = 8
 """Messages that may wait while one is fetched again."""
+_MORE_S = 1.0
+"""A server that says that it has more sends it at once; some say so always."""
 _BURST = 20
+_RESTARTS, _RESTARTED_S = 3, 60.0
+"""How often a server may count its messages anew in so long."""
 _PER_INTERVAL = 5
 """Messages that a publishing interval may bring in the long run; a server that sends more is made to wait."""
 
@@ -84,6 +89,16 @@ class Order:
         return numbers
 
 
+class Lag(IntEnum):
+    """How far what has been taken in is behind what the server may have said."""
+
+    NONE = 0
+    BEHIND = 1
+    """Messages are on their way."""
+    HELD = 2
+    """The server is asked for none, until the journal has room."""
+
+
 class Throttle:
     """How long to wait before the next request, so that a flood of answers stays bounded. In seconds."""
 
@@ -112,6 +127,8 @@ class Heard:
     """A message with changes or an end; in the order in which the server sent them."""
     missed: Callable[[int, float], None]
     """Messages that are lost for good (0: nobody knows how many), since a monotonic time in seconds."""
+    garbled: Callable[[], None]
+    """A message cannot be read. That it is missing is told when its number is."""
 
 
 class Publisher:
@@ -132,8 +149,13 @@ class Publisher:
         self._drained = asyncio.Event()
         self._drained.set()
         self._out = 0
+        self._resting = 0
+        """Requests that wait before they go out again, for answers came too fast."""
+        self._restarts: deque[float] = deque(maxlen=_RESTARTS)
+        self._is_taking = False
+        self._has_more = False
         self._told_s = time.monotonic()
-        self._whole_s = time.monotonic()
+        self.whole_s = time.monotonic()
         """Up to here nothing is missing."""
         self.wanted = _OUT
         """Requests that are out at a time: while one answer travels the server still has another."""
@@ -148,6 +170,15 @@ class Publisher:
             self._room.clear()
         else:
             self._room.set()
+
+    @property
+    def lag(self) -> Lag:
+        """Whether the server may have said more than has been taken in: it waits here, or for a request."""
+        if not self._room.is_set():
+            return Lag.HELD
+        is_coming = self._has_more and time.monotonic() - self._told_s < _MORE_S
+        waits_here = bool(self._inbox) or self._is_taking or is_coming
+        return Lag.BEHIND if waits_here or self._resting or not self._out else Lag.NONE
 
     def silent_s(self) -> float:
         """How long requests have been out with no answer to any."""
@@ -178,7 +209,16 @@ class Publisher:
             self._arrived.set()
             if len(self._inbox) >= _INBOX:
                 self._drained.clear()
-            await asyncio.sleep(self._throttle.wait_s(self._told_s))
+            await self._rest(self._throttle.wait_s(self._told_s))
+
+    async def _rest(self, wait_s: float) -> None:
+        if wait_s <= 0:
+            return
+        self._resting += 1
+        try:
+            await asyncio.sleep(wait_s)
+        finally:
+            self._resting -= 1
 
     @contextmanager
     def _counted(self) -> Iterator[None]:
@@ -206,22 +246,42 @@ class Publisher:
         while True:
             await self._arrived.wait()
             self._arrived.clear()
+            self._is_taking = True
             while self._inbox:
-                await self._message(self._link.published(self._inbox.popleft()))
+                await self._body(self._inbox.popleft())
+            self._is_taking = False
             self._drained.set()
 
-    async def _message(self, published: Published) -> None:
-        if published.subscription != self._subscription.number:
+    async def _body(self, body: bytes) -> None:
+        try:
+            published = self._link.published(body)
+        except Garbled:
+            self._heard.garbled()
             return
+        if published.subscription == self._subscription.number:
+            self._has_more = published.more
+            await self._message(published)
+
+    async def _message(self, published: Published) -> None:
         is_keep_alive = not published.changes and published.ended is None
         arrival = self._order.arrived(published.sequence, is_keep_alive)
         if arrival.missing:
             await self._recover(arrival.missing)
         if arrival.has_restarted:
-            self._heard.missed(0, self._whole_s)
+            self._heard.missed(0, self.whole_s)
+            self._restarted()
         if arrival.is_new and not is_keep_alive:
             self._heard.message(published)
-        self._whole_s = time.monotonic()
+        self.whole_s = time.monotonic()
+
+    def _restarted(self) -> None:
+        """Raises SourceLost where the server counts anew again and again: nobody knows what is missing."""
+        now_s = time.monotonic()
+        if len(self._restarts) == _RESTARTS and now_s - self._restarts[0] < _RESTARTED_S:
+            raise self._link.lost(
+                "the subscription is no good: the server numbers its messages backwards again and again"
+            )
+        self._restarts.append(now_s)
 
     async def _recover(self, missing: Sequence[int]) -> None:
         """Ask for what is missing, oldest first, for it comes before what is already here."""
@@ -233,4 +293,4 @@ class Publisher:
             else:
                 self._heard.message(found)
         if lost:
-            self._heard.missed(lost, self._whole_s)
+            self._heard.missed(lost, self.whole_s)

@@ -64,3 +64,18 @@ def prepared_read(nodes: Sequence[ua.NodeId], attribute: int = _VALUE) -> Prepar
         TimestampsToReturn=ua.Int32(ua.TimestampsToReturn.Both),
         NodesToRead=encoded,
     )
+
+
+class Prepared:
+    """Nodes that are read again and again, encoded once."""
+
+    def __init__(self, nodes: Sequence[ua.NodeId]) -> None:
+        self.nodes = nodes
+        self.most = 0
+        self.requests: list[tuple[object, int]] = []
+
+    def cut(self, most: int) -> None:
+        """Into requests of so many."""
+        portions = [self.nodes[at : at + most] for at in range(0, len(self.nodes), most)]
+        self.most = most
+        self.requests = [(prepared_read(some), len(some)) for some in portions]

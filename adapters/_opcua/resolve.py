@@ -7,17 +7,20 @@ from typing import TYPE_CHECKING, Protocol
 
 from asyncua import ua
 from asyncua.ua.attribute_ids import AttributeIds
+from asyncua.ua.status_codes import StatusCodes
 
 from adapters._opcua.binary import Id
 from adapters._opcua.browse import View
-from adapters._opcua.fitting import PLAIN_KINDS, Attributes, by_number, fit, why
+from adapters._opcua.fitting import GONE, PLAIN_KINDS, Attributes, by_number, fit, is_unknown, why
+from adapters._opcua.link import Fault
 from adapters._opcua.machines import Located, locate
 from adapters._opcua.nodes import UnknownNamespace, parse_node
 from adapters._opcua.paths import Step, browse_path, parse_member, parse_path
+from adapters._opcua.patience import LOOKED_S, MOST_SEEN, Patience, Spent
 from adapters._opcua.structures import Types
 from adapters._opcua.types import ENUMERATION, learn, names_of
 from adapters._opcua.values import PLAIN, Pick, Reading
-from adapters._opcua.ways import explain
+from adapters._opcua.ways import explain, walked
 
 if TYPE_CHECKING:
     from adapters._opcua.address import Address
@@ -51,6 +54,8 @@ class Found:
     node: ua.NodeId = field(default_factory=ua.NodeId)
     fault: str = ""
     foreign: bool = False
+    given_up: bool = False
+    """The server was not looked through to the end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,23 +97,37 @@ class Resolved:
     """Why it cannot be read, and what to do; empty where it can."""
     foreign: bool = False
     """It names a namespace that this server has not."""
+    absent: bool = False
+    """The server says that it has no such node."""
+    given_up: bool = False
+    """The server was not looked through to the end."""
     doubt: str = ""
     """What may be wrong although it can be read."""
 
     def refused(self, status: int) -> str:
-        """Why the server does not watch the node, or does not read it, and what to do."""
-        return f"{self.where}: {why(status)}"
+        """Why the server does not watch the node, or does not read it, and what to do.
+
+        It was there when it was resolved: some servers then take the id of one that is gone for none at all.
+        """
+        return self.gone if is_unknown(status) else f"{self.where}: {why(status)}"
+
+    @property
+    def gone(self) -> str:
+        """What is said of a node that was there."""
+        return f"{self.where}: {GONE}"
 
 
-async def resolve(link: "Link", signals: "Sequence[Signal[Address]]") -> list[Resolved]:
+async def resolve(
+    link: "Link", signals: "Sequence[Signal[Address]]", within_s: float = LOOKED_S
+) -> list[Resolved]:
     """Where each signal is now, in their order; one that is nowhere hinders no other.
 
-    Raises SourceLost and SourceRefused.
+    `within_s`: how long the server is looked through for them. Raises SourceLost and SourceRefused.
     """
-    view = View(link, await link.namespaces())
+    view = View(link, await link.namespaces(), Patience(within_s, MOST_SEEN))
     places = await _places(view, [one.address for one in signals])
     sound = [place.node for place in places if not place.fault]
-    attributes = await _attributes(view, sound)
+    attributes = await _as_they_come(view, signals, places, await _attributes(view, sound))
     types = await learn(view, {one.type for one in attributes.values() if one.type is not None})
     return [
         await _resolved(view, signal, place, attributes.get(place.node, Attributes()), types)
@@ -121,14 +140,22 @@ async def _resolved(
 ) -> Resolved:
     address, written, chosen = signal.address, where(signal.address), Filter.of(signal.address)
     if place.fault:
-        return Resolved(written, chosen, fault=place.fault, foreign=place.foreign)
-    names = await _names(view, address, place, attributes)
+        return Resolved(written, chosen, fault=place.fault, foreign=place.foreign, given_up=place.given_up)
+    try:
+        names = await _names(view, address, place, attributes)
+    except Spent as spent:
+        return Resolved(written, chosen, fault=f"{written}: {spent}", given_up=True)
+    if view.patience.spent and attributes.type is not None and types.missing(attributes.type):
+        return Resolved(written, chosen, fault=f"{written}: {view.patience.spent}", given_up=True)
     fitted = fit(signal, attributes, _pick(address, place, attributes, names, types, view))
     if fitted.fault:
-        return Resolved(written, chosen, fault=f"{written}: {fitted.fault}")
+        absent = bool(attributes.status)
+        return Resolved(written, chosen, fault=f"{written}: {fitted.fault}", absent=absent)
     pick = fitted.pick
     if pick.index is None and not pick.member and pick.names is None:
         pick = PLAIN
+    if fitted.bandless:
+        chosen = Filter(chosen.queue, chosen.trigger)
     doubt = f"{written}: {fitted.doubt}" if fitted.doubt else ""
     return Resolved(written, chosen, place.node, pick, place.more, doubt=doubt)
 
@@ -155,7 +182,7 @@ async def _places(view: View, addresses: "Sequence[Address]") -> list[Located]:
     return [
         _of_model(address, by_model)
         if address.model
-        else Located(one.node, fault=one.fault, foreign=one.foreign)
+        else Located(one.node, fault=one.fault, foreign=one.foreign, given_up=one.given_up)
         for address, by_model, one in zip(addresses, located, found, strict=True)
     ]
 
@@ -189,14 +216,54 @@ async def _by_path(view: View, paths: Mapping[int, tuple[Step, ...]]) -> dict[in
             asked[at] = browse_path(steps, view.namespaces)
         except UnknownNamespace as fault:
             found[at] = Found(fault=str(fault), foreign=True)
-    results = await view.link.translate(list(asked.values())) if asked else []
+    try:
+        results = await _translated(view, list(asked.values()))
+    except Spent as spent:
+        return found | dict.fromkeys(asked, Found(fault=str(spent), given_up=True))
     for at, result in zip(asked, results, strict=True):
-        nodes = _targets(view, result)
-        if len(nodes) == 1:
-            found[at] = Found(nodes[0])
-        else:
-            found[at] = Found(fault=await explain(view, paths[at], int(result.StatusCode.value), len(nodes)))
+        try:
+            found[at] = await _at_end(view, paths[at], result)
+        except Spent as spent:
+            found[at] = Found(fault=str(spent), given_up=True)
     return found
+
+
+_NO_PATHS = frozenset(
+    (
+        StatusCodes.BadServiceUnsupported,
+        StatusCodes.BadNotSupported,
+        StatusCodes.BadNotImplemented,
+    )
+)
+
+
+async def _translated(view: View, paths: Sequence[ua.BrowsePath]) -> Sequence[ua.BrowsePathResult]:
+    """As if the server had answered so for each path, where it does not offer the service at all."""
+    try:
+        return await view.translate(paths) if paths else []
+    except Fault as fault:
+        if fault.status not in _NO_PATHS:
+            raise
+        return [ua.BrowsePathResult(ua.StatusCode(ua.UInt32(fault.status)), []) for _ in paths]
+
+
+async def _at_end(view: View, steps: Sequence[Step], result: ua.BrowsePathResult) -> Found:
+    """The one node at the end of a path, or why there is none."""
+    nodes, status = _targets(view, result), int(result.StatusCode.value)
+    if len(nodes) == 1:
+        return Found(nodes[0])
+    if status not in _NO_PATHS:
+        return Found(fault=await explain(view, steps, status, len(nodes)))
+    try:
+        node, fault = await walked(view, steps)
+    except Fault as refusal:
+        return Found(
+            fault=f"the server follows no paths, and {_UNSHOWN} ({refusal.reason}): write node instead"
+        )
+    return Found(fault=fault) if node is None else Found(node)
+
+
+_UNSHOWN = "does not show its nodes either"
 
 
 def _targets(view: View, result: ua.BrowsePathResult) -> list[ua.NodeId]:
@@ -232,6 +299,30 @@ async def _made_concrete(view: View, told: Mapping[ua.NodeId, Attributes]) -> di
     }
 
 
+async def _as_they_come(
+    view: View,
+    signals: "Sequence[Signal[Address]]",
+    places: Sequence[Located],
+    told: Mapping[ua.NodeId, Attributes],
+) -> dict[ua.NodeId, Attributes]:
+    """Where a signal and the declared rank contradict each other, the value is what counts."""
+    doubted = {
+        place.node
+        for signal, place in zip(signals, places, strict=True)
+        if not place.fault and told[place.node].contradicts(_index(signal.address, place))
+    }
+    try:
+        samples = await view.link.read([*doubted]) if doubted else []
+    except Fault:  # one that is too long for a message
+        return {**told}
+    shaped = {node: told[node].as_it_comes(now) for node, now in zip(doubted, samples, strict=True)}
+    return {**told, **shaped}
+
+
+def _index(address: "Address", place: Located) -> int | None:
+    return address.index if place.index is None else place.index
+
+
 async def _names(
     view: View, address: "Address", place: Located, attributes: Attributes
 ) -> Mapping[int | str, str] | None:
@@ -253,10 +344,9 @@ def _pick(
     types: Types,
     view: View,
 ) -> Pick:
-    index = address.index if place.index is None else place.index
     member = address.member if place.member is None else place.member
     return Pick(
-        index, parse_member(member) if member else (), types, attributes.type, names,
+        _index(address, place), parse_member(member) if member else (), types, attributes.type, names,
         tuple(view.namespaces) if place.names is not None else (),
     )  # fmt: skip
 

@@ -18,9 +18,9 @@ from cryptography.hazmat.primitives import hashes
 
 from adapters._opcua.client import Endpoint, GuardedClient, Token, Who, channel, endpoints
 from adapters._opcua.errors import IMPOSTOR, LIBRARY_ERRORS, OFFERS, converted, of_ours
-from adapters._opcua.files import Unusable, certificates, chain, first
+from adapters._opcua.files import Unusable, certificate, certificates, chain, first
 from adapters._opcua.identity import USUAL, Identity, Own, Party, Terms, application_uri, load_identity
-from adapters._opcua.trust import Claim, Finding, TrustList, findings
+from adapters._opcua.trust import Claim, Finding, TrustList, findings, refusal
 from edge.contract import SourceError, SourceLost, SourceRefused
 
 if TYPE_CHECKING:
@@ -50,6 +50,8 @@ _NO_WAY = {
     Who.NAME: " takes no user and password; it takes {}: set that, or have them allowed on the server",
     Who.CERTIFICATE: " takes no user by certificate; it takes {}: set that, or have it allowed on the server",
 }
+
+_NOBODY = " offers {} for a look at its endpoints only, and lets nobody in by it: set security to one of {}"
 
 _log = logging.getLogger(__name__)
 
@@ -101,11 +103,10 @@ class Protection:
 
     async def begin(self) -> None:
         """Raises SourceLost or SourceRefused."""
+        self.name_us()
         await self.name_user()
         if self.settings.security == "None":
-            for warning in self.settings.warnings():
-                _memory.tell(self.party, "None", warning)
-            return
+            return  # the command that starts has said what that means
         current, successor = await self.ours()
         self.server, claim = await self.find_server()
         self.claim = claim
@@ -143,10 +144,13 @@ class Protection:
 
     # --- the user -----------------------------------------------------------------------------------
 
+    def name_us(self) -> None:
+        """Give the client our name, and eyes for who answers."""
+        self.client.application_uri, self.client.examine = application_uri(self.party.line), self.examine
+
     async def name_user(self) -> None:
-        """Give the client its user, and our name. Raises SourceRefused."""
+        """Give the client its user, before it logs in. Raises SourceRefused."""
         settings, client = self.settings, self.client
-        client.application_uri, client.examine = application_uri(self.party.line), self.examine
         if settings.user is not None:
             client.set_user(settings.user)
         if settings.password is not None:
@@ -202,7 +206,7 @@ class Protection:
         left = shown.days_left(datetime.now(UTC))
         ends = f"ends in {left} days" if left >= 0 else "has expired"
         words = f"our certificate {ends}, and the server does not trust the next one yet: have it trust"
-        _memory.tell(self.party, "own", f"{words} {newest.path} (thumbprint {newest.thumbprint[:16]})")
+        _memory.tell(self.party, "own", f"{words} {newest.path} (thumbprint {newest.thumbprint})")
 
     async def _takes(self, identity: Identity) -> bool:
         """Whether the server opens a channel with it; no session is asked for."""
@@ -222,7 +226,7 @@ class Protection:
             self._on_refusal()
         if self.identity is None:
             return None
-        ours = f"{self.identity.path}, thumbprint {self.identity.thumbprint[:16]}"
+        ours = f"{self.identity.path}, thumbprint {self.identity.thumbprint}"
         return of_ours(self.party.source, self.settings.endpoint, error, ours)
 
     def show(self, identity: Identity) -> None:
@@ -268,15 +272,14 @@ class Protection:
     ) -> tuple[Endpoint, Claim]:
         found = next((one for one in offered if one.security == self.settings.security), None)
         if found is None:
-            kinds = dict.fromkeys(one.security for one in sorted(offered, key=lambda one: -one.level))
-            raise self._refused(OFFERS.format(self.settings.security, ", ".join(kinds) or "nothing"))
+            raise self._refused(OFFERS.format(self.settings.security, kinds(offered)))
         try:
             shown = chain(found.certificate)
         except ValueError as error:
             raise self._refused(": its certificate cannot be read: renew it on the server") from error
         if pinned is not None and shown[0] != pinned:
             raise self._refused(f" {IMPOSTOR}")
-        return found, Claim(self._host, found.application_uri, shown)
+        return found, Claim(self._host, found.application_uri, shown, found.ahead_s)
 
     async def _pinned(self) -> x509.Certificate | None:
         path = self.settings.server_certificate
@@ -289,11 +292,19 @@ class Protection:
 
         `standing`: of a connection that works already, which is not cut for a date; then it is said only.
         """
-        for one in await self.findings(claim):
-            if one.fault and not (standing and one.check.startswith("dates")):
-                raise self._refused(f": the server's certificate {one.fault}")
+        found = await self.findings(claim)
+        barred = [one for one in found if one.fault and not (standing and one.check.startswith("dates"))]
+        if barred:
+            words = refusal(claim, barred, self.party.file)
+            raise self._refused(f": the server's certificate {words}{self._unwritten(barred)}")
+        for one in found:
             words = one.fault or one.doubt
             _memory.tell(self.party, one.check, f"the server's certificate {words}" if words else "")
+
+    def _unwritten(self, barred: Sequence[Finding]) -> str:
+        """A file from before there was a default works no more: which key it is about."""
+        usual = any(one.is_curable for one in barred) and "security" not in self.settings.model_fields_set
+        return f" (without the key security it is {self.settings.security})" if usual else ""
 
     async def findings(self, claim: Claim) -> list[Finding]:
         """All checks of the server's certificate; one that nobody knows is kept for a person to look at."""
@@ -301,8 +312,8 @@ class Protection:
         known = await self._on_disk(store.load)
         for bad in known.unreadable:
             _memory.tell(self.party, bad, f"{bad}; it is passed over")
-        found = findings(claim, known, pinned)
-        if any(one.check == "trust" and one.fault for one in found):
+        found = findings(claim, known, pinned, file=self.party.file)
+        if any(one.is_curable for one in found):
             await asyncio.to_thread(store.reject, claim.own)
         return found
 
@@ -311,11 +322,13 @@ class Protection:
     def examine(self, certificate: bytes, offered: list[Endpoint]) -> None:
         """Hold what the server says within the channel against what it said outside. Raises SourceRefused."""
         found = next((one for one in offered if one.security == self.settings.security), None)
-        if found is None:
+        if found is None and self.claim is not None:
             raise self._refused(" speaks of other endpoints within the channel: does someone stand between?")
+        if found is None:
+            raise self._refused(OFFERS.format(self.settings.security, kinds(offered)))
         if self.claim is not None:
             self._compare(certificate, found, self.claim)
-        self.client.token = self._token(found.tokens)
+        self.client.token = self._token(found.tokens, offered)
 
     def _compare(self, certificate: bytes, found: Endpoint, claim: Claim) -> None:
         ours = claim.own.fingerprint(_SHA256)
@@ -325,9 +338,12 @@ class Protection:
         if found.application_uri and claim.application_uri not in ("", found.application_uri):
             raise self._refused(" calls itself otherwise within the channel: does someone stand between?")
 
-    def _token(self, tokens: Sequence[Token]) -> Token | None:
+    def _token(self, tokens: Sequence[Token], offered: Sequence[Endpoint]) -> Token | None:
         """How the user is named. None: nobody is to be named, and the server does not say how."""
         wanted = self._who()
+        others = dict.fromkeys(one.security for one in offered if one.tokens)
+        if not tokens and others:
+            raise self._refused(_NOBODY.format(self.settings.security, ", ".join(others)))
         fitting = [one for one in tokens if one.who is wanted]
         if not tokens and wanted is Who.ANONYMOUS:
             return None
@@ -365,9 +381,15 @@ class Protection:
             raise SourceRefused(self.party.source, str(error)) from error
 
 
+def kinds(offered: Sequence[Endpoint]) -> str:
+    """What `security` may be, the safest first as the server sees it."""
+    found = dict.fromkeys(one.security for one in sorted(offered, key=lambda one: -one.level))
+    return ", ".join(found) or "nothing"
+
+
 def _print(der: bytes) -> bytes:
     """The SHA-256 of the leading certificate; empty where there is none."""
     try:
-        return x509.load_der_x509_certificate(first(der)).fingerprint(_SHA256)
+        return certificate(first(der)).fingerprint(_SHA256)
     except ValueError:
         return b""

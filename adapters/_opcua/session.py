@@ -2,8 +2,8 @@
 
 import asyncio
 import logging
+import math
 import time
-from collections import deque
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -14,22 +14,23 @@ from adapters._opcua.canary import USUAL, Canary, Pace
 from adapters._opcua.gate import ServerClock
 from adapters._opcua.items import SLACK_S, Item, Items, parts_of
 from adapters._opcua.link import CURRENT_TIME, Fault, Link, Subscribed
+from adapters._opcua.missing import Missing
+from adapters._opcua.outbox import Outbox
 from adapters._opcua.poll import Schedule
-from adapters._opcua.publish import Heard, Publisher
+from adapters._opcua.publish import Heard, Lag, Publisher
+from adapters._opcua.returned import Returned
+from adapters._opcua.seeking import Seeker
+from adapters._opcua.telling import Telling, mono_ms, settled, telemetered
 from adapters._opcua.values import Reading, overflowed, reading, status_name
-from adapters._opcua.wire import Published, Sample
+from adapters._opcua.wire import Published
 from adapters._opcua.write import Writer
-from edge.contract import Change, Intake, NoValue, Observation, Quality, Signal, SourceError
-from edge.errors import NotRecorded
-from edge.observation import AGENT, Missed
+from edge.contract import Change, Intake, Observation, Signal, SourceError, SourceLost
 
 if TYPE_CHECKING:
     from adapters._opcua.address import Address
 
-_FULL = 20_000
-"""Observations that may wait for the disk before the server is asked for no more."""
-_UNSETTLED = 10_000
-_LOST = "notifications-lost"
+_BLAMED_S = 10.0
+"""After a node was found that spoils messages, others may still come that it has spoilt."""
 _NO_SUBSCRIPTIONS = frozenset(
     (
         StatusCodes.BadServiceUnsupported,
@@ -70,25 +71,25 @@ class Session:
         self._link = link
         self._intake = intake
         self._items = Items(link, signals)
-        self._channel = intake.channel([item.signal.name for item in self._items.telemetry()])
         self._clock = ServerClock()
         self._writer = Writer(link, intake)
+        self._returned = Returned(intake, self._items)
         self._schedule: Schedule[Item] = Schedule()
         self._subscription: Subscribed | None = None
         self._publisher: Publisher | None = None
-        self._pending: list[Observation] = []
-        self._numbers: list[int] = []
-        """Of the messages whose values are among the pending ones."""
-        self._unsettled: deque[int] = deque(maxlen=_UNSETTLED)
-        """Of messages that the journal did not take; what it takes next has it all."""
+        self._outbox = Outbox(intake, self._owe_all)
+        self._telling = Telling(intake, self._items, self._clock, self._outbox)
+        self._missing = Missing(intake, self._outbox.put)
         self._reads = asyncio.Lock()
-        self._arrived = asyncio.Event()
         self._disturbed = asyncio.Event()
         self._subscribed = asyncio.Event()
         self._polled = asyncio.Event()
         self._canary = Canary(link, self._items, pace)
+        self._seeker = Seeker(self._items, self._retry, self._read, pace.mend_s)
         self._owes_all = False
+        self._is_garbled = False
         self._read_all_s = 0.0
+        self._began_s = self._polled_s = time.monotonic()
         self._ended = ""
         self._told_polling = False
 
@@ -96,8 +97,8 @@ class Session:
         """Raises SourceLost or SourceRefused; returns never."""
         await self._begin()
         parts = (
-            self._publish, self._flush, self._answer, self._doubt, self._poll, self._mourn, self._link.renew,
-            self._writer.run, *self._plan.beside,
+            self._publish, self._outbox.run, self._missing.run, self._answer, self._doubt, self._poll,
+            self._seeker.run, self._mourn, self._link.renew, self._writer.run, *self._plan.beside,
         )  # fmt: skip
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -107,23 +108,35 @@ class Session:
             failures, bugs = group.split(SourceError)
             if failures is None or bugs is not None:
                 raise
-            await self._hand_over()
-            self._link.check()
-            first = next(_flat(failures))
+            self._missing.settle()
+            unseen_s = time.monotonic() - self._whole_s()
+            await self._outbox.hand_over()
+            first = self._link.fault() or next(_flat(failures))
+            if isinstance(first, SourceLost):
+                first.unseen_s = unseen_s
             raise first from first.__cause__
+
+    def _whole_s(self) -> float:
+        """Until when it is certain that nothing was missing."""
+        word_s = self._polled_s if self._publisher is None else self._publisher.whole_s
+        doubted = (self._known_s(part) for part in self._items.parts if part.gate.is_doubted)
+        return min(word_s, *doubted, time.monotonic())
 
     async def _begin(self) -> None:
         await self._link.learn_limits()
-        before_ms = _mono_ms()
+        before_ms = mono_ms()
         (time_there,) = await self._link.read([CURRENT_TIME])
-        self._clock.measured(before_ms, _mono_ms(), time_there)
+        self._clock.measured(before_ms, mono_ms(), time_there)
         await self._subscribe()
-        await self._watch(self._items.all)
+        await self._watch(self._items.at_once())
+        if self._items.lack_all():
+            await self._watch([item for item in self._items.all if not item.is_named])
         lack = self._items.lack_a_namespace()
         if lack:
             raise self._link.refused(f"{lack}; no signal of this source is in one that it has")
         self._intake.connected()
-        await self._read(self._items.all)
+        await self._read([item for item in self._items.all if item.resolved is not None])
+        self._polled_s = time.monotonic()
 
     # --- which nodes are watched, and how ---
 
@@ -141,12 +154,13 @@ class Session:
             self._told_polling = True
             return False
         self._subscription = subscription
-        self._publisher = Publisher(self._link, subscription, Heard(self._message, self._missed))
+        heard = Heard(self._message, self._missed, self._garbled)
+        self._publisher = self._outbox.publisher = Publisher(self._link, subscription, heard)
         self._subscribed.set()
         return True
 
     async def _watch(self, items: Sequence[Item]) -> None:
-        await self._items.watch(items, self._subscription)
+        await self._items.watch(items, self._subscription, self._pace.look_s)
         now_s = time.monotonic()
         for item in items:
             self._schedule.drop(item)
@@ -157,14 +171,19 @@ class Session:
     async def _mend(self) -> None:
         """Try again what cannot be watched; say so only where something changed."""
         if self._subscription is None and await self._subscribe():
-            await self._watch(self._items.all)
-            await self._read(self._items.all)
+            found = [item for item in self._items.all if item.is_named or not item.fault]
+            await self._watch(found)
+            await self._read(found)
             return
-        broken = {item: item.fault for item in self._items.all if item.fault}
+        broken = self._items.broken(time.monotonic())
         if broken:
-            await self._items.forget(list(broken), self._subscription)
-            await self._watch(list(broken))
-            await self._read([item for item, fault in broken.items() if item.fault != fault])
+            await self._retry(broken)
+
+    async def _retry(self, items: Sequence[Item]) -> None:
+        before = {item: item.fault for item in items}
+        await self._items.forget(items, self._subscription)
+        await self._watch(items)
+        await self._read([item for item, fault in before.items() if item.fault != fault])
 
     # --- what the server sends by itself ---
 
@@ -175,105 +194,67 @@ class Session:
 
     def _message(self, published: Published) -> None:
         """Called with every message that has something to say, in the server's order."""
-        now_s, now_ms = time.monotonic(), _mono_ms()
+        now_s, now_ms = time.monotonic(), mono_ms()
         changes: list[Change] = []
+        fresh: list[Observation] = []
         spread: list[tuple[Item, Reading]] = []
         for handle, sample in published.changes:
             item = self._items.of(handle)
             if item is None:
                 continue
-            item.heard_s = now_s
             notified = reading(sample, item.pick)
             if sample.status:
                 notified = self._noted(item, sample.status, notified)
-            if not item.gate.admits(notified, now_s):
+            item.heard_s = now_s
+            aged_ms = None if item.place is None else self._clock.age_ms(notified.stamp, now_ms)
+            is_count = item.signal.bits is not None
+            if not item.gate.admits(notified, now_s, is_dated=aged_ms is not None, is_count=is_count):
                 continue
+            item.told_s = now_s
             if item.family:
                 spread.append((item, notified))
             elif item.place is None:
-                self._pending.append(self._observed(item, notified))
+                fresh.append(self._telling.observed(item, notified))
             else:
-                aged_ms = self._clock.age_ms(notified.stamp, now_ms)
-                changes.append((item.place, _telemetered(notified), aged_ms))
-        if changes:
-            self._intake.changes(self._channel, changes)
+                aged_ms = item.aged_ms(notified.stamp, aged_ms, now_ms)
+                changes.append((item.place, telemetered(notified), aged_ms))
+        self._outbox.put(fresh)
+        self._telling.changed(changes, now_ms)
         if spread:
-            self._combine(spread)
+            self._telling.combine(spread)
         if published.ended is not None:
             self._ended = status_name(published.ended)
             self._disturbed.set()
-        self._await_disk(published.sequence)
-
-    def _combine(self, spread: Sequence[tuple[Item, Reading]]) -> None:
-        """What is between, where several parts changed in one message, is no state of the machine."""
-        families = {id(item.family): item.family for item, _ in spread}
-        for number, family in families.items():
-            changed = [(item, one) for item, one in spread if id(item.family) == number]
-            several = len({item.handle for item, _ in changed}) > 1
-            for at, (item, one) in enumerate(changed):
-                item.latest = one
-                whole = item.whole()
-                if whole is not None and (not several or at == len(changed) - 1):
-                    self._put([self._observed(family[0], whole)])
-
-    def _await_disk(self, number: int) -> None:
-        """The message is acknowledged when what waits now is on disk."""
-        self._numbers.append(number)
-        self._arrived.set()
-        if self._publisher is not None and len(self._pending) >= _FULL:
-            self._publisher.hold(True)
+        self._outbox.await_disk(published.sequence)
 
     def _noted(self, item: Item, status: int, one: Reading) -> Reading:
         """What else a status calls for; the reading says what to do where the node is gone."""
         if overflowed(status):
             self._owe_all()
+            if item.place is not None:  # a counter has it all, and of a state the core tells
+                self._missing.overflowed(item.signal.name, self._known_s(item))
         return one._replace(detail=item.fault) if item.gone(status) else one
+
+    def _known_s(self, item: Item) -> float:
+        """Until when nothing of it was missing; by the server's time where it was taken in late."""
+        before = item.gate.notified
+        ago_ms = None if before is None else self._clock.ago_ms(before.stamp, mono_ms())
+        stamped_s = math.inf if ago_ms is None else time.monotonic() - ago_ms / 1000
+        return max(self._began_s, min(item.known_s, stamped_s))
 
     def _missed(self, messages: int, since_s: float) -> None:
         """Messages are gone for good: counters have it all at the next read, the rest is told."""
-        now = self._intake.observe(AGENT, None)
-        since_ms = now.seen_ms - round((time.monotonic() - since_s) * 1000)
-        many = f"{messages} of its" if messages else "an unknown number of its"
-        words = f"{many} notifications did not arrive, and it does not have them any more"
-        missed = Missed(_LOST, self._intake.name, since_ms, now.seen_ms, detail=words)
-        self._put([self._intake.observe(AGENT, missed)])
+        self._missing.messages(messages, since_s)
+        self._owe_all()
+
+    def _garbled(self) -> None:
+        """A message of the subscription cannot be read."""
+        self._is_garbled = True
         self._owe_all()
 
     def _owe_all(self) -> None:
         self._owes_all = True
         self._disturbed.set()
-
-    # --- to the journal ---
-
-    def _put(self, fresh: Sequence[Observation]) -> None:
-        """In the order of arrival, notified or read."""
-        if fresh:
-            self._pending += fresh
-            self._arrived.set()
-
-    async def _flush(self) -> None:
-        """Hand on what has gathered; while a hand-over waits for the disk, the next one gathers."""
-        while True:
-            await self._arrived.wait()
-            self._arrived.clear()
-            await self._hand_over()
-
-    async def _hand_over(self) -> None:
-        """Between taking and emitting nothing may be awaited: that is what keeps the order."""
-        batch, self._pending = self._pending, []
-        numbers, self._numbers = self._numbers, []
-        if self._publisher is not None:
-            self._publisher.hold(False)
-        if batch:
-            try:
-                await self._intake.emit(batch)
-            except NotRecorded:
-                self._unsettled += numbers
-                self._owes_all = True
-                return
-        if self._publisher is not None:
-            self._publisher.acknowledge([*self._unsettled, *numbers])
-            self._unsettled.clear()
 
     # --- what is read ---
 
@@ -287,7 +268,7 @@ class Session:
                 self._writer.put(ask)
                 continue
             asked = [item for item in self._items.all if item.signal.name in ask.signals]
-            await self._read(asked, ask.number)
+            await self._read(self._seeker.found(asked, ask.number), ask.number)
 
     async def _poll(self) -> None:
         """Read what no subscription watches."""
@@ -298,57 +279,24 @@ class Session:
                     await self._polled.wait()
                 self._polled.clear()
             except TimeoutError:
-                await self._read([item for item in self._schedule.due(time.monotonic()) if not item.fault])
+                due_s = time.monotonic()
+                await self._read([item for item in self._schedule.due(due_s) if not item.fault])
+                self._polled_s = due_s
 
     async def _read(self, items: Sequence[Item], answers: int = 0) -> None:
         """Read now and hand on, behind everything that arrived before."""
-        fresh = [self._refused(item, answers) for item in items if item.fault]
+        refused = [self._telling.refused(item, answers) for item in items if item.fault]
         parts = [part for part in parts_of(items) if not part.fault]
-        changes: list[Change] = []
         async with self._reads:
             asked_s = time.monotonic()
             values = await self._link.read([part.node for part in parts])
-            now_s, now_ms = time.monotonic(), _mono_ms()
-            for part, sample in zip(parts, values, strict=True):
-                settled = self._settled(part, sample, asked_s, now_s)
-                if settled is None:
-                    continue
-                if part.place is None or answers:
-                    fresh.append(self._observed(part, settled, answers))
-                else:
-                    aged_ms = self._clock.age_ms(settled.stamp, now_ms)
-                    changes.append((part.place, _telemetered(settled), aged_ms))
-            self._put(fresh)
-        if changes:
-            self._intake.changes(self._channel, changes)
+            now_s = time.monotonic()
+            known = [settled(part, one, asked_s, now_s) for part, one in zip(parts, values, strict=True)]
+            self._outbox.put(refused)
+            told = [(part, one) for part, one in zip(parts, known, strict=True) if one is not None]
+            self._telling.read(told, answers)
         if answers:
-            await self._hand_over()
-
-    def _settled(self, part: Item, sample: Sample, asked_s: float, now_s: float) -> Reading | None:
-        """The newest that is known; of a state in several nodes, with the last of them."""
-        read = reading(sample, part.pick)
-        if sample.status and part.gone(sample.status):
-            read = read._replace(detail=part.fault)
-        settled = part.gate.settle(read, asked_s, now_s)
-        if not part.family:
-            return settled
-        part.latest = settled
-        return part.whole() if part is part.family[-1] else None
-
-    def _observed(self, item: Item, one: Reading, answers: int = 0) -> Observation:
-        return self._intake.observe(
-            item.signal.name,
-            one.value,
-            quality=one.quality,
-            aged_ms=self._clock.age_ms(one.stamp, _mono_ms()),
-            answers=answers,
-            detail=one.detail,
-        )
-
-    def _refused(self, item: Item, answers: int) -> Observation:
-        return self._intake.observe(
-            item.signal.name, None, quality=Quality.BAD, answers=answers, detail=item.fault
-        )
+            await self._outbox.hand_over()
 
     # --- whether the subscription can be believed ---
 
@@ -359,14 +307,18 @@ class Session:
             await self._pause()
             if self._ended:
                 raise self._link.lost(f"the server ended the subscription: {self._ended}")
+            if self._is_garbled:
+                await self._blame()
             if self._owes_all:
                 await self._read_all()
             else:
                 await self._probe()
+                await self._renew()
             self._listen()
             if time.monotonic() - mended_s >= self._pace.mend_s:
                 await self._mend()
                 mended_s = time.monotonic()
+            self._returned.look()
 
     async def _pause(self) -> None:
         """Until the next probe, or until there is something that matters."""
@@ -392,21 +344,57 @@ class Session:
         to the notification that must follow.
         """
         silent = self._canary.chosen(time.monotonic())
+        lag = self._lag()
         async with self._reads:
-            asked_s, before_ms = time.monotonic(), _mono_ms()
+            asked_s, before_ms = time.monotonic(), mono_ms()
             time_there, *values = await self._link.read_again(self._canary.prepared)
-            self._clock.measured(before_ms, _mono_ms(), time_there)
+            self._clock.measured(before_ms, mono_ms(), time_there)
+            self._canary.judges(max(lag, self._lag()))
             agreed = [
                 (item, one)
                 for item, sample in zip(silent, values, strict=True)
                 if (one := self._canary.judged(item, sample, asked_s)) is not None
             ]
-            self._put([self._observed(item, one) for item, one in agreed if item.place is None])
-        telemetry: list[Change] = [
-            (item.place, _telemetered(one), None) for item, one in agreed if item.place is not None
-        ]
-        if telemetry:
-            self._intake.changes(self._channel, telemetry)
+            self._outbox.put(
+                [self._telling.observed(item, one) for item, one in agreed if item.place is None]
+            )
+        self._telling.read([(item, one) for item, one in agreed if item.place is not None], 0)
+
+    def _lag(self) -> Lag:
+        return Lag.NONE if self._publisher is None else self._publisher.lag
+
+    async def _renew(self) -> None:
+        """What is not notified any more is watched anew; a read settles what it is now."""
+        dead, self._canary.dead = self._canary.dead, []
+        await self._read_instead()
+        if not dead or self._subscription is None:
+            return
+        since_s = min(map(self._known_s, dead))
+        await self._items.renew(dead, self._subscription)
+        items = [item for item in self._items.all if any(part in dead for part in parts_of([item]))]
+        self._missing.silent([item.signal.name for item in items], since_s)
+        await self._read(items)
+
+    async def _read_instead(self) -> None:
+        """What is notified too slowly, or never, is read at its `every`."""
+        slow, self._canary.slow = self._canary.slow, []
+        if not slow or self._subscription is None:
+            return
+        await self._items.read_instead(slow, self._subscription)
+        now_s = time.monotonic()
+        for item in self._items.all:
+            if any(part in slow for part in parts_of([item])):
+                self._schedule.drop(item)
+                self._schedule.put(item, item.signal.every.total_seconds(), now_s)
+        self._polled.set()
+
+    async def _blame(self) -> None:
+        """Find the node that spoilt a message. Raises SourceLost where none is to blame."""
+        self._is_garbled = False
+        found = await self._items.blame(self._subscription)
+        if time.monotonic() - self._items.spoilt_s() > _BLAMED_S:
+            raise self._link.lost("it answers with what is not OPC UA, and no node is to blame")
+        self._outbox.put([self._telling.refused(item) for item in found])
 
     def _listen(self) -> None:
         """Two keep-alives without a word are the end."""
@@ -419,15 +407,9 @@ class Session:
     async def _mourn(self) -> None:
         """A closed connection is noticed at once, not at the next probe."""
         await self._link.closed()
-        self._link.check()
-
-
-def _mono_ms() -> int:
-    return time.monotonic_ns() // 1_000_000
-
-
-def _telemetered(one: Reading) -> Any:
-    return NoValue(one.detail) if one.quality is Quality.BAD else one.value
+        fault = self._link.fault()
+        if fault is not None:
+            raise fault
 
 
 def _flat(group: ExceptionGroup[SourceError]) -> Iterator[SourceError]:

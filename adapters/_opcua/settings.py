@@ -1,8 +1,9 @@
 """How a server is reached: the keys of a `[source.NAME]` of `type = "opcua"`."""
 
+import ipaddress
+import re
 from datetime import timedelta
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -11,13 +12,51 @@ from edge.contract import Duration, Secret, SourceSettings, refuse
 _PORT = 4840  # registered for opc.tcp
 
 
+_MOST_PORT = 65535
+_AS = 'write it as "opc.tcp://192.168.10.21:4840"'
+_ENDPOINT = re.compile(r"(?i:opc\.tcp)://(\[[^]/]*]|[^]\[:/]*)(?::([^/]*))?(/.*)?")
+"""Host, port, path; the host of version 6 of the Internet's addresses is in brackets."""
+_HOST = re.compile(r"[\w.-]+")
+_ADDRESS = re.compile(r"[\d.]+|\[.*]")
+"""What is an address and not a name."""
+
+
 def _endpoint(text: str) -> str:
-    url = urlsplit(text)
-    if url.scheme != "opc.tcp" or not url.hostname:
-        raise ValueError('write it as "opc.tcp://192.168.10.21:4840"')
-    if "@" in url.netloc:
-        raise ValueError("a user does not belong here; use the keys user and password")
-    return text if url.port else text.replace(url.netloc, f"{url.netloc.rstrip(':')}:{_PORT}", 1)
+    """With its port. What may hold a password is not repeated."""
+    refuse("a user does not belong here; use the keys user and password" if "@" in text else "")
+    host, port, path = _parts(text)
+    return f"opc.tcp://{host}:{port}{path}"
+
+
+def _parts(text: str) -> tuple[str, int, str]:
+    """Raises ValueError with a sentence."""
+    found = _ENDPOINT.fullmatch(text)
+    if found is None:
+        raise ValueError(_AS)
+    host, port, path = found[1], found[2] or str(_PORT), found[3] or ""
+    if not re.fullmatch(r"[0-9]{1,5}", port) or not 0 < int(port) <= _MOST_PORT:
+        raise ValueError(f"the port is a number from 1 to {_MOST_PORT}, and {_PORT} where it is left out")
+    try:
+        if _ADDRESS.fullmatch(host):
+            ipaddress.ip_address(host.strip("[]"))
+        elif not _HOST.fullmatch(host):
+            raise ValueError("no name")
+    except ValueError as error:
+        raise ValueError(f"{host!r} is neither a host's name nor its address: {_AS}") from error
+    if any(one.isspace() or not one.isprintable() for one in path):
+        raise ValueError("has a space in its path; %20 stands for one")
+    return host, int(port), path
+
+
+def _same(host: str) -> str:
+    """The one way of writing a host, as far as that can be told without asking anybody."""
+    try:
+        address = ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        name = host.lower().rstrip(".")
+        return "localhost" if name.endswith(".localhost") else name
+    mapped = getattr(address, "ipv4_mapped", None)
+    return "localhost" if (mapped or address).is_loopback else str(mapped or address)
 
 
 class Settings(SourceSettings):
@@ -74,6 +113,12 @@ class Settings(SourceSettings):
             'user_certificate proves nothing with security = "None"' if by_certificate and bare else "",
         )
         return self
+
+    def owns(self) -> list[str]:
+        """The endpoint: two sources would ask one server for two sessions, and fight where it has one."""
+        host, port, path = _parts(self.endpoint)
+        name = _same(host)
+        return [f"opc.tcp://{f'[{name}]' if ':' in name else name}:{port}{path.rstrip('/')}"]
 
     def warnings(self) -> list[str]:
         if self.security != "None":

@@ -1,5 +1,6 @@
 """What a server says its structures and enumerations are made of (OPC 10000-3, 8.48 to 8.52)."""
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -11,6 +12,8 @@ _STRUCTURE_DEFINITION = Id(0, 122)
 _ENUM_DEFINITION = Id(0, 123)
 _ENUM_VALUE = Id(0, 8251)
 _MOST_MEMBERS = 4096
+_STEPS_AT_ONCE, _STEPS_A_SECOND = 250_000, 500_000
+"""A step is about a microsecond; a structure of 300 members takes 300."""
 SHOWN = 12
 """Names of members that are told."""
 
@@ -190,12 +193,37 @@ def enum_values(raw: Raw) -> dict[int, str]:
 # --- what is known of one server's types ----------------------------------------------------------
 
 
+class Effort:
+    """Steps within structures that one server may cost: some at once, and as many again with time.
+
+    A message of a few megabytes may hold thousands of structures that take a quarter of a second each.
+    """
+
+    __slots__ = ("_at_s", "_left")
+
+    def __init__(self) -> None:
+        self._left, self._at_s = float(_STEPS_AT_ONCE), time.monotonic()
+
+    def ask(self) -> None:
+        """Raises Unusable where nothing is left."""
+        now_s = time.monotonic()
+        self._left = min(self._left + (now_s - self._at_s) * _STEPS_A_SECOND, _STEPS_AT_ONCE)
+        self._at_s = now_s
+        if self._left <= 0:
+            raise Unusable("the server sends larger structures, or more of them, than can be read in time")
+
+    def spend(self, steps: int) -> None:
+        """After the fact: the last one may have cost more than there was."""
+        self._left -= steps
+
+
 class Types:
     """The data types of one server, by their ids there."""
 
-    __slots__ = ("_by_encoding", "_known")
+    __slots__ = ("_by_encoding", "_known", "effort")
 
     def __init__(self, by_data_type: Mapping[Id, Type]) -> None:
+        self.effort = Effort()
         self._known = {**BUILT_IN, **by_data_type}
         self._by_encoding = {
             one.encoding: one
@@ -211,9 +239,9 @@ class Types:
         """The structure that an ExtensionObject names."""
         return self._by_encoding.get(encoding)
 
-    def missing(self, root: Id) -> frozenset[Id]:
-        """Data types that must be known before a value of `root` can be read, and are not."""
-        seen, missing, ahead = {root}, set(), [root]
+    def missing(self, *roots: Id) -> frozenset[Id]:
+        """Data types that must be known before values of these can be read, and are not."""
+        seen, missing, ahead = set(roots), set(), list(roots)
         while ahead:
             one = ahead.pop()
             known = self.of(one)

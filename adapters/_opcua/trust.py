@@ -7,7 +7,7 @@ import ipaddress
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 
@@ -21,11 +21,14 @@ from adapters._opcua.files import (
     LONGEST_CHAIN,
     Unusable,
     alternative_names,
+    certificate,
     certificates,
     keep,
-    own_it,
+    opened,
+    remove,
     revocations,
     thumbprint,
+    unusable,
     uris,
 )
 
@@ -37,8 +40,9 @@ _NEAR_DAYS = 30
 _FILES = 200
 """Files of one folder that are read."""
 _SUFFIXES = {".der", ".pem", ".crt", ".cer", ".crl"}
-_SHORT = 16
-"""Of a thumbprint in a sentence: enough to name one among twenty."""
+_CENTURIES_S = 9_000_000_000.0
+_APART_S = 60.0
+"""Servers give a few minutes; so much between two clocks is worth a word."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +57,8 @@ class Finding:
     """Why it cannot be accepted, as the end of a sentence; empty where it can."""
     doubt: str = ""
     """What is not as it should be, and is let pass."""
+    is_curable: bool = False
+    """The fault is let pass where a person trusts this very certificate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +70,8 @@ class Claim:
     application_uri: str
     certificates: Sequence[x509.Certificate]
     """Its own, and those that issued it, as it sends them."""
+    ahead_s: float | None = None
+    """Of its clock before ours; None where it has not told."""
 
     @property
     def own(self) -> x509.Certificate:
@@ -94,9 +102,10 @@ class TrustList:
         person sees where to put what. Raises Unusable."""
         try:
             for name in ("trusted/certs", "trusted/crl", "issuers/certs", "issuers/crl", "rejected"):
-                own_it(self._pki / name)
+                with opened(self._pki, *name.split("/")):
+                    pass
         except OSError as error:
-            raise Unusable(f"{self._pki} cannot be made: {error.strerror}") from error
+            raise unusable(error, self._pki) from error
         bad: list[str] = []
         return Trusted(
             tuple(self._certificates("trusted/certs", bad)),
@@ -107,15 +116,16 @@ class TrustList:
 
     def trust(self, der: bytes) -> Path:
         """From now on this very certificate is believed. Raises Unusable."""
-        return self._put(self._pki / "trusted" / "certs", der)
+        return self._put(("trusted", "certs"), der)
 
     def reject(self, certificate: x509.Certificate) -> None:
         """Keep it for a person to look at; the oldest of too many goes. A full disk is no hindrance."""
         with suppress(Unusable, OSError):
-            self._put(self.rejected, certificate.public_bytes(serialization.Encoding.DER))
+            self._put(("rejected",), certificate.public_bytes(serialization.Encoding.DER))
             kept = sorted(_files(self.rejected), key=lambda one: one.stat().st_mtime)
-            for one in kept[:-_REJECTED]:
-                one.unlink(missing_ok=True)
+            with opened(self._pki, "rejected") as folder:
+                for one in kept[:-_REJECTED]:
+                    remove(folder, one.name)
 
     def waiting(self) -> list[x509.Certificate]:
         """Those that servers have shown, and nobody has trusted."""
@@ -123,17 +133,17 @@ class TrustList:
 
     def release(self, print_: str) -> None:
         """It is trusted: nobody needs to look at it any more."""
-        (self.rejected / f"{print_}.der").unlink(missing_ok=True)
+        with suppress(OSError), opened(self._pki, "rejected") as folder:
+            remove(folder, f"{print_}.der")
 
-    def _put(self, folder: Path, der: bytes) -> Path:
+    def _put(self, folder: Sequence[str], der: bytes) -> Path:
         try:
-            path = folder / f"{thumbprint(x509.load_der_x509_certificate(der))}.der"
-            keep(path, der)
+            name = f"{thumbprint(certificate(der))}.der"
+            return keep(self._pki, folder, name, der)
         except ValueError as error:
             raise Unusable("this is no certificate") from error
         except OSError as error:
-            raise Unusable(f"{folder} cannot be written: {error.strerror}") from error
-        return path
+            raise unusable(error, self._pki) from error
 
     def _certificates(self, folder: str, bad: list[str]) -> Iterator[x509.Certificate]:
         for path in _files(self._pki / folder):
@@ -163,9 +173,11 @@ def _files(folder: Path) -> list[Path]:
 
 
 def findings(
-    claim: Claim, known: Trusted, pinned: bool = False, now: datetime | None = None
+    claim: Claim, known: Trusted, pinned: bool = False, now: datetime | None = None, file: str = "LINE.toml"
 ) -> list[Finding]:
     """Every check, in order; the certificate is accepted where none has a fault.
+
+    `file`: the line's, for the command that trusts it.
 
     `pinned`: the settings name this very file, and a person has compared it: then it is trusted, and what
     it says of itself (URI, host, use) is only doubted. So are host and use where this very certificate is in
@@ -173,18 +185,32 @@ def findings(
     """
     now = now or datetime.now(UTC)
     by_hand = pinned or claim.own in known.trusted
-    path, trust = _trust(claim, known, pinned)
+    path, trust = _trust(claim, known, pinned, _command(claim.own, file))
     return [
         _key(claim.own),
         _signature(claim.own, by_hand),
-        _dates(claim.own, "", now),
+        _dates(claim, claim.own, now),
         _uri(claim, pinned),
         _use(claim.own, by_hand),
         _host(claim, by_hand),
         trust,
-        *(_dates(one, "issuer", now) for one in path[1:]),
+        *(_dates(claim, one, now) for one in path[1:]),
         _revocation(path, known, now),
     ]
+
+
+def refusal(claim: Claim, found: Sequence[Finding], file: str) -> str:
+    """Why it is not accepted, with what to do; empty where it is. Said at once: all that one fix mends."""
+    faults = [one for one in found if one.fault]
+    hard = [one for one in faults if not one.is_curable]
+    if hard or not faults:
+        return hard[0].fault if hard else ""
+    words = "; it ".join(one.fault for one in faults)
+    return words if faults[-1].check == "trust" else f"{words} with {_command(claim.own, file)}"
+
+
+def _command(one: x509.Certificate, file: str) -> str:
+    return f"`lineside certificate trust {file} {thumbprint(one)}`"
 
 
 def _key(one: x509.Certificate) -> Finding:
@@ -208,23 +234,43 @@ def _signature(one: x509.Certificate, by_hand: bool) -> Finding:
     if used is not None and not isinstance(used, _WEAK):
         return Finding("signature", name)
     words = f"is signed with {name}, which can be forged: renew it on the server, with SHA-256"
-    return Finding("signature", name, "" if by_hand else words, words if by_hand else "")
+    return _let_pass("signature", name, words, ", or trust this very certificate", by_hand)
 
 
-def _dates(one: x509.Certificate, of: str, now: datetime) -> Finding:
+def _let_pass(check: str, said: str, words: str, fix: str, by_hand: bool) -> Finding:
+    """A doubt where this very certificate is trusted, else a fault that such a trust mends."""
+    return Finding(check, said, doubt=words) if by_hand else Finding(check, said, words + fix, "", True)
+
+
+def _dates(claim: Claim, one: x509.Certificate, now: datetime) -> Finding:
+    """Of the server's own, or of one that issued it."""
     begins, ends = one.not_valid_before_utc, one.not_valid_after_utc
     said = f"{begins:%Y-%m-%d} to {ends:%Y-%m-%d}"
-    check, whose = (f"dates of {name_of(one)}", "was issued by one that ") if of else ("dates", "")
-    clock = f"the clock here says {now:%Y-%m-%d %H:%M} UTC"
-    if now < begins:
+    is_own = one == claim.own
+    check, whose = ("dates", "") if is_own else (f"dates of {name_of(one)}", "was issued by one that ")
+    if not begins <= now <= ends:
         since = f"is valid from {begins:%Y-%m-%d %H:%M} UTC only"
-        return Finding(check, said, f"{whose}{since}, and {clock}: set the clock that is wrong")
-    if now > ends:
-        fix = "renew it on the server, then trust the new one"
-        return Finding(check, said, f"{whose}has expired on {ends:%Y-%m-%d}, and {clock}: {fix}")
+        what = since if now < begins else f"has expired on {ends:%Y-%m-%d}"
+        return Finding(check, said, f"{whose}{what}, and {_clocks(claim, now, begins, ends)}")
     left = (ends - now).days
     near = f"{whose}ends in {left} days: renew it on the server"
     return Finding(check, said, doubt=near if left < _NEAR_DAYS else "")
+
+
+def _clocks(claim: Claim, now: datetime, begins: datetime, ends: datetime) -> str:
+    """What both clocks say of a certificate that is not valid by ours, and what to do."""
+    clock = f"the clock here says {now:%Y-%m-%d %H:%M} UTC"
+    renew = "renew it on the server, then trust the new one"
+    if claim.ahead_s is None:
+        set_it = "set the clock that is wrong"
+        return f"{clock}: {set_it}" if now < begins else f"{clock}: if that is right, {renew}; else set it"
+    if abs(claim.ahead_s) <= _APART_S:
+        return f"{clock}, and so does the server's: {renew}"
+    there = now + timedelta(seconds=min(max(claim.ahead_s, -_CENTURIES_S), _CENTURIES_S))
+    clock = f"{clock}, the server's {there:%Y-%m-%d %H:%M}"
+    if begins <= there <= ends:
+        return f"{clock}, by which it is valid: set the clock that is wrong"
+    return f"{clock}: set the clocks, and if it is not valid then, {renew}"
 
 
 def _uri(claim: Claim, pinned: bool) -> Finding:
@@ -246,8 +292,7 @@ def _use(one: x509.Certificate, by_hand: bool) -> Finding:
         return Finding("use", "as a server's")
     lacks = f"lacks {', '.join(missing)}"
     words = f"is not made for a server: it {lacks}"
-    fix = "; renew it, or trust this very certificate"
-    return Finding("use", lacks, "" if by_hand else words + fix, words if by_hand else "")
+    return _let_pass("use", lacks, words, ": renew it, or trust this very certificate", by_hand)
 
 
 def _missing_usage(one: x509.Certificate) -> Iterator[str]:
@@ -272,8 +317,7 @@ def _host(claim: Claim, by_hand: bool) -> Finding:
     if _plain(claim.host) in names:
         return Finding("host", said)
     words = f"is for the host {said}, and the endpoint says {claim.host}"
-    fix = ": write the endpoint so, or trust this very certificate"
-    return Finding("host", said, "" if by_hand else words + fix, words if by_hand else "")
+    return _let_pass("host", said, words, ": write the endpoint so, or trust this very certificate", by_hand)
 
 
 def _hosts(one: x509.Certificate) -> list[str]:
@@ -295,7 +339,9 @@ def _plain(host: str) -> str:
 # --- trust ------------------------------------------------------------------------------------------
 
 
-def _trust(claim: Claim, known: Trusted, pinned: bool) -> tuple[list[x509.Certificate], Finding]:
+def _trust(
+    claim: Claim, known: Trusted, pinned: bool, command: str
+) -> tuple[list[x509.Certificate], Finding]:
     """The way from the server's certificate to one that is trusted, as far as it goes."""
     path = _path(claim, known)
     if pinned:
@@ -305,16 +351,14 @@ def _trust(claim: Claim, known: Trusted, pinned: bool) -> tuple[list[x509.Certif
     for one in path[1:]:
         if one in known.trusted:
             return path, Finding("trust", f"issued by {name_of(one)}, which is trusted")
-    short = thumbprint(claim.own)[:_SHORT]
-    command = f"`lineside certificate trust LINE.toml {short}`"
     if _is_self_signed(path[-1]):
-        why = f"is not trusted here: compare its thumbprint {short} with the server's, then type {command}"
-        return path, Finding("trust", "unknown", why)
+        why = f"is not trusted here: compare its thumbprint with the server's, then type {command}"
+        return path, Finding("trust", "unknown", why, "", True)
     why = (
         f"was issued by {_words(path[-1].issuer)}, which is not known here: put that certificate into "
-        f"pki/trusted/certs, or compare the thumbprint {short} with the server's and type {command}"
+        f"pki/trusted/certs, or compare the thumbprint with the server's and type {command}"
     )
-    return path, Finding("trust", "unknown", why)
+    return path, Finding("trust", "unknown", why, "", True)
 
 
 def _path(claim: Claim, known: Trusted) -> list[x509.Certificate]:

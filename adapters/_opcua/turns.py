@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from weakref import WeakKeyDictionary
 
-SESSIONS = 10
+SESSIONS = 4
 """Sessions that may be asked for in a row."""
-REFILL_S = 6.0
-"""After so long there may be one more: ten a minute."""
+REFILL_S = 10.0
+"""After so long there may be one more: with those in a row ten in any minute, and none waits longer."""
 
 
 class Allowance:

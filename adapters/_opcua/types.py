@@ -1,7 +1,7 @@
 """Data types of a server's own, asked of it as far as signals need them."""
 
 import contextlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 from asyncua import ua
 from asyncua.ua.attribute_ids import AttributeIds
@@ -9,7 +9,9 @@ from asyncua.ua.object_ids import ObjectIds
 
 from adapters._opcua.binary import Id, Malformed, Raw
 from adapters._opcua.browse import HAS_PROPERTY, HAS_SUBTYPE, VARIABLES, View, ident, numbered
+from adapters._opcua.link import Fault
 from adapters._opcua.models import PACKML_URI
+from adapters._opcua.patience import Spent
 from adapters._opcua.structures import (
     BUILT_IN,
     Definition,
@@ -26,6 +28,8 @@ from adapters._opcua.structures import (
 _ROUNDS = 20
 """Types in types in types: no deeper than this."""
 _MOST_TYPES = 2_000
+_MOST_MEMBERS = 30_000
+"""And names of enumerations: of all types together, and of those that one answer tells."""
 ENUMERATION = Id(0, ObjectIds.Enumeration)
 _INT32 = Id(0, ObjectIds.Int32)
 _STRING = Id(0, ObjectIds.String)
@@ -43,11 +47,15 @@ async def learn(view: View, roots: Iterable[Id]) -> Types:
     wanted = set(roots)
     for _ in range(_ROUNDS):
         types = Types(known)
-        missing = {one for root in wanted for one in types.missing(root)} - tried
-        if not missing or len(known) + len(missing) > _MOST_TYPES:
+        missing = types.missing(*wanted) - tried
+        too_many = len(known) + len(missing) > _MOST_TYPES or _members(known.values()) > _MOST_MEMBERS
+        if not missing or too_many:
             break
         tried |= missing
-        known.update(await _fetch(view, list(missing)))
+        try:
+            known.update(await _fetch(view, list(missing)))
+        except Spent:
+            break
     return Types(known)
 
 
@@ -63,10 +71,18 @@ async def _definitions(view: View, wanted: list[Id]) -> dict[Id, Type]:
     samples = await view.link.attributes(nodes, AttributeIds.DataTypeDefinition)
     found = dict[Id, Type]()
     for one, sample in zip(wanted, samples, strict=True):
+        if _members(found.values()) > _MOST_MEMBERS:
+            break
         if sample.status >> 31 == 0 and sample.raw is not None and not sample.is_array:
             with contextlib.suppress(Malformed):
                 found[one] = definition(sample.raw)
     return found
+
+
+def _members(types: Collection[Type]) -> int:
+    """Members of structures, and names of enumerations."""
+    structures = sum(len(one.members) for one in types if isinstance(one, Definition))
+    return structures + sum(len(one.names) for one in types if isinstance(one, Enumeration))
 
 
 async def _inherited(view: View, wanted: list[Id]) -> dict[Id, Type]:
@@ -75,7 +91,10 @@ async def _inherited(view: View, wanted: list[Id]) -> dict[Id, Type]:
     for _ in range(_ROUNDS):
         if not at:
             break
-        above = await view.below([numbered(one) for one in at.values()], along=HAS_SUBTYPE, up=True)
+        try:
+            above = await view.below([numbered(one) for one in at.values()], along=HAS_SUBTYPE, up=True)
+        except Fault:  # a server that shows nobody its nodes
+            break
         parents = {one: ident(some[0].node) for (one, _), some in zip(at.items(), above, strict=True) if some}
         ends = {one: parent for one, parent in parents.items() if parent in BUILT_IN or parent == ENUMERATION}
         for one, parent in ends.items():
@@ -87,7 +106,10 @@ async def _inherited(view: View, wanted: list[Id]) -> dict[Id, Type]:
 
 async def names_of(view: View, node: ua.NodeId) -> Mapping[int, str]:
     """The names of an enumeration, from the properties of its data type or of a variable; may be none."""
-    (properties,) = await view.below([node], VARIABLES, HAS_PROPERTY)
+    try:
+        (properties,) = await view.below([node], VARIABLES, HAS_PROPERTY)
+    except Fault:
+        return {}
     for one in properties:
         reader = _READERS.get(one.name) if one.space == 0 else None
         if reader is not None:

@@ -36,10 +36,16 @@ class Reading(NamedTuple):
     detail: str = ""
     stamp: int | None = None
     """The server's own time of it, in ticks of 100 ns since 1601, UTC: the source's, else the server's."""
+    server: int | None = None
+    """Beside the source's: when the server saw it, in the same ticks."""
 
     def same(self, other: "Reading") -> bool:
-        """Whether both say the same of the signal, at whatever time."""
-        return self[:3] == other[:3] and type(self.value) is type(other.value)
+        """Whether both say the same of the signal, at whatever time, and whatever was lost before it."""
+        if self.value != other.value or type(self.value) is not type(other.value):
+            return False
+        return self[1:3] == other[1:3] or (
+            OVERFLOWED in (self.detail, other.detail) and self.value is not None
+        )
 
     def near(self, other: "Reading") -> bool:
         """Whether both are floats as close as a server's own deadband may leave them."""
@@ -104,10 +110,11 @@ def reading(sample: Sample, pick: Pick = PLAIN) -> Reading:
     if pick.whole and not status and not is_array:
         stamp = source or server
         if kind in _EXACT:
-            return _new(Reading, (raw, Quality.GOOD, "", stamp))
+            return _new(Reading, (raw, Quality.GOOD, "", stamp, server))
         if kind in _FLOATS and math.isfinite(raw):  # type: ignore[arg-type]  # a float, by its kind
-            return _new(Reading, (raw, Quality.GOOD, "", stamp))
-    return _part(sample, pick)
+            return _new(Reading, (raw, Quality.GOOD, "", stamp, server))
+    one = _part(sample, pick)
+    return one if source is None or server is None else one._replace(server=server)
 
 
 def _part(sample: Sample, pick: Pick) -> Reading:

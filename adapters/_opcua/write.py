@@ -24,7 +24,7 @@ from adapters._opcua.structures import Enumeration
 from adapters._opcua.types import learn
 from adapters._opcua.values import status_name
 from adapters._opcua.wire import Sample
-from adapters._writes import Desk, UnfitError
+from adapters._writes import Desk, MisfitError, UnfitError
 from edge.contract import Intake, WriteAddress, WriteValue, refuse
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ _DIGITS = re.compile(r"-?[0-9]{1,20}")
 
 _EMPTY = (StatusCodes.BadWaitingForInitialData, StatusCodes.BadNoData)
 """A node that can be written and has never been."""
+_GONE = (StatusCodes.BadNodeIdUnknown, StatusCodes.BadNodeIdInvalid)
 _REFUSALS = {
     StatusCodes.BadNotWritable: "the node is read-only: have the server's program make it writable",
     StatusCodes.BadUserAccessDenied: "this user may not write it: have the server grant it, or name another",
@@ -81,8 +82,8 @@ class Node:
         self._kind = 0
         """Of what it holds: the built-in type; 0: not known yet."""
 
-    async def look(self, value: WriteValue) -> tuple[bool, str]:
-        (sample,) = await self._link.read([await self._found()])
+    async def look(self, value: WriteValue) -> tuple[bool, str | None]:
+        sample = await self._sample()
         is_empty = sample.status & 0xFFFF0000 in _EMPTY
         if sample.status >> 31 and not is_empty:
             self._node = None  # it may be somewhere else now
@@ -91,12 +92,25 @@ class Node:
             raise UnfitError(f"{self._address.identity()} holds an array: only single values are written")
         self._kind = sample.kind or await self._declared()
         wanted = typed(value, self._kind)
-        return not is_empty and same(wanted, sample), "" if is_empty else text_of(sample)
+        return not is_empty and same(wanted, sample), None if is_empty else text_of(sample)
+
+    async def _sample(self) -> Sample:
+        """Where the node is gone, it may be somewhere else since the PLC's program was changed."""
+        was_known = self._node is not None
+        (sample,) = await self._link.read([await self._found()])
+        if was_known and sample.status & 0xFFFF0000 in _GONE:
+            self._node = None
+            (sample,) = await self._link.read([await self._found()])
+        return sample
+
+    async def ready(self, value: WriteValue) -> None:
+        await self._found()
+        if not self._kind:
+            await self.look(value)
+        typed(value, self._kind)
 
     async def write(self, value: WriteValue) -> None:
         node = await self._found()
-        if not self._kind:
-            await self.look(value)
         variant = ua.Variant(_wired(typed(value, self._kind), self._kind), ua.VariantType(self._kind))
         status = await self._link.write_value(node, ua.DataValue(Value=variant, StatusCode=None))
         if status >> 31:
@@ -117,14 +131,15 @@ class Node:
         except UnknownNamespace as error:
             raise UnfitError(f"{address.identity()}: {error}") from None
         (found,) = await self._link.translate([path])
-        targets = [one for one in found.Targets or () if one.RemainingPathIndex == 0xFFFFFFFF]
-        if len(targets) != 1:
-            many = "names several nodes" if targets else "leads nowhere"
+        ends = [one.TargetId for one in found.Targets or () if one.RemainingPathIndex == 0xFFFFFFFF]
+        view = View(self._link, namespaces)
+        nodes = dict.fromkeys(node for one in ends if (node := view.here(one)) is not None)
+        if len(nodes) != 1:
+            many = "names several nodes" if nodes else "leads to another server" if ends else "leads nowhere"
             raise UnfitError(
                 f"{address.path} {many}: check it against the server's browse tree, or write node"
             )
-        target = targets[0].TargetId
-        return ua.NodeId(target.Identifier, target.NamespaceIndex, target.NodeIdType)
+        return next(iter(nodes))
 
     async def _declared(self) -> int:
         """The built-in type behind the node's data type; an enumeration is an Int32."""
@@ -150,7 +165,7 @@ _KNOWN = (_BOOLEAN, *_WHOLE, _FLOAT, _DOUBLE, _STRING, _TEXT)
 
 
 def typed(value: WriteValue, kind: int) -> WriteValue:
-    """The value as a node of this built-in type takes it. Raises UnfitError."""
+    """The value as a node of this built-in type takes it. Raises MisfitError."""
     if kind in (_STRING, _TEXT):
         return str(value).lower() if isinstance(value, bool) else str(value)
     if kind in _WHOLE:
@@ -161,7 +176,7 @@ def typed(value: WriteValue, kind: int) -> WriteValue:
         if kind in (_FLOAT, _DOUBLE):
             return _real(value, kind)
     name = ua.VariantType(kind).name if kind in range(1, 26) else f"type {kind}"
-    raise UnfitError(f"the node is a {name}: {value!r} does not fit there")
+    raise MisfitError(f"the node is a {name}: {value!r} does not fit there")
 
 
 def _whole(value: WriteValue, kind: int) -> int:
@@ -172,7 +187,7 @@ def _whole(value: WriteValue, kind: int) -> int:
         found = int(value) if value == int(value) else None
     if found is None or not least <= found < beyond:
         name = ua.VariantType(kind).name
-        raise UnfitError(f"the node is a {name}, {least} to {beyond - 1}: {value!r} does not fit there")
+        raise MisfitError(f"the node is a {name}, {least} to {beyond - 1}: {value!r} does not fit there")
     return found
 
 
@@ -181,7 +196,7 @@ def _real(value: float, kind: int) -> float:
     try:
         return float(struct.unpack("<f", struct.pack("<f", value))[0]) if kind == _FLOAT else float(value)
     except OverflowError:
-        raise UnfitError(f"the node is a Float: {value!r} is too large for it") from None
+        raise MisfitError(f"the node is a Float: {value!r} is too large for it") from None
 
 
 def _wired(value: WriteValue, kind: int) -> object:

@@ -13,7 +13,8 @@ from edge.production.events import Flag, Forgotten, Scan
 from edge.production.line import StationSpec
 from edge.production.nouns import NOUN_MS
 from edge.production.repeats import AGAIN_MS, ASKS
-from edge.production.state import Noun, Station
+from edge.production.scanned import Noun
+from edge.production.state import Station
 
 KEPT = 8
 """Scans of a station that are told: a page that skips a snapshot or two still gets every one."""

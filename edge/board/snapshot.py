@@ -279,7 +279,7 @@ def _words(spec: StationSpec, view: StationView, doubt: _Doubt, why: Mapping[str
         words.product(view.item, view.revision, view.batch, view.operator, view.tools),
         count, target, counted, len(count) + (ceil(0.42 * (len(target) + 2)) if target else 0),
         words.scrap(view.scrap, view.rework), words.parts(view.unassigned) if view.unassigned else "",
-        words.parts(view.held) if view.held else "",
+        words.held(view.held, view.went_back),
         words.state(view.state, why.get(view.stop_reason) or view.stop_reason),
         words.cycle(view.last_cycle_s), words.cycle(view.mean_cycle_s),
         words.cycle(view.ideal_cycle_s), words.said(named(view.said), view.said_verdict), doubt.words,

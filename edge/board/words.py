@@ -27,6 +27,11 @@ def parts(count: int) -> str:
     return f"{count:,}".replace(",", "\u202f") if abs(count) >= 10_000 else str(count)
 
 
+def held(count: int, went_back: bool) -> str:
+    """`8 899`; `50 039 · back` where the counter went back; empty where no parts are held."""
+    return f"{parts(count)}{' · back' if went_back else ''}" if count else ""
+
+
 def cycle(seconds: float | None) -> str:
     """`0.52 s`, `12.4 s`, `185 s`: three figures say all that a clock on the wall can."""
     if seconds is None:

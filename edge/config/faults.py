@@ -1,5 +1,6 @@
 """From pydantic's errors to faults that a person can act on."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from difflib import get_close_matches
@@ -11,6 +12,9 @@ from edge.errors import Fault
 from edge.settings import Clashes
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
+
+_PASSWORD = re.compile(r"//[^/\s]*@")
+"""A user, and perhaps a password, in an address."""
 
 _WORDS = {
     "missing": "is missing",
@@ -140,6 +144,8 @@ def _found(error: Any) -> str:
     if error["type"] == "missing" or isinstance(value, dict) or "secret" in _what(error):
         return ""
     text = f"{value.total_seconds():g}s" if isinstance(value, timedelta) else repr(value)
+    if _PASSWORD.search(text):
+        return ""
     return f", found {text}" if len(text) <= 60 else f", found {text[:57]}..."
 
 

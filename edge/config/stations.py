@@ -153,9 +153,8 @@ class SignalBuilder:
             self.faults.add(f"{place.key}.counter", "is missing: where does it roll over?", hint)
             return None
         self._add(place, table, address, bits)
-        decoding = f"{address.identity()}|u{bits}"
         return CounterSpec(
-            place.signal, role, table.source, f"counter/{table.source}|{decoding}", 1 << bits,
+            place.signal, role, table.source, f"counter/{table.source}|{address.identity()}", 1 << bits,
             table.parts_per_count, table.parts_by_item,
         )  # fmt: skip
 
@@ -203,6 +202,9 @@ class SignalBuilder:
             for key in sorted(rest.keys() - (valid := _any_address())):
                 self.faults.add(f"{place.key}.{key}", "is not a key here", nearest(key, valid | own))
             return None
+        for key in sorted(_OF_TELEMETRY & rest.keys() - own - set(address_model.model_fields)):
+            self.faults.add(f"{place.key}.{key}", f"is a key of telemetry: a {use} is read as it is")
+            del rest[key]
         table = self.faults.check(model, common, place.key)
         address = self.faults.check(address_model, rest, place.key, also=own)
         if table is None or address is None:
@@ -223,6 +225,10 @@ class SignalBuilder:
         if found[0].Address is None:
             self.faults.add(f"{place.key}.source", f'"{name}" speaks for itself; it has no signals to read')
         return found[0].Address
+
+
+_OF_TELEMETRY = {"deadband", "silence", "unit_of_measure"}
+"""Keys of a signal of telemetry: written elsewhere they mean these, and no key that looks like them."""
 
 
 def _any_address() -> set[str]:

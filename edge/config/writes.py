@@ -48,8 +48,9 @@ class StationWrite:
 
     def words(self) -> str:
         """For a person who checks the file."""
-        off = shown(self.off) or 'nothing ("")'
-        when = f"{off} where none runs" if self.what == "order" else f"else {off}"
+        off = shown(self.off) or "an empty text"
+        number = "" if shown(self.off) else " (a place that holds a number needs none = 0)"
+        when = f"{off} where none runs{number}" if self.what == "order" else f"else {off}"
         what = MEANS[self.what] if self.what == "order" else f"{shown(self.on)} {MEANS[self.what]}"
         return f"writes {self.what} to {self.place}: {what}, {when}; also when the agent starts"
 

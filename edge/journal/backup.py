@@ -209,7 +209,7 @@ def _head(journal: Path) -> int:
     ):
         db.set_busy_timeout(BUSY_MS)
         version = db.pragma("user_version")
-        if version in (1, len(migrations())) and not strange(db, version).missing and not absurd(db, version):
+        if 0 < version <= len(migrations()) and not strange(db, version).missing and not absurd(db, version):
             found: Any = db.execute(QUERIES["head" if version > 1 else "last_event"]).get
             return int(found or 0)
     return 0

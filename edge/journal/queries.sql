@@ -533,15 +533,15 @@ INSERT OR IGNORE INTO held (one, first) VALUES (1, ?);
 DELETE FROM held;
 
 -- name: keep_times
--- The first correction of an event keeps what was committed; the same five say which events are meant.
+-- The first correction of an event keeps what was committed; the same six say which events are meant.
 INSERT OR IGNORE INTO restamped (seq, at_ms, seen_ms)
 SELECT seq, at_ms, seen_ms FROM event WHERE seq >= ?1 AND boot = (SELECT id FROM boot WHERE name = ?2)
-    AND mono_ms >= ?3 AND seen_ms - mono_ms BETWEEN ?4 AND ?5;
+    AND mono_ms BETWEEN ?3 AND ?4 AND seen_ms - mono_ms BETWEEN ?5 AND ?6;
 
 -- name: estimated_data
 SELECT seq, data FROM event WHERE seq >= ?1 AND boot = (SELECT id FROM boot WHERE name = ?2)
-    AND mono_ms >= ?3 AND seen_ms - mono_ms BETWEEN ?4 AND ?5
-    AND type IN ('attribution', 'clock', 'gap', 'loss', 'result') AND seq > ?6 ORDER BY seq LIMIT ?7;
+    AND mono_ms BETWEEN ?3 AND ?4 AND seen_ms - mono_ms BETWEEN ?5 AND ?6
+    AND type IN ('attribution', 'clock', 'gap', 'loss', 'result') AND seq > ?7 ORDER BY seq LIMIT ?8;
 
 -- name: keep_data
 UPDATE restamped SET data = coalesce(data, ?) WHERE seq = ?;
@@ -550,15 +550,15 @@ UPDATE restamped SET data = coalesce(data, ?) WHERE seq = ?;
 UPDATE event SET data = ? WHERE seq = ?;
 
 -- name: restamp_events
-UPDATE event SET at_ms = iif(at_ms >= ?6, at_ms + ?7, at_ms), seen_ms = seen_ms + ?7
+UPDATE event SET at_ms = iif(at_ms >= ?7, at_ms + ?8, at_ms), seen_ms = seen_ms + ?8
 WHERE seq >= ?1 AND boot = (SELECT id FROM boot WHERE name = ?2)
-    AND mono_ms >= ?3 AND seen_ms - mono_ms BETWEEN ?4 AND ?5;
+    AND mono_ms BETWEEN ?3 AND ?4 AND seen_ms - mono_ms BETWEEN ?5 AND ?6;
 
 -- name: restamp_telemetry
 -- A batch that began before the doubt stays whole, on the time of then.
-UPDATE telemetry SET at_ms = at_ms + ?7, seen_ms = seen_ms + ?7, shift_ms = shift_ms + ?7
+UPDATE telemetry SET at_ms = at_ms + ?8, seen_ms = seen_ms + ?8, shift_ms = shift_ms + ?8
 WHERE seq >= ?1 AND boot = (SELECT id FROM boot WHERE name = ?2)
-    AND mono_ms >= ?3 AND seen_ms - mono_ms BETWEEN ?4 AND ?5 AND at_ms >= ?6;
+    AND mono_ms BETWEEN ?3 AND ?4 AND seen_ms - mono_ms BETWEEN ?5 AND ?6 AND at_ms >= ?7;
 
 -- name: last_seen
 -- When the newest record was seen.

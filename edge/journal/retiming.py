@@ -38,7 +38,7 @@ def apply(db: apsw.Connection, timings: Sequence[Hold | Restamp], first: int) ->
 
 
 def _restamp(db: apsw.Connection, timing: Restamp, held: int) -> None:
-    mine = (held, timing.boot, timing.mono_ms, *timing.offsets)
+    mine = (held, timing.boot, timing.mono_ms, timing.until_mono_ms, *timing.offsets)
     db.execute(QUERIES["keep_times"], mine)
     _restamp_data(db, timing, mine)
     db.execute(QUERIES["restamp_events"], (*mine, timing.since_ms, timing.shift_ms))

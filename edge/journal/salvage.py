@@ -16,7 +16,7 @@ from edge.journal.integrity import DAMAGE
 from edge.journal.migrate import migrate
 from edge.journal.ranges import Ranges
 from edge.journal.shape import EARLIEST_MS, LATEST_MS, MOST_SEQ, is_row, tables
-from edge.journal.sql import QUERIES
+from edge.journal.sql import QUERIES, migrations
 from edge.journal.wal import BUSY_MS
 from edge.production.context import Context
 from edge.production.slots import slots
@@ -89,6 +89,9 @@ MAKES_SENSE: Final[Mapping[str, tuple[str, Callable[[Any], bool]]]] = {
     "context": ("body", _is_context),
 }
 """By table, a column and what tells whether it was read as it was written. Telemetry has a sum of its own."""
+KEYS: Final = 3
+"""The step of the schema that changes keys of the state: done once more, for the old file may be of a schema
+before it."""
 NUMBERS: Final = {"seq", "first", "last", "first_seq"}
 TIMES: Final = {"event": ("at_ms", "seen_ms"), "telemetry": ("at_ms", "seen_ms")}
 
@@ -136,6 +139,7 @@ class Salvage:
         records = [tables.pop(name) for name in ("event", "telemetry") if name in tables]
         for table in tables.values():
             self._copy_all(table)
+        self._new.execute(migrations()[KEYS - 1])
         self.found.last_seq = self._last_seq()
         for table in records:
             self._copy_records(table)

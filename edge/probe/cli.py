@@ -5,13 +5,13 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
 from edge.contract import parse_duration
 from edge.errors import LinesideError
-from edge.shell import err, fail, find_line, load_line, plain
+from edge.shell import err, fail, find_keys, load_line, plain
 
 if TYPE_CHECKING:
     from edge.contract import Secret, SourceSettings
@@ -100,62 +100,84 @@ def serial(
         raise typer.Exit(1)
 
 
+_For = Annotated[str, typer.Option("--for", help="How long to watch what changes.")]
+_Security = Annotated[
+    str | None, typer.Option(help="As in the file, such as Basic256Sha256:SignAndEncrypt, or None.")
+]
+_User = Annotated[str | None, typer.Option(help=f"Its password is asked for, or taken from {PASSWORD}.")]
+_Trust = Annotated[
+    str, typer.Option(metavar="THUMBPRINT", help="Trust the server's certificate that has this one.")
+]
+_Under = Annotated[
+    str, typer.Option(metavar="NODE", help="Begin at this node, such as 'nsu=urn:acme:press;s=Press'.")
+]
+_Most = Annotated[int, typer.Option(min=1, max=200_000, help="How many nodes are looked at.")]
+_All = Annotated[bool, typer.Option("--all", help="Show all children of every node.")]
+_Line = Annotated[
+    Path | None,
+    typer.Option("--line", metavar="LINE", help="A line's file: its certificate, and its source's keys."),
+]
+
+
 def opcua(
     context: typer.Context,
     url: Annotated[str, typer.Argument(metavar="URL", help="Such as opc.tcp://192.168.10.21:4840.")],
-    for_: Annotated[str, typer.Option("--for", help="How long to watch what changes.")] = "10s",
-    security: Annotated[
-        str | None, typer.Option(help="As in the file, such as Basic256Sha256:SignAndEncrypt, or None.")
-    ] = None,
-    user: Annotated[
-        str | None, typer.Option(help=f"Its password is asked for, or taken from {PASSWORD}.")
-    ] = None,
-    trust: Annotated[
-        str, typer.Option(metavar="THUMBPRINT", help="Trust the server's certificate that has this one.")
-    ] = "",
-    under: Annotated[
-        str, typer.Option(metavar="NODE", help="Begin at this node, such as 'nsu=urn:acme:press;s=Press'.")
-    ] = "",
-    most: Annotated[int, typer.Option(min=1, max=200_000, help="How many nodes are looked at.")] = 10_000,
-    show_all: Annotated[bool, typer.Option("--all", help="Show all children of every node.")] = False,
+    for_: _For = "10s",
+    security: _Security = None,
+    user: _User = None,
+    trust: _Trust = "",
+    under: _Under = "",
+    most: _Most = 10_000,
+    show_all: _All = False,
     name: Annotated[str, typer.Option(help="What to call the source.")] = "plc-1",
     station: Annotated[str, typer.Option(help="A station that nothing gives a name to.")] = "station-1",
-    line: Annotated[
-        Path | None,
-        typer.Option("--line", metavar="LINE", help="A line's file: its certificate, and its source's keys."),
-    ] = None,
+    line: _Line = None,
     data: Annotated[Path | None, typer.Option("--data", help="Folder of the line's journal.")] = None,
 ) -> None:
     """Look at an OPC UA server, and print the TOML for it. Never writes.
 
     The tree and words go to the terminal's error output, the TOML to its output: `> new.toml` keeps it.
     """
-    from edge.probe.opcua import concluded, look
-
     server = cast("Server", context.obj.opcua())
     try:
-        for_s = parse_duration(for_).total_seconds()
-        endpoint = server.endpoint_of(url)
+        endpoint = server.checked(url, security, user)
     except ValueError as error:
-        fail(f"{url} --for {for_}: {error}")
-    if for_s > _LONGEST_S:
-        fail(f"--for {for_}: ten minutes at the most")
+        fail(str(error))
+    for_s = _watched_s(for_)
     known = _known(line, data, endpoint)
-    settings, name = known.settings, known.source or name
+    if known.settings is not None and (security, user) != (None, None):
+        words = "leave --user and --security out, or look without --line"
+        fail(f"{line} says itself who logs in at {known.source}, and how: {words}")
     wish = server.Wish(
-        endpoint, name, station, known.line, known.data, for_s, security, user, _password(user), settings,
-        trust, under, most, show_all,
+        endpoint, known.source or name, station, known.line, known.data, for_s, security, user,
+        _password(user), known.settings, trust, under, most, show_all,
     )  # fmt: skip
+    _look(server, wish, is_whole=line is None)
+
+
+def _look(server: "Server", wish: Any, *, is_whole: bool) -> None:
+    from edge.probe.opcua import concluded, look
+
     try:
         report = asyncio.run(look(server, wish, lambda row: err.print(plain(row))))
     except LinesideError as error:
         fail(str(error))
-    end = concluded(report, name, station, settings is None)
+    end = concluded(report, wish.name, wish.station, wish.settings is None, is_whole)
     for sentence in end.words:
         err.print(sentence)
     typer.echo(end.toml, nl=False)
     if not end.runs:
         raise typer.Exit(1)
+
+
+def _watched_s(text: str) -> float:
+    try:
+        for_s = parse_duration(text).total_seconds()
+    except ValueError as error:
+        fail(f"--for: {error}")
+    if for_s > _LONGEST_S:
+        fail(f"--for {text}: ten minutes at the most")
+    return for_s
 
 
 _LONGEST_S = 600.0
@@ -176,11 +198,20 @@ def _known(file: Path | None, data: Path | None, endpoint: str) -> _Known:
 
     if file is None:
         return _Known("probe", data or home_folder("probe"))
-    config = find_line(file, data)
+    config = find_keys(file, data)
     for one in config.sources.values():
         if getattr(one.settings, "endpoint", "") == endpoint:
-            return _Known(config.line.name, config.data, one.name, one.settings)
+            return _Known(config.line.name, config.data, one.name, _by_hand(one.settings))
     return _Known(config.line.name, config.data)
+
+
+def _by_hand(settings: "SourceSettings") -> "SourceSettings":
+    """A password that only the service is given can be given here too."""
+    from edge.contract import Secret
+
+    if PASSWORD not in os.environ or getattr(settings, "password", None) is None:
+        return settings
+    return settings.model_copy(update={"password": Secret(env=PASSWORD)})
 
 
 def _password(user: str | None) -> "Secret | None":
@@ -190,7 +221,10 @@ def _password(user: str | None) -> "Secret | None":
     if user is None:
         return None
     if PASSWORD not in os.environ:
-        os.environ[PASSWORD] = typer.prompt(f"password of {user}", hide_input=True, err=True)
+        try:
+            os.environ[PASSWORD] = typer.prompt(f"password of {user}", hide_input=True, err=True)
+        except typer.Abort:
+            fail(f"no password was typed; where nobody can type it, put it into the variable {PASSWORD}")
     return Secret(env=PASSWORD)
 
 

@@ -65,7 +65,7 @@ class Server(Protocol):
 
     Wish: Callable[..., Any]
 
-    def endpoint_of(self, text: str) -> str: ...
+    def checked(self, url: str, security: str | None, user: str | None) -> str: ...
     def probe(self, wish: Any, enough: asyncio.Event, tell: Tell) -> Awaitable[Report]: ...
 
 
@@ -85,10 +85,11 @@ def _enough() -> Iterator[asyncio.Event]:
         loop.remove_signal_handler(signal.SIGINT)
 
 
-def concluded(report: Report, name: str, station: str, is_new: bool) -> Found:
+def concluded(report: Report, name: str, station: str, is_new: bool, is_whole: bool = False) -> Found:
     """The tables, once they have passed what `lineside check` does.
 
     `is_new`: its source is written down too; else the line has it already, and a station.
+    `is_whole`: there is no line yet: it begins as a line's file does.
     """
     source = table(["source", name], report.source)
     bare = (
@@ -105,10 +106,14 @@ def concluded(report: Report, name: str, station: str, is_new: bool) -> Found:
     if is_empty:
         words.append("nothing of it looks like a counter or a measurement: choose from the tree")
     fault = _fault(f"{source}\n{bare}\n{proposed}", words)
-    text = "\n".join(part for part in ((source, bare, proposed) if is_new else (proposed,)) if part)
+    line = commented([_LINE]) + table(["line"], {"name": "line-1"}) if is_whole else ""
+    text = "\n".join(part for part in ((line, source, bare, proposed) if is_new else (proposed,)) if part)
     return Found(tuple(words), "" if fault else text, runs=not (fault or report.broken or is_empty))
 
 
+_LINE = (
+    "leave these two lines out where the tables are added to a line's file; else write the line's own name"
+)
 _BARE = "NOT FINISHED: no counter was found, and a line has at least one station; write its own"
 
 

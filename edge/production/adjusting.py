@@ -72,7 +72,7 @@ def settle_held(draft: Draft, asked: SettleHeld) -> str:
     row = draft.station(spec)
     if not row.held:
         raise RefusedError(f"no parts are held at {spec.name}")
-    draft.put(spec.key, replace(row, held=0))
+    draft.put(spec.key, replace(row, held=0, claims=()))
     if asked.run is None:
         draft.say(Flag("held_dismissed", row.held, f"{asked.by}: {asked.reason}"), spec.name)
         return f"{row.held} held parts of {spec.name} were none"

@@ -21,6 +21,8 @@ from edge.production.state import DOUBT, LINE, Doubt, Job, LineRow, Row, Run, St
 
 MOST_RUNS = 2_000
 """Runs of one doubt whose times are corrected; the oldest of more keep the estimate."""
+HELD_UP_MS = 5_000
+"""A loaded box holds a process up so long between its reads of the two clocks."""
 
 StructT = TypeVar("StructT", bound=Struct)
 RunT = TypeVar("RunT", bound=Struct)
@@ -102,7 +104,10 @@ def _right(draft: Draft, word: ClockWord) -> None:
         _shift_rows(draft, Shift(doubt, word.shift_ms))
     draft.put(DOUBT, Doubt())
     draft.put(LINE, replace(draft.line_row(LINE), late=None))
-    draft.timing = Restamp(doubt.boot, doubt.mono_ms, doubt.since_ms, word.offset_ms, word.shift_ms)
+    until_mono_ms = draft.observation.mono_ms + HELD_UP_MS
+    draft.timing = Restamp(
+        doubt.boot, doubt.mono_ms, until_mono_ms, doubt.since_ms, word.offset_ms, word.shift_ms
+    )
     since_ms = doubt.since_ms + word.shift_ms
     draft.say(Clock(word.state, word.reason, word.step_ms, since_ms, word.shift_ms, word.certain))
 

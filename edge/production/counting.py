@@ -25,6 +25,10 @@ FORMER_MS = 300_000
 LONGEST_OFF_MS = 7 * 86_400_000
 """Where no clock tells how long a box was off, no more is believed than can be made in a week."""
 
+SET_BACK = 10
+"""A count that goes back by less than this part of what it shows is an older one that was restored: one that
+began at zero is hardly ever brought so near again."""
+
 SLACK_MS = 1_000
 SLACK_CYCLES = 3
 """Devices post in bursts and the wire delivers late: so much time is granted to every delta."""
@@ -45,7 +49,7 @@ class Kind(StrEnum):
     UNCERTAIN = "uncertain"
     """The interval could hide a whole turn of the counter, or no clock tells its length."""
     IMPLAUSIBLE = "implausible"
-    """More than the machine can make: held for a person, not counted."""
+    """More than the machine can make, or an older count: held for a person, not counted."""
     SUSPECT = "suspect"
     """Not believed yet: read again."""
 
@@ -122,11 +126,13 @@ def _restored(former: Former, now: Observation, raw: int, pace: _Pace) -> Readin
 
 def _concluded(before: Counter, raw: int, forward: int, elapsed: int | None, pace: _Pace) -> Reading:
     """What a reading means that was not believed at once, and did not go away."""
+    if elapsed is not None and elapsed * pace.counts_per_ms >= pace.modulus:
+        return Reading(Kind.UNCERTAIN, forward)
+    if 0 < (before.raw - raw) * SET_BACK < raw:
+        return Reading(Kind.IMPLAUSIBLE, raw)
     if elapsed is None:
         delta = forward if raw >= before.raw else raw
         return Reading(Kind.UNCERTAIN if delta <= pace.possible(LONGEST_OFF_MS) else Kind.IMPLAUSIBLE, delta)
-    if elapsed * pace.counts_per_ms >= pace.modulus:
-        return Reading(Kind.UNCERTAIN, forward)
     if raw >= before.raw:
         return Reading(Kind.IMPLAUSIBLE, raw - before.raw)
     return Reading(Kind.RESET if raw <= pace.possible(elapsed) else Kind.IMPLAUSIBLE, raw)

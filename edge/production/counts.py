@@ -1,9 +1,12 @@
 """A counter was read: judge it, say what it counted, and whom the parts belong to."""
 
+import re
+
 from msgspec.structs import replace
 
 from edge.observation import Observation, Outcome, Quality, Stamp, Verdict
 from edge.production.baselines import Counter, Former
+from edge.production.claims import Claim, with_claim
 from edge.production.context import Context
 from edge.production.counting import FORMER_MS, Kind, Reading, judge
 from edge.production.cycles import finished_before, part_finished
@@ -17,7 +20,13 @@ from edge.production.state import Station
 from edge.production.totals import counted
 
 _SEEN_LIVE = (Kind.LIVE, Kind.ROLLOVER)
+_TELLS_BEFORE = (Kind.RESET, Kind.IMPLAUSIBLE)
 _NOTHING_NEW = (Kind.SAME, Kind.UNCERTAIN, Kind.GAP)
+
+NO_VALUE = "value"
+"""The kind of reason that is a value itself, whichever."""
+_MOST_REASONS = 8
+_NUMBER = re.compile(r"[0-9]+")
 
 _LEAST_ERROR_CODE = -99
 """A negative number this close to zero did not go over the top: devices say so that they have no count."""
@@ -36,8 +45,8 @@ def count(draft: Draft, place: CounterAt) -> None:
     if draft.station(place.station).bad_signals:
         readable_again(draft, place.station, spec.signal)
     before = draft.get(spec.key, Counter)
-    if before is None:
-        _first(draft, place, raw)
+    if before is None or before.raw >= spec.modulus:  # declared with fewer bits since: it cannot go on
+        _first(draft, place, raw, before)
         return
     reading = judge(place.station, spec, before, now, raw)
     if reading.kind is Kind.SUSPECT:
@@ -47,11 +56,17 @@ def count(draft: Draft, place: CounterAt) -> None:
         _believe(draft, place, before, raw, reading)
 
 
-def unreadable(draft: Draft, station: StationSpec, signal: str, why: str) -> None:
-    """A signal that cannot be read is said once, and refused every time."""
-    row = draft.station(station)
-    if signal not in row.bad_signals:
-        draft.put(station.key, replace(row, bad_signals={**row.bad_signals, signal: why}))
+def unreadable(draft: Draft, station: StationSpec, signal: str, why: str, kind: str = "") -> None:
+    """That a signal cannot be read is refused every time, and said once for each reason, the first few.
+
+    `kind` stands for a reason that names a value; else it is the words without their numbers.
+    """
+    row, kind = draft.station(station), kind or _NUMBER.sub("", why)
+    told = row.bad_reasons.get(signal, ())
+    if signal not in row.bad_signals or (kind not in told and len(told) < _MOST_REASONS):
+        reasons = {**row.bad_reasons, signal: (*told, kind)}
+        signals = {**row.bad_signals, signal: why}
+        draft.put(station.key, replace(row, bad_signals=signals, bad_reasons=reasons))
         draft.say(Health(signal, "unreadable", why), station.name)
     draft.outcome = Outcome(Verdict.REFUSED, f"{signal}: {why}")
 
@@ -68,7 +83,8 @@ def readable_again(draft: Draft, station: StationSpec, signal: str) -> None:
     row = draft.station(station)
     if signal in row.bad_signals:
         still = {name: why for name, why in row.bad_signals.items() if name != signal}
-        draft.put(station.key, replace(row, bad_signals=still))
+        reasons = {name: kinds for name, kinds in row.bad_reasons.items() if name != signal}
+        draft.put(station.key, replace(row, bad_signals=still, bad_reasons=reasons))
         draft.say(Health(signal, "readable"), station.name)
 
 
@@ -89,12 +105,20 @@ def _whole(now: Observation, spec: CounterSpec) -> int | None:
 
 def _unreadable(draft: Draft, station: StationSpec, spec: CounterSpec) -> None:
     now = draft.observation
-    unreadable(
-        draft, station, spec.signal, now.detail or f"{shown(now.value)} is no count below {spec.modulus}"
-    )
+    why, kind = (now.detail, "") if now.detail else _no_count(now, spec)
+    unreadable(draft, station, spec.signal, why, kind)
     before = draft.get(spec.key, Counter)
     if before is not None and not before.stale:
         draft.put(spec.key, replace(before, stale=True))
+
+
+def _no_count(now: Observation, spec: CounterSpec) -> tuple[str, str]:
+    """Why a value is none, and the kind of that reason."""
+    value = now.value
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value >= spec.modulus:
+        return f"{shown(value)} is no count below {spec.modulus}", NO_VALUE
+    wide = f"is more than a u{spec.modulus.bit_length() - 1} counts to, so nothing is counted"
+    return f"{shown(value)} {wide}: write a wider `counter`", wide
 
 
 def _next_baseline(
@@ -120,10 +144,12 @@ def _baseline(now: Observation, raw: int, row: Station) -> Counter:
     return Counter(raw, now.at_ms, now.seen_ms, now.mono_ms, now.boot, row.context, others, synced=now.synced)
 
 
-def _first(draft: Draft, place: CounterAt, raw: int) -> None:
+def _first(draft: Draft, place: CounterAt, raw: int, before: Counter | None) -> None:
     row = draft.station(place.station)
     draft.put(place.counter.key, _baseline(draft.observation, raw, row))
-    _say_count(draft, place, Share(row.context, 0), raw, Reading(Kind.BASELINE))
+    _say_count(
+        draft, place, Share(row.context, 0), raw, Reading(Kind.BASELINE), before.raw if before else None
+    )
 
 
 def _believe(draft: Draft, place: CounterAt, before: Counter, raw: int, reading: Reading) -> None:
@@ -138,12 +164,16 @@ def _believe(draft: Draft, place: CounterAt, before: Counter, raw: int, reading:
     parts = _counted(reading) * place.counter.parts(owners[0].item)
     for share in deal(draft, spec, place.counter.role, owners, parts):
         mine = share._replace(straddles=before.earlier is not None)
-        _say_count(draft, place, _add(draft, place, mine), raw, reading)
+        was = before.raw if reading.kind in _TELLS_BEFORE else None
+        _say_count(draft, place, _add(draft, place, mine), raw, reading, was)
     if is_late:
         publish_ended(draft, owners)
     row = draft.station(spec)
     if reading.kind is Kind.IMPLAUSIBLE:
-        row = replace(row, held=row.held + reading.delta * place.counter.parts(owners[0].item))
+        claim = Claim(
+            place.counter.role, before.raw, raw, reading.delta * place.counter.parts(owners[0].item)
+        )
+        row = replace(row, held=row.held + claim.parts, claims=with_claim(row.claims, claim))
     if is_late:
         row = finished_before(row, now, owners[0])
     elif reading.kind in _SEEN_LIVE:
@@ -189,13 +219,15 @@ def _add(draft: Draft, place: CounterAt, share: Share) -> Share:
     return book_count(draft, spec, share, made)
 
 
-def _say_count(draft: Draft, place: CounterAt, share: Share, raw: int, reading: Reading) -> None:
+def _say_count(
+    draft: Draft, place: CounterAt, share: Share, raw: int, reading: Reading, was: int | None
+) -> None:
     spec = place.counter
     held = reading.delta * spec.parts(share.context.item) if reading.kind is Kind.IMPLAUSIBLE else 0
     say_count(
         draft, place.station, spec.role, share, raw, reading.kind,
         held=held, counts=place.station.counts_by is not CountsBy.OPERATOR,
-        of_total=spec.role is Role.REJECT and place.station.total_has_rejects,
+        of_total=spec.role is Role.REJECT and place.station.total_has_rejects, was=was,
     )  # fmt: skip
 
 

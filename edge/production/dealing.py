@@ -173,6 +173,7 @@ def dispose(
 def say_count(
     draft: Draft, spec: StationSpec, role: Role, share: Share, raw: int, quality: str,
     *, held: int = 0, counts: bool = True, source: str = "machine", of_total: bool = False, reason: str = "",
+    was: int | None = None,
 ) -> None:  # fmt: skip
     """A count event with the figures of the share's owner as they are now."""
     on = draft.station(spec).run
@@ -183,7 +184,7 @@ def say_count(
     draft.say(
         Count(
             role, share.parts, raw, quality, made.of(role), figures.good_parts, figures.scrap_parts,
-            held, figures.rework, source, counts, of_total, reason,
+            held, figures.rework, source, counts, of_total, reason, was,
         ),
         spec.name, share.context,
     )  # fmt: skip

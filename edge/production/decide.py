@@ -20,7 +20,7 @@ from edge.production.badges import end_badge
 from edge.production.baselines import Counter
 from edge.production.clocks import clock, clock_needs
 from edge.production.corrections import back_needs, undo_needs
-from edge.production.counts import count, readable_again, shown, unreadable
+from edge.production.counts import NO_VALUE, count, readable_again, shown, unreadable
 from edge.production.cycles import is_readable, machine_state, silence
 from edge.production.draft import NEW_STATION, Decision, Draft
 from edge.production.line import CounterAt, Line, StationSpec
@@ -211,4 +211,5 @@ def _read(
             draft.say(Loss("queue-overflow", now.signal, since_ms, now.at_ms), station.name, row.context)
         meaning(draft, station)
     else:
-        unreadable(draft, station, now.signal, now.detail or f"{shown(now.value)} is no {what}")
+        why = now.detail or f"{shown(now.value)} is no {what}"
+        unreadable(draft, station, now.signal, why, "" if now.detail else NO_VALUE)

@@ -37,6 +37,8 @@ class Restamp(Struct, frozen=True):
     boot: str
     mono_ms: int
     """Of this boot's monotonic clock, when its doubt began."""
+    until_mono_ms: int
+    """What was seen later than this was not estimated, whatever the clock was set to since."""
     since_ms: int
     """The first time that was estimated."""
     offset_ms: int

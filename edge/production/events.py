@@ -44,6 +44,8 @@ class Count(Struct, frozen=True, omit_defaults=True):
     """A reject that is one of the parts that the station's total counts."""
     reason: str = ""
     """Of scrap that an operator counts."""
+    was: int | None = None
+    """The reading before, where this one is held or a reset, or begins a baseline anew."""
 
 
 class Cycle(Struct, frozen=True, omit_defaults=True):
@@ -294,9 +296,9 @@ class Write(Struct, frozen=True, omit_defaults=True):
     """As text, whatever its type in the device."""
     state: str
     """`intended` is on disk before the wire has it; then `confirmed` (read back, or found there), `failed` or
-    `unknown`; `put-off` by its rate, `left` alone after too many tries."""
-    found: str = ""
-    """What the device holds, or held before."""
+    `unknown`; `put-off` by its rate, `dropped` for a newer value, `left` alone after too many tries."""
+    found: str | None = None
+    """What the device holds, or held before: left out where it holds nothing yet, or nobody knows."""
     detail: str = ""
     """Why it is not confirmed, in words."""
 

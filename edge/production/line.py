@@ -48,7 +48,8 @@ class CounterSpec:
     role: Role
     source: str
     key: str
-    """Row of its baseline: source, address and decoding, so that a remapped counter starts anew."""
+    """Row of its baseline: source, address and decoding, so that a remapped counter starts anew. The width
+    that it is declared with is none of these: a counter outlives its correction."""
     modulus: int
     """2 to the width in bits: the reading after `modulus - 1` is 0."""
     parts_per_count: int = 1

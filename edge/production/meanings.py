@@ -17,9 +17,10 @@ from edge.production.nouns import STATUS, check_waiting, choose, chosen, chosen_
 from edge.production.orders import RefusedError, skipped, split_job, start_job, the_slot
 from edge.production.places import Stations, choose_station, names, point, where_parts_are_made
 from edge.production.reasons import SCRAP, explained
+from edge.production.scanned import Noun
 from edge.production.scanning import LETTERS, Label
 from edge.production.slots import change_context, slot_of, slots
-from edge.production.state import Noun, Slot, Undo
+from edge.production.state import Slot, Undo
 from edge.production.stops import give_reason
 from edge.production.tools import scan_tool
 from edge.production.traced import Lot

@@ -8,9 +8,10 @@ from edge.production.draft import Draft
 from edge.production.events import Forgotten
 from edge.production.line import StationSpec
 from edge.production.orders import RefusedError, job_name, the_slot
+from edge.production.scanned import Noun
 from edge.production.scanning import Label
 from edge.production.slots import slots
-from edge.production.state import JobId, Noun, Slot
+from edge.production.state import JobId, Slot
 
 STATUS = "status"
 """Why a job's card waits: it was scanned to see how far the job is."""

@@ -8,8 +8,8 @@ from edge.production.draft import Draft
 from edge.production.line import StationSpec
 from edge.production.nouns import NOUN_MS, waiting
 from edge.production.orders import RefusedError
+from edge.production.scanned import Noun
 from edge.production.scanning import Label
-from edge.production.state import Noun
 
 Stations = tuple[StationSpec, ...]
 """Those that name the gun; at least one."""

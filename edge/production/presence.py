@@ -44,9 +44,11 @@ def missed(draft: Draft, told: Missed) -> None:
 
 
 def source(draft: Draft, name: str) -> None:
-    """A source was lost or is back; said once each."""
+    """A source was lost or is back; said once each, and when it stays away for another reason."""
     now, line = draft.observation, draft.line_row(LINE)
     if (name in line.lost) == (now.value == LOST):
+        if now.value == LOST and now.detail:
+            draft.say(Health(name, LOST, now.detail))
         return
     if now.value == LOST:
         lost = {**line.lost, name: now.seen_ms}

@@ -7,8 +7,9 @@ from edge.production.line import StationSpec
 from edge.production.nouns import waiting
 from edge.production.orders import job_name
 from edge.production.places import Stations
+from edge.production.scanned import Booked, LastScan, Noun
 from edge.production.scanning import Label
-from edge.production.state import LINE, Booked, LastScan, Noun
+from edge.production.state import LINE
 
 REPEAT_MS = 1_500
 """The same label again within this time is a double trigger."""

@@ -10,8 +10,9 @@ from edge.production.draft import Draft
 from edge.production.events import Flag, Order, Result
 from edge.production.line import CountsBy, StationSpec
 from edge.production.materials import use_up
+from edge.production.scanned import Noun
 from edge.production.slots import MOST_NAMED, change_slots, idle_context, slots
-from edge.production.state import LINE, Job, Left, Noun, Run, Slot, Station, job_key, run_key
+from edge.production.state import LINE, Job, Left, Run, Slot, Station, job_key, run_key
 from edge.production.totals import NOTHING, Totals
 
 MOST_REASONS = 100

@@ -14,9 +14,10 @@ from edge.production.nouns import OfWhatError, say_lost, settle
 from edge.production.orders import RefusedError
 from edge.production.places import Stations, heard_at
 from edge.production.repeats import meant, once_more, repeated, to_be_asked
+from edge.production.scanned import Booked, LastScan
 from edge.production.scanning import Label, read_label
 from edge.production.slots import contexts
-from edge.production.state import LINE, Booked, LastScan, Station, Undo
+from edge.production.state import LINE, Station, Undo
 from edge.production.taking_back import note, waited
 from edge.production.units import end_unit, may_be_unit
 

@@ -8,8 +8,10 @@ from msgspec.structs import replace
 from edge.observation import Verdict, WorkOrder, WriteWord
 from edge.production.baselines import Counter
 from edge.production.beside import Badge, LastUnit, Mount, Rig, Stops, Taken, View
+from edge.production.claims import Claim
 from edge.production.context import NO_CONTEXT, Context, Kind
 from edge.production.edges import Edge
+from edge.production.scanned import LastScan, Noun
 from edge.production.totals import NOTHING, Totals
 
 JobId = tuple[str, int | None]
@@ -87,31 +89,6 @@ class Slot(Struct, frozen=True):
     run: Run
 
 
-class Noun(Struct, frozen=True):
-    """A label that waits for the next one (a reason for its quantity)."""
-
-    letter: str
-    body: str
-    mono_ms: int
-    boot: str
-    reason: str = ""
-    """Scanned before it, where both wait for a quantity; of a job's card: why it waits."""
-    is_over: bool = False
-    """It was said that it is forgotten; it is kept, for its late quantity is refused once."""
-    why: str = ""
-    """Why it waits no more, where it was not for its age."""
-    instead: str = ""
-    """What waited until it came: whether the next quantity is of that or of this is asked once."""
-
-    @property
-    def name(self) -> str:
-        return f"{self.letter} {self.body}"
-
-    def over(self, why: str) -> "Noun":
-        """It waits no more; a quantity that comes for it is refused once, and says why."""
-        return self if self.is_over else replace(self, is_over=True, why=why)
-
-
 class Job(Struct, frozen=True, omit_defaults=True, tag="job"):
     """An order's operation (ISA-95: job order), over all stations."""
 
@@ -180,56 +157,6 @@ class Left(Struct, frozen=True):
     last: Edge
 
 
-class Waited(Struct, frozen=True, omit_defaults=True):
-    """What a scan that changes nothing by itself took the place of, at one station."""
-
-    noun: Noun | None = None
-    chosen: Noun | None = None
-    pointed: Noun | None = None
-    unit: LastUnit | None = None
-
-
-class Booked(Struct, frozen=True, omit_defaults=True):
-    """A scan that would count, or change, once more if it came again."""
-
-    means: str
-    words: str
-    """What it did, and for which job."""
-    at_ms: int
-    start: int
-    """As in `LastScan`."""
-    station: str = ""
-    noun: Noun | None = None
-    """What had waited for it there."""
-
-
-class LastScan(Struct, frozen=True, omit_defaults=True):
-    """The last one that was accepted: to tell a double trigger, and a repeat after a restart, from a second
-    scan, and to take it back."""
-
-    label: str
-    mono_ms: int
-    boot: str
-    at_ms: int = 0
-    words: str = ""
-    """What it did."""
-    start: int = 0
-    """Which start of the agent it was after; see `LineRow.starts`."""
-    asked_mono_ms: int = 0
-    asked_boot: str = ""
-    """When it came again after a restart, and the question was whether it is meant once more."""
-    asked: str = ""
-    """What that label means."""
-    means: str = ""
-    """The label's letter and body, whichever symbol it was read from."""
-    changed: tuple[str, ...] = ()
-    """Stations that the newest scan that changed something, and was not taken back, did so at."""
-    before: Waited | None = None
-    """Of one that changed nothing by itself: what was so at this station."""
-    booked: Booked | None = None
-    """What is asked about, if it comes again after a restart."""
-
-
 class Station(Struct, frozen=True, omit_defaults=True, tag="station"):
     """What a station is doing now."""
 
@@ -257,6 +184,8 @@ class Station(Struct, frozen=True, omit_defaults=True, tag="station"):
     """Kept where a badge ends by itself."""
     held: int = 0
     """Parts that readings claim and that nobody would believe: a person decides."""
+    claims: tuple[Claim, ...] = ()
+    """The newest of those readings."""
     last_job: JobId | None = None
     """Order and operation that was interrupted here: what a RESUME means."""
     state: str | None = None
@@ -281,7 +210,9 @@ class Station(Struct, frozen=True, omit_defaults=True, tag="station"):
     said_verdict: Verdict | None = None
     """None: no scan said it."""
     bad_signals: Mapping[str, str] = {}
-    """Signals that cannot be read, with the reason."""
+    """Signals that cannot be read, with the reason that was said last."""
+    bad_reasons: Mapping[str, tuple[str, ...]] = {}
+    """Of those, the kinds of reasons that were said."""
 
 
 class Unit(Struct, frozen=True, omit_defaults=True, tag="unit"):

@@ -11,7 +11,8 @@ from edge.production.line import StationSpec
 from edge.production.nouns import waiting
 from edge.production.orders import RefusedError
 from edge.production.places import Stations, names
-from edge.production.state import LastScan, Noun, Station, Undo, Waited
+from edge.production.scanned import LastScan, Noun, Waited
+from edge.production.state import Station, Undo
 
 
 def take_back(draft: Draft, stations: Stations) -> str:

@@ -31,6 +31,16 @@ def value(raw: object, kind: ua.VariantType = ua.VariantType.UInt32, status: int
     )  # fmt: skip
 
 
+_NONSENSE = "no value"
+_SPOILT = (b"\x0c\x08\0\0\0no value", b"\x3f\x08\0\0\0no value")
+"""What a String goes out as, and what it is replaced by: a variant of type 63, which there is not."""
+
+
+def nonsense() -> ua.DataValue:
+    """Goes out as bytes that are no value."""
+    return value(_NONSENSE, ua.VariantType.String)
+
+
 class OddServer:
     """One for many connections; what is here may be changed while it runs."""
 
@@ -53,6 +63,10 @@ class OddServer:
         self.refused_filters: dict[str, int] = {}
         """A node's name to the status that its monitored item, or its filter, is refused with."""
         self.on_open: Callable[[Connection], Awaitable[None]] | None = None
+        self.hold_s: dict[str, float] = {}
+        """Service to the time after which it is answered; nothing else is on that connection meanwhile."""
+        self.tokens: list[object] = []
+        """Of the sessions that were closed."""
         self.connections = 0
         self._listener: asyncio.Server | None = None
         self._open: set[asyncio.StreamWriter] = set()
@@ -91,7 +105,9 @@ class OddServer:
 
     async def send(self, message: ua.NotificationMessage, number: int = SUBSCRIPTION) -> None:
         connection, _, request_id = await self.waiting.get()
-        result = ua.PublishResult(SubscriptionId=ua.UInt32(number), NotificationMessage=message)
+        result = ua.PublishResult(
+            SubscriptionId=ua.UInt32(number), NotificationMessage=message, MoreNotifications=False
+        )
         await connection.answer(request_id, ua.PublishResponse(Parameters=result))
 
     def handle(self, name: str) -> int:
@@ -147,6 +163,7 @@ class Connection:
         name = kind.removesuffix("Request_Encoding_DefaultBinary")
         request: Any = struct_from_binary(getattr(ua, f"{name}Request"), Buffer(body[16:]))
         self.server.requests[name] += 1
+        await asyncio.sleep(self.server.hold_s.get(name, 0.0))
         if name in self.server.refused:
             status = ua.StatusCode(ua.UInt32(self.server.refused[name]))
             fault = ua.ServiceFault(ResponseHeader=ua.ResponseHeader(ServiceResult=status))
@@ -163,7 +180,7 @@ class Connection:
 
     async def _send(self, kind: bytes, security: bytes, request_id: int, response: Any) -> None:
         self._sequence += 1
-        body = struct_to_binary(response)
+        body = struct_to_binary(response).replace(*_SPOILT)
         rest = security + struct.pack("<II", self._sequence, request_id) + body
         self.writer.write(kind + struct.pack("<I", len(rest) + 8) + rest)
         await self.writer.drain()
@@ -185,7 +202,8 @@ class Connection:
     def _activatesession(self, _: Any) -> Any:
         return ua.ActivateSessionResponse()
 
-    def _closesession(self, _: Any) -> Any:
+    def _closesession(self, request: Any) -> Any:
+        self.server.tokens.append(request.RequestHeader.AuthenticationToken.Identifier)
         return ua.CloseSessionResponse()
 
     def _read(self, request: Any) -> Any:
@@ -237,6 +255,8 @@ class Connection:
         return ua.CreateMonitoredItemsResponse(Results=results)
 
     def _deletemonitoreditems(self, request: Any) -> Any:
+        for number in request.Parameters.MonitoredItemIds:
+            self.server.items.pop(int(number) - 100, None)
         return ua.DeleteMonitoredItemsResponse(
             Results=[ua.StatusCode() for _ in request.Parameters.MonitoredItemIds]
         )

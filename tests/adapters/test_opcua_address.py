@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from adapters._opcua.address import Address, Deadband
-from adapters._opcua.binary import Extension, Id, Kind, Sample
+from adapters._opcua.binary import Array, Extension, Id, Kind, Sample
 from adapters._opcua.browse import ident, numbered
-from adapters._opcua.link import Link
+from adapters._opcua.link import Fault, Link
 from adapters._opcua.models import PACKML_URI
 from adapters._opcua.nodes import UnknownNamespace
 from adapters._opcua.paths import Step, browse_path, parse_member, parse_path, shown
@@ -140,8 +140,12 @@ def test_a_member_is_names_and_places() -> None:
         ({"node": "i=1", "member": "a..b"}, "not a member"),
         *(
             ({"node": "i=1", "server_deadband": one}, "write it as a number")
-            for one in (0, -1, True, "x", "0%", "101%")
+            for one in (0, -1, True, "x", "0%")
         ),
+        ({"node": "i=1", "server_deadband": "101%"}, "100% is the whole range of the node"),
+        ({"node": "g=zzz"}, "not a GUID; write it as g="),
+        ({"node": "ns=2;b=***"}, "not base64: .*: b=AQL/AD0="),
+        ({"path": "With/%zz"}, "%zz has a % without two hexadecimal digits; a percent sign is %25"),
     ],
 )
 def test_keys_that_do_not_go_together(keys: dict[str, Any], says: str) -> None:
@@ -320,6 +324,68 @@ async def test_a_path_that_leads_nowhere_says_how_far_it_goes(path: str, says: s
     assert (made.fault, made.foreign) == (f"{path}: {says}", False)
 
 
+class Pathless(Rooms):
+    """A server that follows no paths; `shows`: its nodes can be browsed."""
+
+    shows = True
+
+    async def translate(self, paths: Sequence[ua.BrowsePath]) -> list[ua.BrowsePathResult]:
+        raise Fault("plc", "it does not offer TranslateBrowsePathsToNodeIds", 0x800B0000)
+
+    async def browse(
+        self, wanted: Sequence[ua.BrowseDescription], most: int = 1_000
+    ) -> list[list[ua.ReferenceDescription]]:
+        if not self.shows:
+            raise Fault("plc", "it does not offer Browse", 0x800B0000)
+        return await super().browse(wanted, most)
+
+
+async def test_a_server_that_follows_no_paths_is_browsed() -> None:
+    server = Pathless(PLANT)
+    texts = [
+        f"nsu={URI};Press/Count/Total",
+        f"nsu={URI};Press/Count/Totl",
+        "nsu=urn:gone;Press",
+        "ns=2;s=Total",
+    ]
+    keys = [{"path": one} for one in texts[:3]] + [{"node": texts[3]}]
+    right, wrong, foreign, by_id = await resolve(server, [signal(address(**one), 32) for one in keys])
+    assert (right.node, right.fault) == (place("Total"), "")
+    assert wrong.fault == f"{texts[1]}: Press/Count has no 2:Totl; did you mean Total?"
+    assert foreign.foreign
+    assert by_id.fault == ""
+
+
+async def test_a_server_that_shows_no_nodes_either_takes_node_ids() -> None:
+    server = Pathless(PLANT)
+    server.shows = False
+    signals = [
+        signal(address(path=f"nsu={URI};Press/Count/Total"), 32),
+        signal(address(node="ns=2;s=Total"), 32),
+    ]
+    pathed, by_id = await resolve(server, signals)
+    assert "follows no paths, and does not show its nodes either (it does not offer Browse)" in pathed.fault
+    assert (by_id.node, by_id.fault) == (place("Total"), "")
+
+
+class Blind(Pathless):
+    """It knows PackML, and shows nothing of it."""
+
+    shows = False
+
+    async def namespaces(self) -> list[str]:
+        return [*SPACES, PACKML_URI]
+
+
+async def test_a_server_that_shows_no_nodes_has_no_machines_to_find() -> None:
+    server = Blind(PLANT)
+    machine, by_id = await resolve(
+        server, [signal(address(model="packml", part="total"), 31), signal(address(node="ns=2;s=Total"), 32)]
+    )
+    assert "the server does not show its nodes" in machine.fault
+    assert by_id.fault == ""
+
+
 async def test_a_path_that_two_nodes_have_is_refused() -> None:
     server = Rooms({"Press": {"Total": variable(twins=[Id(2, "Other")])}})
     made = await found(server, address(path=f"nsu={URI};Press/Total"))
@@ -373,7 +439,12 @@ async def test_a_node_that_does_not_fit_names_the_key(
     [
         (Kind.UINT32, 32, ""),
         (Kind.UINT16, 32, 'it is a UInt16, and the file says u32: write counter = "u16"'),
-        (Kind.UINT64, 32, 'it is a UInt64, and the file says u32: write counter = "u64"'),
+        (
+            Kind.UINT64,
+            32,
+            'it is a UInt64, and the file says u32: write counter = "u64"; until then nothing above '
+            "4,294,967,295 is counted",
+        ),
         (Kind.INT32, 31, ""),
         (Kind.INT32, 32, ""),
         (
@@ -392,11 +463,64 @@ async def test_a_counters_width_is_held_against_the_type(kind: Kind, bits: int, 
     assert (made.fault, made.doubt) == ("", f"ns=2;s=V: {doubt}" if doubt else "")
 
 
+ONE = Sample(Array(Kind.INT32, 1, struct.pack("<i", 44)), kind=Kind.INT32, is_array=True)
+SINGLE = Sample(43, kind=Kind.INT32)
+
+
+@pytest.mark.parametrize(
+    ("rank", "now", "index", "fault"),
+    [
+        (-1, ONE, 0, ""),
+        (-1, ONE, None, ""),
+        (-1, SINGLE, 0, "it is a single value, no array: leave index out"),
+        (1, SINGLE, None, ""),
+        (1, ONE, None, "it is an array: say which element, counted from 0, as in index = 0"),
+        (1, ONE, 0, ""),
+        (
+            1,
+            Sample(None, 0x80320000),
+            None,
+            "it is an array: say which element, counted from 0, as in index = 0",
+        ),
+        (1, Sample(b"ab", kind=Kind.BYTE_STRING), 0, ""),
+    ],
+)
+async def test_what_comes_counts_where_another_shape_is_declared(
+    rank: int, now: Sample, index: int | None, fault: str
+) -> None:
+    server = Rooms({"V": variable(Kind.INT32, rank, value=now)})
+    made = await found(server, address(node="ns=2;s=V", index=index))
+    assert made.fault == (f"ns=2;s=V: {fault}" if fault else "")
+
+
+async def test_an_array_too_long_for_a_message_takes_no_other_along() -> None:
+    class Long(Rooms):
+        async def read(self, nodes: Sequence[ua.NodeId]) -> list[Sample]:
+            raise Fault("plc", "too long", 0x80B90000)
+
+    server = Long({"V": variable(rank=1), "W": variable()})
+    long, short = await resolve(server, [signal(address(node=f"ns=2;s={one}")) for one in "VW"])
+    assert "it is an array" in long.fault
+    assert short.fault == ""
+
+
 async def test_a_vague_type_is_what_its_value_is() -> None:
     """UInteger says nothing of the width; the value does."""
     node = variable(28, value=Sample(7, kind=Kind.UINT16))
     made = await found(Rooms({"V": node}), address(node="ns=2;s=V"), 32)
     assert 'counter = "u16"' in made.doubt
+
+
+@pytest.mark.parametrize(
+    ("kind", "what"),
+    [(Kind.STRING, "a String"), (Kind.BOOLEAN, "a Boolean"), (Kind.DOUBLE, ""), (Kind.UINT32, "")],
+)
+async def test_a_deadband_of_what_is_no_number_is_left_out_and_said(kind: Kind, what: str) -> None:
+    """No range on the server would help a text."""
+    made = await found(Rooms({"V": variable(kind)}), address(node="ns=2;s=V", server_deadband=1))
+    assert made.fault == ""
+    assert made.filter.plain == bool(what)
+    assert (f"V: it is {what}, and server_deadband is for" in made.doubt) if what else not made.doubt
 
 
 async def test_a_doubt_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
@@ -483,9 +607,17 @@ def test_a_state_in_three_machines_is_that_of_the_one_that_runs(
 
 def test_words_for_what_a_server_refuses() -> None:
     made = Resolved("ns=2;s=V", Filter.of(address(node="ns=2;s=V")))
-    assert made.refused(0x80340000) == (
-        "ns=2;s=V: the server has no such node: `lineside probe opcua` shows those that it has "
-        "(BadNodeIdUnknown)"
-    )
     assert "EURange" in made.refused(0x808E0000)
     assert made.refused(0x80010000).startswith("ns=2;s=V: BadUnexpectedError")
+
+
+@pytest.mark.parametrize("status", [0x80340000, 0x80330000], ids=["unknown", "invalid"])
+async def test_a_node_that_was_there_is_gone_and_not_wrongly_written(status: int) -> None:
+    """node-opcua calls the id of a node that was deleted no node id at all."""
+    made = await found(Rooms(PLANT), address(node="ns=2;s=Total"), 32)
+    assert made.refused(status).startswith(
+        "ns=2;s=Total: the server has no such node any more: it may come back"
+    )
+    absent = await found(Rooms(PLANT), address(node="ns=2;s=Nope"), 32)
+    assert absent.absent
+    assert absent.fault.endswith("shows those that it has (BadNodeIdUnknown)")

@@ -14,12 +14,14 @@ from asyncua import ua
 from asyncua.ua.status_codes import StatusCodes
 
 from adapters import opcua
+from adapters._opcua.client import GuardedClient
 from adapters._opcua.connect import connect
+from adapters._opcua.items import Item
 from adapters._opcua.security import Party
 from adapters._opcua.session import Pace, Plan, Session
 from edge.contract import Quality, Signal, SourceError, SourceLost, SourceRefused
 from edge.observation import AGENT, Missed
-from tests.adapters.opcua_odd_server import OddServer, value
+from tests.adapters.opcua_odd_server import OddServer, nonsense, value
 from tests.support.intake import MemoryIntake
 
 CALM = Pace(probe_s=60, mend_s=60)
@@ -55,9 +57,14 @@ async def ended(
 
 @asynccontextmanager
 async def collecting(
-    server: OddServer, watched: list[Signal[opcua.Address]], pace: Pace = CALM, **more: object
+    server: OddServer,
+    watched: list[Signal[opcua.Address]],
+    pace: Pace = CALM,
+    *,
+    intake: MemoryIntake | None = None,
+    **more: object,
 ) -> AsyncIterator[tuple[MemoryIntake, asyncio.Task[SourceError]]]:
-    intake = MemoryIntake("press-plc")
+    intake = intake or MemoryIntake("press-plc")
     url = await server.start()
     async with asyncio.timeout(30), asyncio.TaskGroup() as tasks:
         task = tasks.create_task(ended(settings(url, **more), watched, intake, pace))
@@ -157,6 +164,259 @@ async def test_what_nobody_asked_for_is_ignored() -> None:
         await intake.until(lambda: 3 in counts(intake))
         assert counts(intake) == [0, 3]
         assert not task.done()
+
+
+# --- overflow -----------------------------------------------------------------------------------------
+
+
+async def test_what_ran_over_is_told_once_a_burst_and_a_counter_lost_nothing() -> None:
+    server = OddServer()
+    server.values |= {f"V{number}": value(0) for number in range(5)}
+    watched = [*signals("Count"), *signals(*(f"V{number}" for number in range(5)), table="oven")]
+    pace = Pace(probe_s=60, mend_s=60, whole_s=0.1)
+    async with collecting(server, watched, pace) as (intake, _):
+        await first_read(intake)
+        await server.publish(1, *((server.handle(f"V{number}"), value(1)) for number in range(5)))
+        await intake.until_sampled(lambda: ("oven/v4", 1) in [one[:2] for one in intake.changed])
+        await asyncio.sleep(0.7)
+        over = [(server.handle(f"V{number}"), value(9, status=0x480)) for number in range(5)]
+        count = (server.handle("Count"), value(7, status=0x480))
+        await server.publish(2, count, *over[:3])
+        await asyncio.sleep(0.3)
+        await server.publish(3, *over[3:])
+        await intake.until(lambda: missed(intake) != [])
+        await asyncio.sleep(0.1)
+        (told,) = missed(intake)
+    assert (told.cause, told.subject) == ("queue-overflow", "press-plc")
+    assert "5 signals (oven/v0, oven/v1, oven/v2, ...)" in told.detail
+    assert 650 < told.until_ms - told.since_ms < 3_500
+
+
+async def test_the_overflow_of_a_counter_is_no_loss() -> None:
+    server = OddServer()
+    async with collecting(server, signals("Count")) as (intake, _):
+        await first_read(intake)
+        server.values["Count"] = value(8)
+        await server.publish(1, (server.handle("Count"), value(7, status=0x480)))
+        await intake.until(lambda: 8 in counts(intake))
+        await asyncio.sleep(1.2)
+        assert missed(intake) == []
+
+
+async def test_what_ran_over_just_before_the_end_is_told_too() -> None:
+    server = OddServer()
+    async with collecting(server, signals("Count", table="oven")) as (intake, task):
+        await intake.until_sampled(lambda: intake.changed != [])
+        await server.publish(1, (0, value(7, status=0x480)))
+        await intake.until_sampled(lambda: ("oven/count", 7) in [one[:2] for one in intake.changed])
+        await server.stop()
+        await task
+        assert [one.cause for one in missed(intake)] == ["queue-overflow"]
+
+
+@pytest.mark.parametrize(("table", "passes"), [("oven", True), ("", False)])
+async def test_an_older_value_behind_a_read_is_dropped_unless_it_is_telemetry(
+    table: str, passes: bool
+) -> None:
+    server = OddServer()
+    older = value(3)
+    await asyncio.sleep(0.01)
+    server.values["Count"] = value(4)
+    async with collecting(server, signals("Count", table=table)) as (intake, _):
+        await (intake.until_sampled(lambda: intake.changed != []) if table else first_read(intake))
+        await server.publish(1, (0, older), (0, server.values["Count"]), (0, value(5)))
+        if table:
+            await intake.until_sampled(lambda: ("oven/count", 5) in [one[:2] for one in intake.changed])
+            told: list[object] = [one[1] for one in intake.changed]
+        else:
+            await intake.until(lambda: 5 in counts(intake))
+            told = [*counts(intake)]
+    assert told == ([4, 3, 5] if passes else [4, 5])
+
+
+def test_what_falls_silent_again_and_again_is_hopeless() -> None:
+    item = Item(0, signals("Count")[0], patience_s=2.0)
+    assert not item.is_hopeless(10.0)
+    item.renewals, item.renewed_s = 1, 10.0
+    assert item.is_hopeless(12.0)
+    assert item.bears_s() == 2.0
+    item.heard_s = 11.0
+    assert not item.is_hopeless(12.0)
+    assert item.bears_s() == 4.0
+    item.renewals = 3
+    assert item.is_hopeless(12.0)
+    assert item.bears_s() == 10.0
+    assert not item.is_hopeless(71.0)
+
+
+# --- silence ------------------------------------------------------------------------------------------
+
+HASTY = Pace(probe_s=0.1, sweep_s=0.1, mend_s=60)
+
+
+async def test_an_item_that_is_not_notified_any_more_is_watched_anew_alone() -> None:
+    server = OddServer()
+    async with collecting(server, signals("Count", "State"), HASTY, publish="200ms") as (intake, task):
+        await first_read(intake)
+        await server.publish(1, (0, value(0)), (1, value(6)))
+        await intake.until(lambda: len(intake.seen) > 6)
+        server.values["State"] = value(9)
+        silent_s = time.monotonic()
+        await intake.until(lambda: 9 in intake.values("press.state"))
+        took_ms = (time.monotonic() - silent_s) * 1000
+        await server.publish(2, (1, value(9)))
+        await server.publish(3, (0, value(5)))
+        await intake.until(lambda: 5 in counts(intake))
+        (told,) = missed(intake)
+        assert not task.done()
+    assert server.requests["CreateMonitoredItems"] == 2
+    assert server.requests["CreateSession"] == 1
+    assert (told.cause, told.subject) == ("notifications-lost", "press-plc")
+    assert "1 signal (press.state)" in told.detail
+    assert took_ms - 300 < told.until_ms - told.since_ms < took_ms + 500
+
+
+async def test_a_subscription_whose_items_stay_dead_ends_and_says_since_when() -> None:
+    server = OddServer()
+    async with collecting(server, signals("Count", "State"), HASTY, publish="200ms") as (intake, task):
+        await first_read(intake)
+        await server.publish(1, (0, value(0)), (1, value(6)))
+        await intake.until(lambda: len(intake.seen) > 6)
+        server.values["State"] = value(9)
+        keep_s = time.monotonic()
+        lost = await task
+    assert isinstance(lost, SourceLost)
+    assert "the subscription is dead: press.state reads 9, watched anew it still says nothing" in lost.reason
+    assert time.monotonic() - keep_s < 6
+    assert 1.0 < lost.unseen_s < time.monotonic() - keep_s + 1.0
+    assert len(missed(intake)) == 1
+
+
+async def test_a_connection_that_falls_silent_was_lost_when_it_spoke_last() -> None:
+    server = OddServer()
+    async with collecting(server, signals("Count"), request_timeout="700ms") as (intake, task):
+        await first_read(intake)
+        await server.publish(1, (0, value(1)))
+        await intake.until(lambda: 1 in counts(intake))
+        await asyncio.sleep(0.5)
+        server.hold_s["Read"] = 60
+        intake.ask("press.count")
+        lost = await task
+    assert isinstance(lost, SourceLost)
+    assert 1.1 < lost.unseen_s < 2.0
+
+
+class HeldIntake(MemoryIntake):
+    """One whose disk stands still while `free` is not set."""
+
+    def __init__(self) -> None:
+        super().__init__("press-plc")
+        self.free = asyncio.Event()
+        self.free.set()
+
+    async def emit(self, observations):  # type: ignore[no-untyped-def]
+        outcomes = await super().emit(observations)
+        await self.free.wait()
+        return outcomes
+
+
+async def test_while_the_journal_stands_still_the_subscription_is_not_blamed() -> None:
+    server, intake = OddServer(), HeldIntake()
+    async with collecting(server, signals("Count", "State"), HASTY, intake=intake, publish="200ms") as (
+        _,
+        task,
+    ):
+        await first_read(intake)
+        await server.publish(1, (0, value(0)), (1, value(6)))
+        await intake.until(lambda: len(intake.seen) > 6)
+        intake.free.clear()
+        for number in range(2, 7):
+            await server.publish(number, *[(0, value(number))] * 5_000)
+        server.values["State"] = value(9)
+        await asyncio.sleep(2.5)
+        assert not task.done()
+        intake.free.set()
+        await server.publish(7, (1, value(9)))
+        await intake.until(lambda: 9 in intake.values("press.state"))
+        assert server.requests["CreateMonitoredItems"] == 1
+        assert missed(intake) == []
+
+
+# --- bytes that are no value --------------------------------------------------------------------------
+
+
+async def test_a_node_that_sends_nonsense_is_named_and_all_others_run() -> None:
+    server = OddServer()
+    names = [f"N{number}" for number in range(9)]
+    server.values |= {name: value(number) for number, name in enumerate(names)}
+    server.values["N5"] = nonsense()
+    pace = Pace(probe_s=0.1, sweep_s=0.1, mend_s=0.2)
+    async with collecting(server, signals(*names), pace) as (intake, task):
+        await first_read(intake, "press.n8")
+        await server.publish(
+            1, *((server.handle(name), server.values[name]) for name in names if name != "N5")
+        )
+        await intake.until(lambda: len(intake.values("press.n8")) > 5)
+        assert not task.done()
+    assert "N5" not in server.items.values()
+    bad = [one for one in intake.seen if one.quality is Quality.BAD]
+    assert [one.signal for one in bad] == ["press.n5"]
+    assert "s=N5: sends bytes that are no OPC UA value" in bad[0].detail
+    assert server.requests["CreateMonitoredItems"] == 1
+
+
+@pytest.mark.parametrize("table", ["", "oven"])
+async def test_a_node_that_begins_to_send_nonsense_is_found_by_the_message_that_it_spoils(table: str) -> None:
+    server = OddServer()
+    watched = [*signals("Count"), *signals("State", table=table)]
+    async with collecting(server, watched) as (intake, task):
+        await first_read(intake)
+        await server.publish(1, (0, value(1)), (1, value(6)))
+        server.values |= {"State": nonsense(), "Count": value(2)}
+        await server.publish(2, (0, value(2)), (1, nonsense()))
+        await intake.until(lambda: 2 in counts(intake))
+        await server.publish(3, (0, value(3)))
+        await intake.until(lambda: 3 in counts(intake) and missed(intake) != [])
+        assert not task.done()
+        bad = {one.signal: one.detail for one in intake.seen if one.quality is Quality.BAD}
+    assert [one.cause for one in missed(intake)] == ["notifications-lost"]
+    assert "no OPC UA value" in bad[watched[1].name]
+    assert set(server.items.values()) == {"Count"}
+
+
+async def test_a_server_that_sends_nothing_but_nonsense_is_given_up() -> None:
+    server = OddServer()
+    names = [f"N{number}" for number in range(100)]
+    server.values |= {name: nonsense() for name in names}
+    async with collecting(server, signals(*names)) as (_, task):
+        assert "what is not OPC UA" in str(await task)
+
+
+# --- a late session -----------------------------------------------------------------------------------
+
+
+async def test_a_session_may_take_longer_than_a_request() -> None:
+    server = OddServer()
+    server.hold_s["CreateSession"] = 1.0
+    async with collecting(server, signals("Count"), request_timeout="300ms") as (intake, task):
+        await first_read(intake)
+        assert not task.done()
+    assert server.requests["CreateSession"] == 1
+
+
+async def test_a_session_that_comes_too_late_is_closed() -> None:
+    server = OddServer()
+    url = await server.start()
+    server.hold_s["CreateSession"] = 0.6
+    client = GuardedClient(url, 0.2)
+    client.transport.session_s = 0.3
+    try:
+        with pytest.raises(TimeoutError):
+            await client.open()
+    finally:
+        await client.cut()
+        await server.stop()
+    assert server.tokens == [2]
 
 
 # --- one bad node -------------------------------------------------------------------------------------
@@ -341,23 +601,32 @@ async def test_what_has_no_end_is_cut_off_and_takes_no_memory(mode: str, words: 
 class ForgetfulIntake(MemoryIntake):
     """Keeps nothing, so that what grows is the adapter's."""
 
+    taken = 0
+
     async def emit(self, observations):  # type: ignore[no-untyped-def]
-        self.kept = getattr(self, "kept", 0) + len(observations)
+        self.taken += len(observations)
         await asyncio.sleep(0.05)
         return []
+
+    async def takes(self, more: int) -> None:
+        """Until it was handed so many more, however fast this host is."""
+        enough = self.taken + more
+        async with asyncio.timeout(120):
+            while self.taken < enough:
+                await asyncio.sleep(0.01)
 
 
 async def test_a_flood_of_notifications_takes_no_memory() -> None:
     with odd_program("flood") as url:
         intake = ForgetfulIntake("press-plc")
         task = asyncio.create_task(ended(settings(url), signals("Count"), intake, CALM))
-        await asyncio.sleep(2.5)
+        await intake.takes(15_000)
         before = resident_mib()
-        await asyncio.sleep(4.0)
-        after, received = resident_mib(), intake.kept
+        await intake.takes(30_000)
+        after = resident_mib()
+        assert not task.done()
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-    assert received > 50_000
     assert after - before < 20
 
 

@@ -96,6 +96,20 @@ MISFITS: list[tuple[dict[str, Any], str]] = [
 ]
 
 
+async def test_paths_are_walked_on_a_server_that_follows_none(tmp_path: Path) -> None:
+    async with node_server(tmp_path / "plc", before=3) as server, linked(server.url, tmp_path) as link:
+        await server.ask("refuse", service="TranslateBrowsePathsToNodeIds", status="BadServiceUnsupported")
+        assert await value(link, path=f"{N}Odd/Slash%2FName") == 1
+        wrong = await found(link, path=f"{N}Count/Rejct")
+        assert "Count has no " in wrong.fault
+        assert "did you mean Reject?" in wrong.fault
+        await server.ask("refuse", service="Browse", status="BadServiceUnsupported")
+        unseen = await found(link, path=f"{N}Count/Reject")
+        assert "follows no paths, and does not show its nodes either" in unseen.fault
+        assert "does not offer Browse (BadServiceUnsupported)" in unseen.fault
+        assert await value(link, node=f"{N}s=Scalar.Int32") == -2_000_000_000
+
+
 async def test_structures_arrays_and_enumerations(tmp_path: Path) -> None:
     async with node_server(tmp_path / "plc", before=3) as server, linked(server.url, tmp_path) as link:
         for keys, expected in STRUCTURES:

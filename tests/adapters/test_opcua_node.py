@@ -10,6 +10,9 @@ from typing import Any
 import pytest
 
 from adapters import opcua
+from adapters._opcua.connect import connect
+from adapters._opcua.security import Party
+from adapters._opcua.session import Pace, Plan, Session
 from edge.contract import Observation, Quality, Signal, SourceError, Value
 from tests.support.intake import MemoryIntake
 from tests.support.node_opcua import NAMESPACE, NodeServer, node_server
@@ -173,3 +176,33 @@ async def test_the_models_state_and_mode_follow_the_machine(tmp_path: Path) -> N
         await intake.until(lambda: latest(intake)["packml.state"].value in (9, "Aborted"))
         assert all(one.quality is Quality.GOOD for one in latest(intake).values())
         assert not any(isinstance(one.value, float) and math.isnan(one.value) for one in intake.seen)
+
+
+async def test_a_node_that_goes_and_comes_back_otherwise_says_each_reason(tmp_path: Path) -> None:
+    """A program is loaded into the PLC: the node is gone, is a text, is wider than the file says."""
+    total, name = f"nsu={NAMESPACE};s=Write.Hold", "press.total"
+    address = opcua.Address.model_validate({"node": total})
+    settings = opcua.Settings.model_validate({"type": "opcua", "endpoint": "opc.tcp://h", "security": "None"})
+    async with node_server(tmp_path / "plc") as server:
+        intake = MemoryIntake("press", data=tmp_path)
+        settings = settings.model_copy(update={"endpoint": server.url})
+        pace = Pace(probe_s=0.1, sweep_s=0.1, mend_s=0.3)
+        async with connect(settings, Party("press", tmp_path)) as (link, _):
+            session = Session(link, [Signal(name, address, FAST, bits=16)], intake, Plan(0.1), pace)
+            async with background(session.run()):
+                await intake.until(lambda: intake.values(name) == [0])
+                await server.ask("remove", names=["Write.Hold"])
+                await intake.until(lambda: bool(details(intake)))
+                await server.ask("add", names=["Write.Hold"], type="String", value="a")
+                await intake.until(lambda: "it is a String" in details(intake)[-1])
+                await server.ask("remove", names=["Write.Hold"])
+                await intake.until(lambda: "it is a String" not in details(intake)[-1])
+                await server.ask("add", names=["Write.Hold"], type="UInt32", value=70_000)
+                await intake.until(lambda: intake.values(name)[-1] == 70_000)
+    gone = f"{total}: the server has no such node any more: it may come back with its next program; "
+    said = list(dict.fromkeys(details(intake)))
+    assert [one.startswith(gone) for one in said] == [True, False]
+
+
+def details(intake: MemoryIntake) -> list[str]:
+    return [one.detail for one in intake.seen if one.quality is Quality.BAD]

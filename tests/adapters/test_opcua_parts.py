@@ -130,6 +130,27 @@ def test_a_time_after_now_is_now_and_an_implausible_one_is_none() -> None:
     assert clock.age_ms(None, NOON_MS) is None
 
 
+def test_a_server_that_was_busy_when_it_was_asked_moves_no_time() -> None:
+    clock = ServerClock()
+    for _ in range(5):
+        clock.measured(NOON_MS, NOON_MS + 4, server_time(0))
+    for took_ms in (900, 700, 800):
+        clock.measured(NOON_MS, NOON_MS + took_ms, server_time(took_ms / 1000))
+    assert clock.age_ms(at(-1), NOON_MS) == 998
+    for took_ms in (900, 700, 800):
+        clock.measured(NOON_MS, NOON_MS + took_ms, server_time(took_ms / 1000))
+    assert 998 <= cast(int, clock.age_ms(at(-1), NOON_MS)) <= 1_060
+
+
+def test_how_long_ago_it_was_may_be_long_where_that_is_wanted() -> None:
+    clock = ServerClock()
+    assert clock.ago_ms(NOON, NOON_MS) is None
+    clock.measured(NOON_MS, NOON_MS, server_time(0))
+    assert clock.ago_ms(at(-60), NOON_MS) == 60_000
+    assert clock.ago_ms(at(3), NOON_MS) == 0
+    assert clock.ago_ms(None, NOON_MS) is None
+
+
 def test_a_clock_that_was_set_back_is_followed_after_a_few_measurements() -> None:
     clock = ServerClock()
     clock.measured(NOON_MS, NOON_MS, server_time(0))
@@ -153,6 +174,23 @@ def test_an_older_notification_behind_a_read_is_dropped_for_a_while_only() -> No
     assert gate.admits(good(11, at(6)), 100.3)
     assert not gate.admits(good(9, None), 100.4)
     assert gate.admits(good(12, at(-3600)), 101.2)
+
+
+def test_an_older_value_with_a_time_of_its_own_passes_but_not_the_one_that_was_read() -> None:
+    gate = Gate(window_s=1.0)
+    gate.settle(good(10, at(5)), 100.0, 100.1)
+    assert gate.admits(good(9, at(4)), 100.2, is_dated=True)
+    assert not gate.admits(good(10, at(5)), 100.2, is_dated=True)
+    assert gate.admits(good(11, at(6)), 100.2, is_dated=True)
+    assert not gate.admits(good(9, at(4)), 100.3)
+
+
+def test_a_difference_that_says_nothing_is_forgotten() -> None:
+    gate = Gate()
+    assert not gate.agrees(good(6, None), 10.0)
+    assert gate.is_doubted
+    gate.trusts()
+    assert gate.doubted_for_s(20.0) == 0.0
 
 
 def test_a_later_notification_that_overtook_the_answer_is_the_answer() -> None:
@@ -344,7 +382,7 @@ def status(name: str) -> Exception:
         (status("BadCertificateUntrusted"), SourceRefused, "trusted"),
         (status("BadSecurityChecksFailed"), SourceRefused, "certificates"),
         (status("BadTcpEndpointUrlInvalid"), SourceRefused, "endpoint"),
-        (status("BadServiceUnsupported"), SourceRefused, "subscriptions"),
+        (status("BadServiceUnsupported"), SourceRefused, "a service that is needed here"),
         (status("BadSessionClosed"), SourceLost, "BadSessionClosed"),
         (UaError("No matching endpoints: 3, x"), SourceRefused, "does not offer this security"),
         (UaError("Server certificate mismatch"), SourceRefused, "another certificate"),

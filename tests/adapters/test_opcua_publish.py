@@ -10,9 +10,9 @@ from asyncua.ua.status_codes import StatusCodes
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters._opcua.link import Fault, Subscribed
+from adapters._opcua.link import Fault, Garbled, Subscribed
 from adapters._opcua.poll import Schedule
-from adapters._opcua.publish import Arrival, Heard, Order, Publisher, Throttle
+from adapters._opcua.publish import Arrival, Heard, Lag, Order, Publisher, Throttle
 from adapters._opcua.turns import Allowance, turn
 from adapters._opcua.wire import Published, Sample
 from edge.contract import SourceLost
@@ -103,24 +103,33 @@ def test_a_server_at_its_pace_never_waits() -> None:
     assert not any(throttle.wait_s(step * 0.2) for step in range(1000))
 
 
-def test_ten_sessions_in_a_row_and_ten_a_minute() -> None:
+@given(st.lists(st.floats(0.0, 40.0), max_size=200))
+def test_never_more_than_ten_sessions_in_any_minute(pauses_s: list[float]) -> None:
     allowance, now_s, asked = Allowance(), 50.0, list[float]()
-    while now_s < 290.0:
+    for pause_s in pauses_s:
+        assert allowance.wait_s(now_s) <= 10.0 + 1e-6
         now_s += allowance.wait_s(now_s)
         allowance.spend(now_s)
         asked.append(now_s)
-        now_s += 0.001
-    assert len(asked) == 50
-    assert asked[9] < 50.1
-    assert all(later - early > 59.9 for early, later in zip(asked, asked[19:], strict=False))
+        now_s += pause_s
+    assert all(later - early >= 60.0 - 1e-6 for early, later in zip(asked, asked[10:], strict=False))
+
+
+def test_who_is_in_a_hurry_gets_four_sessions_at_once_and_then_one_each_ten_seconds() -> None:
+    allowance, now_s, asked = Allowance(), 50.0, list[float]()
+    for _ in range(10):
+        now_s += allowance.wait_s(now_s)
+        allowance.spend(now_s)
+        asked.append(now_s - 50.0)
+    assert asked == [0.0, 0.0, 0.0, 0.0, 10.0, 20.0, 30.0, 40.0, 50.0, 60.0]
 
 
 def test_who_waits_for_a_session_waits_no_longer_than_the_refill() -> None:
     allowance = Allowance()
-    for _ in range(10):
+    for _ in range(4):
         assert allowance.wait_s(7.0) == 0.0
         allowance.spend(7.0)
-    assert 0 < allowance.wait_s(7.0) <= 6.0
+    assert 0 < allowance.wait_s(7.0) <= 10.0
 
 
 async def test_one_session_of_a_server_at_a_time() -> None:
@@ -180,7 +189,7 @@ class ScriptedLink:
     def __init__(self) -> None:
         self.requests: list[list[int]] = []
         """Sequence numbers acknowledged with each."""
-        self.waiting: asyncio.Queue[Published | Fault] = asyncio.Queue()
+        self.waiting: asyncio.Queue[Published | Fault | Garbled] = asyncio.Queue()
         self.kept: dict[int, Published] = {}
         self.asked_again: list[int] = []
 
@@ -199,6 +208,8 @@ class ScriptedLink:
         return key
 
     def published(self, body: bytes) -> Published:
+        if isinstance(self._made[body], Garbled):
+            raise self._made[body]
         return self._made[body]  # type: ignore[no-any-return]
 
     async def republish(self, subscription: int, number: int) -> Published | None:
@@ -211,6 +222,13 @@ class Listener:
     def __init__(self) -> None:
         self.values: list[object] = []
         self.missed: list[int] = []
+        self.unread = 0
+
+    def heard(self) -> Heard:
+        return Heard(self.message, self.lost, self.garbled)
+
+    def garbled(self) -> None:
+        self.unread += 1
 
     def message(self, published: Published) -> None:
         self.values += [sample.raw for _, sample in published.changes]
@@ -225,7 +243,9 @@ async def publishing(
     publish_s: float = 0.1,
 ) -> AsyncIterator[tuple[ScriptedLink, Publisher, Listener]]:
     link, listener = ScriptedLink(), Listener()
-    publisher = Publisher(link, Subscribed(7, publish_s, 1.0), Heard(listener.message, listener.lost))
+    publisher = Publisher(
+        link, Subscribed(7, publish_s, 1.0), Heard(listener.message, listener.lost, listener.garbled)
+    )
     async with asyncio.timeout(10):
         task = asyncio.create_task(publisher.run())
         try:
@@ -302,8 +322,33 @@ async def test_while_the_journal_is_slow_no_more_is_asked_for_and_that_is_no_sil
         await asyncio.sleep(0.05)
         assert len(link.requests) == publisher.wanted
         assert publisher.silent_s() == 0.0
+        assert publisher.lag is Lag.HELD
         publisher.hold(False)
         await until(lambda: len(listener.values) == 19)
+
+
+async def test_what_waits_here_or_at_the_server_is_not_the_servers_silence() -> None:
+    async with publishing() as (link, publisher, listener):
+        await until(lambda: publisher.lag is Lag.NONE)
+        assert len(link.requests) == publisher.wanted
+        link.waiting.put_nowait(message(1, 10)._replace(more=True))
+        await until(lambda: listener.values == [10])
+        assert publisher.lag is Lag.BEHIND
+        link.waiting.put_nowait(message(2, 20))
+        await until(lambda: listener.values == [10, 20])
+        await until(lambda: publisher.lag is Lag.NONE)
+        for number in range(3, 40):
+            link.waiting.put_nowait(message(number, number))
+        await until(lambda: len(listener.values) > 25)
+        assert publisher.lag is Lag.BEHIND
+
+
+async def test_a_message_that_cannot_be_read_is_said_and_then_missing() -> None:
+    async with publishing() as (link, _, listener):
+        for published in (message(1, 10), Garbled("plc", "no value"), message(3, 30)):
+            link.waiting.put_nowait(published)
+        await until(lambda: listener.values == [10, 30])
+        assert (listener.unread, listener.missed, link.asked_again) == (1, [1], [2])
 
 
 async def test_a_server_that_takes_fewer_requests_gets_fewer() -> None:
@@ -320,7 +365,9 @@ async def test_a_server_that_takes_fewer_requests_gets_fewer() -> None:
 
 async def test_a_subscription_that_the_server_does_not_know_is_lost() -> None:
     link, listener = ScriptedLink(), Listener()
-    publisher = Publisher(link, Subscribed(7, 0.1, 1.0), Heard(listener.message, listener.lost))
+    publisher = Publisher(
+        link, Subscribed(7, 0.1, 1.0), Heard(listener.message, listener.lost, listener.garbled)
+    )
     link.waiting.put_nowait(
         Fault("plc", "no subscription (BadNoSubscription)", StatusCodes.BadNoSubscription)
     )

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 from cryptography import x509
 
 from adapters import opcua
@@ -22,10 +23,32 @@ from tests.support.node_opcua import SECURE, URI, NodeServer, node_server
 from tests.support.pki import DAY, Pair, crl, make
 
 EVERY: dict[str, Any] = {
-    "policies": ["Basic256Sha256", "Aes128_Sha256_RsaOaep", "Aes256_Sha256_RsaPss"],
-    "modes": ["Sign", "SignAndEncrypt"],
+    "policies": ["None", "Basic256Sha256", "Aes128_Sha256_RsaOaep", "Aes256_Sha256_RsaPss"],
+    "modes": ["None", "Sign", "SignAndEncrypt"],
 }
 STRICT: dict[str, Any] = {"policies": ["Basic256Sha256"], "modes": ["SignAndEncrypt"], "accept_any": False}
+
+
+together = pytest.mark.asyncio(loop_scope="module")
+"""A server takes two seconds to start: these share one."""
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def lenient(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[NodeServer]:
+    async with node_server(tmp_path_factory.mktemp("lenient"), **EVERY) as running:
+        yield running
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def secured(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[NodeServer]:
+    async with node_server(tmp_path_factory.mktemp("secured"), **SECURE) as running:
+        yield running
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def strict(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[NodeServer]:
+    async with node_server(tmp_path_factory.mktemp("strict"), **STRICT) as running:
+        yield running
 
 
 def party(tmp_path: Path, name: str = "press-plc") -> Party:
@@ -67,52 +90,59 @@ async def refusal(chosen: opcua.Settings, ours: Party) -> str:
 # --- the way in --------------------------------------------------------------------------------------------
 
 
-async def test_every_policy_and_mode_with_user_and_password(tmp_path: Path) -> None:
+@together
+async def test_every_policy_and_mode_with_user_and_password(lenient: NodeServer, tmp_path: Path) -> None:
     ours = party(tmp_path)
-    async with node_server(tmp_path / "plc", **EVERY, anonymous=False) as server:
-        trusted(ours, server)
-        for policy in ("Basic256Sha256", "Aes128Sha256RsaOaep", "Aes256Sha256RsaPss"):
-            for mode in ("Sign", "SignAndEncrypt"):
-                chosen = settings(server.url, security=f"{policy}:{mode}", **user(tmp_path))
-                assert await comes_in(chosen, ours) > 1
-        seen = await server.ask("stats")
-        assert (seen["sessions_created"], seen["sessions_peak"], seen["sessions"]) == (6, 1, 0)
+    before = await lenient.ask("stats")
+    trusted(ours, lenient)
+    for policy in ("Basic256Sha256", "Aes128Sha256RsaOaep", "Aes256Sha256RsaPss"):
+        for mode in ("Sign", "SignAndEncrypt"):
+            chosen = settings(lenient.url, security=f"{policy}:{mode}", **user(tmp_path))
+            assert await comes_in(chosen, ours) > 1
+    seen = await lenient.ask("stats")
+    made = seen["sessions_created"] - before["sessions_created"]
+    assert (made, seen["sessions_peak"], seen["sessions"]) == (6, 1, 0)
     made = sorted(path.name for path in (ours.pki / "own/private").iterdir())
     assert made == ["lineside-rsa2048.pem", "lineside-rsa3072.pem"]
 
 
-async def test_a_stranger_is_kept_for_a_person_who_then_trusts_him(tmp_path: Path) -> None:
+@together
+async def test_a_stranger_is_kept_for_a_person_who_then_trusts_him(
+    lenient: NodeServer, tmp_path: Path
+) -> None:
     ours = party(tmp_path)
-    async with node_server(tmp_path / "plc", **EVERY) as server:
-        said = await refusal(settings(server.url), ours)
-        (kept,) = (ours.pki / "rejected").iterdir()
-        assert f"lineside certificate trust LINE.toml {kept.stem[:16]}" in said
-        assert (await server.ask("stats"))["session_requests"] == 0
-        TrustList(ours.pki).trust(kept.read_bytes())
-        assert await comes_in(settings(server.url), ours) > 1
+    before = (await lenient.ask("stats"))["session_requests"]
+    said = await refusal(settings(lenient.url), ours)
+    (kept,) = (ours.pki / "rejected").iterdir()
+    assert f"lineside certificate trust LINE.toml {kept.stem}`" in said
+    assert "without the key security it is Basic256Sha256:SignAndEncrypt" in said
+    assert (await lenient.ask("stats"))["session_requests"] == before
+    TrustList(ours.pki).trust(kept.read_bytes())
+    assert await comes_in(settings(lenient.url), ours) > 1
 
 
-async def test_a_certificate_is_a_user_too(tmp_path: Path) -> None:
+@together
+async def test_a_certificate_is_a_user_too(lenient: NodeServer, tmp_path: Path) -> None:
     ours = party(tmp_path)
     files = make("operator", uri="urn:operator", number=6).write(tmp_path, "operator")
     keys = {"user_certificate": str(files[0]), "user_key": str(files[1])}
-    async with node_server(tmp_path / "plc", **EVERY, anonymous=False) as server:
-        trusted(ours, server)
-        assert await comes_in(settings(server.url, **keys), ours) > 1
+    trusted(ours, lenient)
+    assert await comes_in(settings(lenient.url, **keys), ours) > 1
 
 
-async def test_a_password_is_encrypted_also_where_the_channel_is_not(tmp_path: Path) -> None:
-    both: dict[str, Any] = {"policies": ["None", "Basic256Sha256"], "modes": ["None", "SignAndEncrypt"]}
-    async with node_server(tmp_path / "plc", **both) as server:
-        chosen = settings(server.url, security="None", **user(tmp_path))
-        client = GuardedClient(chosen.endpoint, 3.0)
-        try:
-            await secure(client, chosen, party(tmp_path))
-            await client.open()
-            assert client.token is not None
-            assert client.token.policy == "Basic256Sha256"
-        finally:
-            await client.cut()
+@together
+async def test_a_password_is_encrypted_also_where_the_channel_is_not(
+    lenient: NodeServer, tmp_path: Path
+) -> None:
+    chosen = settings(lenient.url, security="None", **user(tmp_path))
+    client = GuardedClient(chosen.endpoint, 3.0)
+    try:
+        await secure(client, chosen, party(tmp_path))
+        await client.open()
+        assert client.token is not None
+        assert client.token.policy != "None"
+    finally:
+        await client.cut()
     assert not (tmp_path / "data").exists()
 
 
@@ -128,36 +158,52 @@ async def test_a_server_of_a_trusted_issuer_until_it_is_revoked(tmp_path: Path) 
         assert "was revoked by Plant CA" in await refusal(settings(server.url), ours)
 
 
-async def test_our_own_certificate_of_a_company(tmp_path: Path) -> None:
+@together
+async def test_our_own_certificate_of_a_company(strict: NodeServer, tmp_path: Path) -> None:
     ours = party(tmp_path)
     certificate, key = make("edge 7", uri="urn:acme:edge7", number=6).write(tmp_path, "edge")
-    async with node_server(tmp_path / "plc", **STRICT) as server:
-        trusted(ours, server)
-        chosen = settings(server.url, certificate=str(certificate), key=str(key))
-        assert str(certificate) in await refusal(chosen, ours)
-        await server.ask("trust", file=str(certificate))
-        assert await comes_in(chosen, ours) > 1
+    trusted(ours, strict)
+    chosen = settings(strict.url, certificate=str(certificate), key=str(key))
+    assert str(certificate) in await refusal(chosen, ours)
+    await strict.ask("trust", file=str(certificate))
+    assert await comes_in(chosen, ours) > 1
     assert not (ours.pki / "own").exists()
 
 
 # --- refusals ------------------------------------------------------------------------------------------
 
 
-async def test_each_refusal_of_a_user_says_what_to_do(tmp_path: Path) -> None:
+@together
+async def test_each_refusal_of_a_user_says_what_to_do(secured: NodeServer, tmp_path: Path) -> None:
     ours = party(tmp_path)
-    async with node_server(tmp_path / "plc", **SECURE) as server:
-        trusted(ours, server)
-        wrong = await refusal(settings(server.url, **user(tmp_path, "guess")), ours)
-        assert "check user and password" in wrong
-        assert "guess" not in wrong
-        unknown = await refusal(settings(server.url, user="nobody"), ours)
-        assert "check user and password" in unknown
-        assert "takes nobody without a name" in await refusal(settings(server.url), ours)
-        absent = {"user": "edge", "password": {"file": str(tmp_path / "absent")}}
-        assert "the password cannot be read" in await refusal(settings(server.url, **absent), ours)
-        too_long = await refusal(settings(server.url, **user(tmp_path, "x" * 130)), ours)
-        assert "longer than 128 bytes" in too_long
-        assert (await server.ask("stats"))["sessions"] == 0
+    trusted(ours, secured)
+    wrong = await refusal(settings(secured.url, **user(tmp_path, "guess")), ours)
+    assert "check user and password" in wrong
+    assert "guess" not in wrong
+    unknown = await refusal(settings(secured.url, user="nobody"), ours)
+    assert "check user and password" in unknown
+    assert "takes nobody without a name" in await refusal(settings(secured.url), ours)
+    absent = {"user": "edge", "password": {"file": str(tmp_path / "absent")}}
+    assert "the password cannot be read" in await refusal(settings(secured.url, **absent), ours)
+    too_long = await refusal(settings(secured.url, **user(tmp_path, "x" * 130)), ours)
+    assert "longer than 128 bytes" in too_long
+    assert (await secured.ask("stats"))["sessions"] == 0
+
+
+def test_an_endpoint_that_is_there_only_to_be_looked_at(tmp_path: Path) -> None:
+    """Many servers offer None for discovery, and let nobody in by it."""
+    bare = endpoint(policy="None", mode="None", tokens=())
+    words = (
+        "offers None for a look at its endpoints only.*set security to one of Basic256Sha256:SignAndEncrypt"
+    )
+    for who in ({}, {"user": "edge"}):
+        with pytest.raises(SourceRefused, match=words):
+            protection(tmp_path, security="None", **who).examine(b"", [bare, endpoint()])
+    with pytest.raises(SourceRefused, match="does not offer None; it offers Basic256Sha256:SignAndEncrypt"):
+        protection(tmp_path, security="None").examine(b"", [endpoint()])
+    silent = protection(tmp_path, security="None")
+    silent.examine(b"", [bare])  # one that says of no endpoint whom it takes is asked
+    assert silent.client.token is None
 
 
 def test_a_server_that_takes_no_names(tmp_path: Path) -> None:
@@ -168,67 +214,79 @@ def test_a_server_that_takes_no_names(tmp_path: Path) -> None:
         protection(tmp_path, user="edge").examine(SHOWN.der, [endpoint(tokens=())])
 
 
-async def test_security_that_is_not_offered(tmp_path: Path) -> None:
+@together
+async def test_security_that_is_not_offered(secured: NodeServer, tmp_path: Path) -> None:
     ours = party(tmp_path)
-    async with node_server(tmp_path / "plc", **SECURE) as server:
-        trusted(ours, server)
-        said = await refusal(settings(server.url, security="Aes256Sha256RsaPss:Sign"), ours)
-        assert "does not offer Aes256Sha256RsaPss:Sign; it offers Basic256Sha256:SignAndEncrypt" in said
-        assert "does not offer this security" in await refusal(settings(server.url, security="None"), ours)
+    trusted(ours, secured)
+    said = await refusal(settings(secured.url, security="Aes256Sha256RsaPss:Sign"), ours)
+    assert "does not offer Aes256Sha256RsaPss:Sign; it offers Basic256Sha256:SignAndEncrypt" in said
+    bare = await refusal(settings(secured.url, security="None"), ours)
+    assert "does not offer this security" in bare
 
 
 async def test_what_is_wrong_with_the_servers_certificate(tmp_path: Path) -> None:
     ours = party(tmp_path)
-    expired = make(uri=URI, begins=-10 * DAY, ends=-DAY)
-    other = make(uri="urn:other:machine")
-    for one, words in ((expired, "has expired on"), (other, "names the application URI urn:other:machine")):
-        certificate, key = one.write(tmp_path, "press")
-        TrustList(ours.pki).trust(one.der)
-        files = {"certificate": str(certificate), "key": str(key)}
-        async with node_server(tmp_path / "plc", **SECURE, **files) as server:
-            said = await refusal(settings(server.url, **user(tmp_path)), ours)
-            assert words in said, said
-            assert "on the server" in said or "server_certificate" in said
+    one = make(uri="urn:other:machine")
+    certificate, key = one.write(tmp_path, "press")
+    TrustList(ours.pki).trust(one.der)
+    files = {"certificate": str(certificate), "key": str(key)}
+    async with node_server(tmp_path / "plc", **SECURE, **files) as server:
+        said = await refusal(settings(server.url, **user(tmp_path)), ours)
+    assert "names the application URI urn:other:machine" in said
+    assert "server_certificate" in said
 
 
-async def test_another_certificate_than_the_pinned_one(tmp_path: Path) -> None:
+async def test_a_server_that_leaves_its_endpoints_out_of_the_session_is_asked_for_them(
+    tmp_path: Path,
+) -> None:
+    ours = party(tmp_path)
+    async with node_server(tmp_path / "plc", **EVERY, bare_session=True) as server:
+        trusted(ours, server)
+        for security in ("None", "Basic256Sha256:Sign", "Aes128Sha256RsaOaep:SignAndEncrypt"):
+            assert await comes_in(settings(server.url, security=security), ours) > 1
+            assert await comes_in(settings(server.url, security=security, **user(tmp_path)), ours) > 1
+        seen = await server.ask("stats")
+        assert (seen["sessions_created"], seen["sessions"]) == (6, 0)
+
+
+@together
+async def test_another_certificate_than_the_pinned_one(secured: NodeServer, tmp_path: Path) -> None:
     ours = party(tmp_path)
     certificate, _ = make(uri=URI, number=6).write(tmp_path, "pinned")
-    async with node_server(tmp_path / "plc", **SECURE) as server:
-        keys = {"server_certificate": str(certificate)} | user(tmp_path)
-        said = await refusal(settings(server.url, **keys), ours)
-        assert "shows another certificate than server_certificate" in said
-        right = keys | {"server_certificate": str(server.certificate)}
-        assert await comes_in(settings(server.url, **right), ours) > 1
+    keys = {"server_certificate": str(certificate)} | user(tmp_path)
+    said = await refusal(settings(secured.url, **keys), ours)
+    assert "shows another certificate than server_certificate" in said
+    right = keys | {"server_certificate": str(secured.certificate)}
+    assert await comes_in(settings(secured.url, **right), ours) > 1
     assert list((ours.pki / "trusted/certs").iterdir()) == []
 
 
-async def test_a_server_that_does_not_trust_us_names_our_file(tmp_path: Path) -> None:
+@together
+async def test_a_server_that_does_not_trust_us_names_our_file(strict: NodeServer, tmp_path: Path) -> None:
     ours = party(tmp_path)
-    async with node_server(tmp_path / "plc", **STRICT) as server:
-        trusted(ours, server)
-        said = await refusal(settings(server.url), ours)
-        identity = own_identity(ours)
-        assert "not among its trusted certificates" in said
-        assert str(identity.path) in said
-        assert identity.thumbprint[:16] in said
-        await server.ask("trust", file=str(identity.path))
-        assert await comes_in(settings(server.url), ours) > 1
+    trusted(ours, strict)
+    said = await refusal(settings(strict.url), ours)
+    identity = own_identity(ours)
+    assert "not among its trusted certificates" in said
+    assert str(identity.path) in said
+    assert identity.thumbprint in said
+    await strict.ask("trust", file=str(identity.path))
+    assert await comes_in(settings(strict.url), ours) > 1
 
 
-async def test_a_wrong_uri_of_ours(tmp_path: Path) -> None:
+@together
+async def test_a_wrong_uri_of_ours(lenient: NodeServer, tmp_path: Path) -> None:
     ours = party(tmp_path)
-    async with node_server(tmp_path / "plc", **EVERY) as server:
-        trusted(ours, server)
-        chosen = settings(server.url)
-        client = GuardedClient(chosen.endpoint, 3.0)
-        try:
-            await secure(client, chosen, ours)
-            client.application_uri = "urn:somebody:else"
-            with pytest.raises(SourceRefused, match="names another URI than we do"):
-                await client.open()
-        finally:
-            await client.cut()
+    trusted(ours, lenient)
+    chosen = settings(lenient.url)
+    client = GuardedClient(chosen.endpoint, 3.0)
+    try:
+        await secure(client, chosen, ours)
+        client.application_uri = "urn:somebody:else"
+        with pytest.raises(SourceRefused, match="names another URI than we do"):
+            await client.open()
+    finally:
+        await client.cut()
 
 
 # --- what the session says, held against what was said outside ----------------------------------------
@@ -302,29 +360,29 @@ async def standing(chosen: opcua.Settings, ours: Party, terms: Terms) -> AsyncIt
         await client.cut()
 
 
+@together
 async def test_the_old_one_serves_until_the_server_trusts_the_new_one(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    strict: NodeServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     ours = party(tmp_path, "renewing")
     always = Terms(valid=50 * DAY, renew=60 * DAY, look_s=0.05)
-    async with node_server(tmp_path / "plc", **STRICT) as server:
-        trusted(ours, server)
-        own = Own(ours, 2048, always)
-        old = own.identity()
-        await server.ask("trust", file=str(old.path))
-        async with standing(settings(server.url), ours, always) as found:
-            assert shown(found).thumbprint == old.thumbprint
-            new = own.successor()
-            assert new is not None
-            warnings = [one for one in caplog.messages if "our certificate ends in 49 days" in one]
-            assert len(warnings) == 1
-            assert str(new.path) in warnings[0]
-            await server.ask("trust", file=str(new.path))
-            with pytest.raises(SourceLost, match="trusts our new certificate"):
-                await asyncio.wait_for(found.watch(), 10)
-            assert (await server.ask("stats"))["sessions_peak"] == 1
-        async with standing(settings(server.url), ours, always) as found:
-            assert shown(found).thumbprint == new.thumbprint
+    trusted(ours, strict)
+    own = Own(ours, 2048, always)
+    old = own.identity()
+    await strict.ask("trust", file=str(old.path))
+    async with standing(settings(strict.url), ours, always) as found:
+        assert shown(found).thumbprint == old.thumbprint
+        new = own.successor()
+        assert new is not None
+        warnings = [one for one in caplog.messages if "our certificate ends in 49 days" in one]
+        assert len(warnings) == 1
+        assert str(new.path) in warnings[0]
+        await strict.ask("trust", file=str(new.path))
+        with pytest.raises(SourceLost, match="trusts our new certificate"):
+            await asyncio.wait_for(found.watch(), 10)
+        assert (await strict.ask("stats"))["sessions_peak"] == 1
+    async with standing(settings(strict.url), ours, always) as found:
+        assert shown(found).thumbprint == new.thumbprint
     assert sum("our certificate ends in" in one for one in caplog.messages) == 1
 
 
@@ -333,16 +391,16 @@ def shown(found: Protection) -> Identity:
     return found.identity
 
 
-async def test_trust_that_is_taken_back_ends_a_connection(tmp_path: Path) -> None:
+@together
+async def test_trust_that_is_taken_back_ends_a_connection(lenient: NodeServer, tmp_path: Path) -> None:
     ours = party(tmp_path)
     often = Terms(look_s=0.05)
-    async with node_server(tmp_path / "plc", **EVERY) as server:
-        trusted(ours, server)
-        async with standing(settings(server.url), ours, often) as found:
-            for path in (ours.pki / "trusted/certs").iterdir():
-                path.unlink()
-            with pytest.raises(SourceRefused, match="is not trusted here"):
-                await asyncio.wait_for(found.watch(), 10)
+    trusted(ours, lenient)
+    async with standing(settings(lenient.url), ours, often) as found:
+        for path in (ours.pki / "trusted/certs").iterdir():
+            path.unlink()
+        with pytest.raises(SourceRefused, match="is not trusted here"):
+            await asyncio.wait_for(found.watch(), 10)
 
 
 async def test_what_lasts_is_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -18,11 +18,12 @@ from adapters import opcua
 from adapters._opcua.binary import Text
 from adapters._opcua.wire import Sample
 from adapters._opcua.write import Write, same, text_of, typed
-from adapters._writes import Desk, UnfitError, carried_out
+from adapters._writes import Desk, MisfitError, UnfitError, carried_out
 from edge.contract import (
     Ask,
     Done,
     DoneState,
+    Quality,
     Signal,
     SourceLost,
     SourceRefused,
@@ -135,6 +136,7 @@ class Cell:
         self.holds: WriteValue = ""
         self.error: Exception | None = None
         self.begun = asyncio.Event()
+        self.steps: list[str] = []
 
     async def look(self, value: WriteValue) -> tuple[bool, str]:
         self.begun.set()
@@ -144,7 +146,11 @@ class Cell:
         shows = "" if self.late >= 0 else self.holds
         return shows == value, str(shows)
 
+    async def ready(self, value: WriteValue) -> None:
+        self.steps.append("ready")
+
     async def write(self, value: WriteValue) -> None:
+        self.steps.append("write")
         self.holds = value
 
 
@@ -155,6 +161,31 @@ async def test_what_shows_a_little_late_is_confirmed() -> None:
     assert await carried_out(WriteAsk("x", "A", only_look=False), late, 0.0) == Done(DoneState.OTHER, "")
     late.late = 2
     assert await carried_out(WriteAsk("x", "A", only_look=True), late, 2.0) == Done(DoneState.OTHER, "")
+
+
+async def test_what_is_not_wanted_any_more_is_not_written() -> None:
+    cell = Cell()
+    told = await carried_out(WriteAsk("x", "A", only_look=False, is_wanted=lambda: False), cell, 2.0)
+    assert told == Done(DoneState.STALE, detail="another value was wanted before it was written")
+    assert cell.steps == ["ready"]
+
+
+async def test_what_is_not_wanted_any_more_is_not_waited_for() -> None:
+    cell = Cell(1_000_000)
+    ask = WriteAsk("x", "A", only_look=False, is_wanted=lambda: "write" not in cell.steps)
+    told = await carried_out(ask, cell, 60.0)
+    assert told.state is DoneState.STALE
+    assert "it was written" in told.detail
+    asked = iter([True, True, False])
+    ask = WriteAsk("x", "A", only_look=False, is_wanted=lambda: next(asked))
+    assert await carried_out(ask, cell, 60.0) == Done(DoneState.OTHER, "")
+
+
+async def test_a_value_that_is_none_that_fits_there_is_told_apart() -> None:
+    cell = Cell()
+    cell.error = MisfitError("the node is a UInt32")
+    told = await carried_out(WriteAsk("x", "A", only_look=True), cell, 0.0)
+    assert told == Done(DoneState.UNFIT, detail="the node is a UInt32")
 
 
 @pytest.mark.parametrize("error", [UnfitError("it is read-only"), SourceRefused("plc", "it is read-only")])
@@ -299,7 +330,8 @@ async def test_each_refusal_says_what_is_wrong_and_the_session_lives_on(tmp_path
     async with node_server(tmp_path / "plc") as server, session(server, tmp_path, targets) as intake:
         for target, value, words in cases:
             told = await done(intake, target, value)
-            assert told.state is DoneState.REFUSED, told
+            unfit = "does not fit there" in words
+            assert told.state is (DoneState.UNFIT if unfit else DoneState.REFUSED), told
             assert words in told.detail
         await server.ask("refuse", service="Write", status="BadUserAccessDenied")
         assert "BadUserAccessDenied" in (await done(intake, "order", "A")).detail
@@ -311,7 +343,7 @@ async def test_a_node_that_never_had_a_value_is_typed_by_its_data_type(tmp_path:
     targets = nodes(order="Write.Order", mode="Enum.State")
     async with node_server(tmp_path / "plc") as server, session(server, tmp_path, targets) as intake:
         await server.set("Write.Order", None, status="BadWaitingForInitialData")
-        assert await done(intake, "order", "WO-1", only_look=True) == Done(DoneState.OTHER, "")
+        assert await done(intake, "order", "WO-1", only_look=True) == Done(DoneState.OTHER, None)
         assert await done(intake, "order", "WO-1") == Done(DoneState.THERE, "WO-1")
         assert (await done(intake, "mode", 9, only_look=True)).state is DoneState.OTHER
 
@@ -331,6 +363,34 @@ async def test_a_write_that_is_slow_holds_up_no_fresh_read(tmp_path: Path) -> No
         assert writing not in intake.done
         await intake.until_sampled(lambda: writing in intake.done)
         assert intake.done[writing].state is DoneState.THERE
+
+
+async def test_values_that_were_bad_and_are_good_again_have_the_targets_looked_at(tmp_path: Path) -> None:
+    address = opcua.Address(node=f"nsu={NAMESPACE};s=Count.Total")
+    total = Signal("press.total", address, timedelta(milliseconds=100))
+    async with (
+        node_server(tmp_path / "plc") as server,
+        session(server, tmp_path, nodes(order="Write.Order"), [total]) as intake,
+    ):
+        await intake.until(lambda: bool(intake.values("press.total")))
+        await server.set("Count.Total", 5, status="BadNotConnected")
+        await intake.until(lambda: intake.seen[-1].quality is Quality.BAD)
+        assert await done(intake, "order", "A") == Done(DoneState.THERE, "A")
+        assert intake.renewals == 0
+        await asyncio.sleep(1.5)  # longer than a probe: what is good again at once was never away
+        await server.set("Count.Total", 5)
+        await intake.until_sampled(lambda: intake.renewals == 1)
+        assert intake.connections == 1
+
+
+async def test_a_node_that_a_program_made_anew_somewhere_else_is_found_by_its_path(tmp_path: Path) -> None:
+    targets = [Target("order", Write(path=f"nsu={NAMESPACE};Write/Order"), timedelta(seconds=1))]
+    async with node_server(tmp_path / "plc") as server, session(server, tmp_path, targets) as intake:
+        assert await done(intake, "order", "A") == Done(DoneState.THERE, "A")
+        await server.ask("remove", names=["Write.Order"])
+        assert "leads nowhere" in (await done(intake, "order", "A", only_look=True)).detail
+        await server.ask("add", names=["Write.Order"])
+        assert await done(intake, "order", "A", only_look=True) == Done(DoneState.OTHER, "")
 
 
 # --- the whole agent ------------------------------------------------------------------------------
@@ -358,6 +418,7 @@ quantity = 100
 name = "press"
 ideal_cycle = "1s"
 scanner = "gun-1"
+{more}
 
 [[station.write]]
 what = "release"
@@ -388,10 +449,12 @@ def plugged(link: Path) -> Iterator[PtyDevice]:
 
 
 @asynccontextmanager
-async def agent_of(server: NodeServer, folder: Path) -> AsyncIterator[Agent]:
-    text = LINE.format(url=server.url, folder=folder, namespace=NAMESPACE)
+async def agent_of(server: NodeServer, folder: Path, more: str = "") -> AsyncIterator[Agent]:
+    text = LINE.format(url=server.url, folder=folder, namespace=NAMESPACE, more=more)
     async with running_agent(folder, text) as agent:
-        await agent.until(lambda: agent.log.count("gun-1: connected") == agent.log.count("line line-1 is up"))
+        await agent.until(
+            lambda: agent.log.count("gun-1: connected") == agent.log.count("line line-1 is up") > 0
+        )
         yield agent
 
 
@@ -420,6 +483,9 @@ async def test_a_release_is_told_written_and_confirmed_and_stands_again_after_a_
                 assert told(agent, "press.order") == [
                     "intended", "confirmed", "intended WO-1", "confirmed WO-1",
                 ]  # fmt: skip
+                orders = {one["id"]: one["data"] for one in agent.events("write")}.values()
+                found = [one["found"] for one in orders if one["target"] == "press.order"]
+                assert found == ["OLD", "", "", "WO-1"], "an empty text is what it holds too"
                 await agent.until(lambda: told(agent, "press.release")[-1:] == ["confirmed true"])
                 assert told(agent, "press.release") == ["confirmed false", "intended true", "confirmed true"]
                 [begun] = [one for one in agent.events("order") if one["data"]["run_state"] == "begun"]
@@ -456,6 +522,49 @@ async def test_a_place_that_refuses_hinders_nothing_else_and_is_said_once(tmp_pa
                 assert len(said) == 1
                 assert "read-only" in said[0]
                 assert await agent.stop() == 0
+
+
+async def test_a_program_that_is_loaded_while_the_server_stays_up_costs_no_release(tmp_path: Path) -> None:
+    counter = f'total = {{ source = "press-plc", node = "nsu={NAMESPACE};s=Count.Total", counter = "u32" }}'
+    async with node_server(tmp_path / "plc") as server:
+        with plugged(tmp_path / "gun-1") as gun:
+            async with agent_of(server, tmp_path, counter) as agent:
+                await agent.until(lambda: told(agent, "press.release") == ["confirmed false"])
+                await gun.send(label("J", "WO-1").encode() + b"\r")
+                await holds(server, "Write.Release", value=True)
+                await agent.until(lambda: told(agent, "press.release")[-1:] == ["confirmed true"])
+                loaded = ["Count.Total", "Write.Release"]
+                await server.ask("remove", names=loaded)
+                await agent.until(lambda: "cannot be read" in agent.log)
+                await server.ask("add", names=loaded)
+                await holds(server, "Write.Release", value=True)
+                twice = ["confirmed false", *["intended true", "confirmed true"] * 2]
+                await agent.until(lambda: told(agent, "press.release") == twice)
+                assert agent.log.count("press-plc: connected") == 1
+
+
+async def test_no_release_is_given_for_a_job_that_has_ended_while_the_device_was_asked(
+    tmp_path: Path,
+) -> None:
+    async with node_server(tmp_path / "plc") as server:
+        with plugged(tmp_path / "gun-1") as gun:
+            async with agent_of(server, tmp_path) as agent:
+                await agent.until(lambda: told(agent, "press.release") == ["confirmed false"])
+                await server.ask("hold", service="Read", ms=2_000)
+                await gun.send(label("J", "WO-1").encode() + b"\r")
+                await agent.until(lambda: len(agent.events("order")) > 0)
+                await asyncio.sleep(0.3)  # it is wanted, and the look is on its way
+                await gun.send(label("C", "PAUSE").encode() + b"\r")
+                await agent.until(lambda: agent.events("order")[-1]["data"]["run_state"] != "begun")
+                await server.ask("hold", service="Read", ms=0)
+                await gun.send(label("J", "WO-1").encode() + b"\r")
+                await agent.until(lambda: told(agent, "press.release")[-1:] == ["confirmed true"])
+                await agent.until(lambda: told(agent, "press.order")[-1:] == ["confirmed WO-1"])
+                again = agent.events("order")[-1]
+                of_job = [one for one in agent.events("write") if one["data"]["value"] in ("true", "WO-1")]
+                assert again["data"]["run_state"] == "begun"
+                assert len(of_job) == 4
+                assert all(one["seq"] > again["seq"] for one in of_job)
 
 
 async def test_a_write_that_was_cut_short_is_looked_at_and_done_once(tmp_path: Path) -> None:

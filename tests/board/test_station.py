@@ -14,7 +14,8 @@ from edge.board.screen import KEPT, Heard, ScanLog, Screen, readable, screen_now
 from edge.journal.reader import Said
 from edge.observation import AGENT, TestResult, Verdict
 from edge.production.line import StationSpec
-from edge.production.state import LastScan, Noun, Station
+from edge.production.scanned import LastScan, Noun
+from edge.production.state import Station
 from simulators.labels import label
 from tests.board.agent import fake_agent, write_line
 from tests.board.http import ask

@@ -28,3 +28,7 @@ INSERT INTO marked (sink, since_ms, mono_ms, boot) VALUES ('file', 1777875131000
 INSERT INTO skipped (sink, count) VALUES ('file', 2);
 INSERT INTO calendar (one, now_ms) VALUES (1, 1777875134000);
 INSERT INTO restamped (seq, at_ms, seen_ms, data) VALUES (5, 1777875139000, 1777875139001, NULL);
+
+-- schema: 3
+INSERT INTO state (key, body) VALUES
+    ('counter/plc|unit 1 holding 100 u32', CAST('{"type":"counter","raw":90212,"at_ms":1777875133000,"seen_ms":1777875133001,"mono_ms":5000,"boot":"b0a1c2d3"}' AS BLOB));

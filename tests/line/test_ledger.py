@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from msgspec import json
 from typer.testing import CliRunner
 
+from edge.board.words import held as held_on_board
 from edge.cli import app
 from edge.errors import NotRecorded
 from edge.journal import Journal, JournalReader
@@ -18,8 +19,10 @@ from edge.journal.backup import back_up, restore
 from edge.journal.begin import news
 from edge.ledger import Interval, Ledger, read_ledger
 from edge.observation import AGENT, CLOCK, OVERFLOWED, ClockWord, Missed, Observation, Quality
+from edge.office_words import told_held
 from edge.production import Line
 from edge.production.line import Role
+from edge.readmodel import station_views
 from edge.recorder import Recorder
 from tests.support.clock import ManualClock
 from tests.support.line import bulky, counter, line, no_room, recording, run_quickly, see, station
@@ -179,6 +182,20 @@ async def test_a_signal_that_cannot_be_read_is_an_interval(path: Path, clock: Ma
     assert (one.cause, one.subject, one.parts, one.uncertain) == ("signal-unreadable", TOTAL, 5, ())
 
 
+async def test_the_first_and_the_last_reason_of_an_interval_are_told(path: Path, clock: ManualClock) -> None:
+    async with recording(line(), path) as recorder:
+        await recorder.emit([see(clock, TOTAL, 100)])
+        for why in ("no such node any more", "it is a String", "it is a Boolean", "no such node any more"):
+            clock.pass_ms(1_000)
+            await recorder.emit([see(clock, TOTAL, None, quality=Quality.BAD, detail=why)])
+        clock.pass_ms(1_000)
+        await recorder.emit([see(clock, TOTAL, 105)])
+    [one] = ledger(path).intervals
+    assert one.until_ms is not None
+    assert one.until_ms - one.since_ms == 4_000
+    assert one.detail == "no such node any more; at last: it is a Boolean"
+
+
 async def test_a_disk_that_was_full_is_an_interval_and_the_counters_recover_it(
     path: Path, clock: ManualClock
 ) -> None:
@@ -240,7 +257,26 @@ async def test_readings_that_leave_a_question_open_are_told(path: Path, clock: M
     reset, held = found.intervals
     assert "began again at zero" in reset.uncertain[0]
     assert "wait for a person" in held.uncertain[0]
+    assert "from 3 to 4000000, faster than any part can be made" in held.uncertain[0]
     assert found.uncertain == 2
+
+
+async def test_a_count_that_went_back_is_said_to_have_gone_back(
+    path: Path, clock: ManualClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What each answer books is said wherever a person may read of it."""
+    found = await told(path, clock, (TOTAL, 50_038), (TOTAL, 50_040), *[(TOTAL, 50_039)] * 3)
+    [held] = found.intervals
+    with closing(JournalReader(path, "line-1")) as reader:
+        [view] = station_views(reader, line())
+    assert (view.held, view.went_back) == (50_039, True)
+    assert held_on_board(view.held, view.went_back) == "50\u202f039 · back"
+    for words in (held.uncertain[0], caplog.text, *told_held([view])):
+        assert "faster than any part" not in words
+    for words in (held.uncertain[0], caplog.text, "".join(told_held([view]))):
+        assert "the total counter went back from 50040 to 50039" in words
+        assert "Accepting them books 50039 parts, which is right only where it began at zero" in words
+        assert "dismissing them books none, which is right where an older count was restored" in words
 
 
 async def test_only_what_overlaps_the_span_is_told(path: Path, clock: ManualClock) -> None:

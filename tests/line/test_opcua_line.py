@@ -3,6 +3,7 @@
 import asyncio
 import resource
 import shutil
+import signal
 from collections.abc import Awaitable, Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -80,6 +81,31 @@ async def test_nothing_is_missed_of_a_hundred_variables_at_ten_changes_a_second(
 @pytest.mark.timeout(600)
 async def test_nothing_is_missed_of_a_thousand_variables_at_ten_changes_a_second(tmp_path: Path) -> None:
     await whole_way(tmp_path, variables=1_000, ticks=600)
+
+
+@pytest.mark.long
+async def test_what_the_servers_queues_lose_while_the_agent_stands_still_is_told_once(tmp_path: Path) -> None:
+    options = {"variables": 20, "change_ms": CHANGE_MS, "exact": True, "run": False, **SECURE}
+    async with node_server(tmp_path / "plc", **options) as server:
+        keys = protected(tmp_path, server)
+        async with agent(tmp_path, server.port, keys, table(20)) as running:
+            await running.until(lambda: len(heard(running)) == 20)
+            await server.ask("run", on=True)
+            await running.until(lambda: min(len(seen) for seen in heard(running).values()) > 10)
+            running.process.send_signal(signal.SIGSTOP)
+            await asyncio.sleep(9.0)
+            running.process.send_signal(signal.SIGCONT)
+            await running.until(lambda: running.events("loss") != [])
+            await server.ask("run", on=False)
+            last = server.truth.tick
+            await running.until(lambda: {max(seen) for seen in heard(running).values()} == {last})
+            assert await running.stop() == 0
+        (told,) = (one["data"] for one in running.events("loss"))
+        assert (told["cause"], told["subject"]) == ("queue-overflow", "press")
+        assert "20 signals" in told["detail"]
+        assert 2_000 < told["until_ms"] - told["since_ms"] < 12_000
+        for seen in heard(running).values():
+            assert len(set(seen)) < last + 1
 
 
 async def counted_by(folder: Path, ask: Callable[[NodeServer], Awaitable[object]], **options: Any) -> str:

@@ -34,6 +34,7 @@ from edge.observation import (
 )
 from edge.production import Decision, Line
 from edge.production.beside import Stops, View
+from edge.production.clocks import HELD_UP_MS
 from edge.production.context import Context
 from edge.production.counting import LOOKS
 from edge.production.events import (
@@ -292,7 +293,10 @@ class Play(RuleBasedStateMachine):
             self.a_quantity_of_one_unit(name)
         elif odd == "twice":
             self.scan(name, "E 4713")
-            again = replace(self.seen[-1], mono_ms=self.clock.mono_ms() + 1_000)
+            self.clock.pass_ms(1_000)
+            self.now()
+            at_ms, mono_ms = self.clock.wall_ms(), self.clock.mono_ms()
+            again = replace(self.seen[-1], at_ms=at_ms, seen_ms=at_ms, mono_ms=mono_ms)
             assert self.tell(again).outcome.verdict is Verdict.DUPLICATE
         else:
             self.scan(name, odd)
@@ -464,8 +468,10 @@ class Play(RuleBasedStateMachine):
     @precondition(lambda self: self.doubt is None)
     @rule(step_s=st.sampled_from([-3600, -600, -60, -2, 2, 60, 600, 3600]))
     def clock_is_set(self, step_s: int) -> None:
+        self.clock.pass_ms(HELD_UP_MS)  # whose time is from before the step is known by then
         self.clock.step_ms(step_s * 1000 + 1)
         self.now()
+        self.tell(see(self.clock, CLOCK, ClockWord("stepped", step_ms=step_s * 1000)))
 
     @rule(seconds=st.sampled_from([0.5, 1, 10, 31, 121, 1000]))
     def time_passes(self, seconds: float) -> None:
@@ -755,30 +761,55 @@ def test_a_pause_of_one_of_two_jobs_that_is_backdated_leaves_the_other_its_begin
     line.they_agree()
 
 
-@pytest.mark.parametrize(("age_s", "shift_s"), [(0, 777), (1_000, 777), (0, -345), (1_000, -345)])
+@pytest.mark.parametrize("run", ["r1", "u5"])
+@pytest.mark.parametrize("shift_s", [777, -345])
 def test_what_is_said_of_an_ended_run_while_the_clock_is_in_doubt_moves_with_it(
-    age_s: int, shift_s: int
+    run: str, shift_s: int
 ) -> None:
     """Its adjustment gets another time once the clock is right, and is found there."""
     line = Play()
     line.begin(Split.EQUAL)
+    line.office("B", "hold")
     line.they_agree()
-    line.reassign_the_run("r1", None)
-    line.time_passes(age_s)
+    if run == "u5":
+        line.reassign_the_run("r1", None)
     line.clock_is_doubted()
-    line.adjust_a_run("u5", -5, 0)
+    line.adjust_a_run(run, -5, 0)
     line.clock_is_right(shift_s)
-    line.clock_is_set(-3600)  # what is asked for from now on is not what reaches it
-    line.reassign_the_run("u5", "A-10")
+    line.clock_is_set(-3600)  # looking for it until now would not reach it
+    line.reassign_the_run(run, "A-10")
     line.they_agree()
     [place] = [n for n, event in enumerate(line.core.events) if isinstance(event.data, Adjustment)]
     assert job_of(line.core.owner(place)[0]) == ("A", 10)
+
+
+def test_a_clock_that_is_set_soon_after_it_was_right_is_not_taken_for_the_one_in_doubt() -> None:
+    """It is nearer to the estimate of the doubt then than to the time that was right."""
+    line = PlayOnDisk()
+    line.begin(Split.EQUAL)
+    line.clock_is_doubted()
+    line.odd_scan("packer", "E 4711")
+    line.clock_is_right(777)
+    line.clock_is_set(-600)
+    line.odd_scan("hand", "E 4711")
+    line.they_agree()
+    line.teardown()
+
+
+def test_a_label_that_comes_twice_in_a_doubt_has_its_times_moved_like_any_other() -> None:
+    line = PlayOnDisk()
+    line.begin(Split.EQUAL)
+    line.clock_is_doubted()
+    line.odd_scan("packer", "twice")
+    line.clock_is_right(-345)
+    line.teardown()
 
 
 def test_cycles_of_a_run_that_was_given_away_are_the_same_where_an_undo_would_bring_it_back() -> None:
     """But for what their seconds are rounded to."""
     line = PlayOnDisk()
     line.begin(Split.EQUAL)
+    line.take_back("packer", "BACK1", (9, 3), "C DONE", [(0, 5), (0, 2), (0, 5)], 0)
     line.reassign_the_run("r3", None)
     line.odd_scan("packer", "L L7")
     line.teardown()

@@ -12,6 +12,7 @@ import pytest
 from edge.contract import Ask
 from edge.errors import NotRecorded, SourceLost, SourceRefused
 from edge.intake import ASKS, Asks, SourceIntake
+from edge.journal import JournalReader
 from edge.observation import Quality, Stamp
 from edge.supervise import Supervisor
 from tests.support.clock import ManualClock
@@ -54,6 +55,35 @@ def health(path: Path) -> list[tuple[str, str]]:
         for event in events_on_disk(path)
         if event["type"] == "health"
     ]
+
+
+def test_an_outage_begins_when_the_source_was_known_to_be_whole(tmp_path: Path) -> None:
+    async def collect(intake: SourceIntake) -> None:
+        if not intake.last_data_mono_ms:
+            lost = SourceLost("plc", "no answer in time")
+            lost.unseen_s = 4.5
+            lost_at_ms.append(intake.observe("x", None).seen_ms)
+            raise lost
+        intake.connected()
+        back.set()
+        await asyncio.sleep(3600)
+
+    lost_at_ms: list[int] = []
+    back = asyncio.Event()
+
+    async def line_runs() -> None:
+        async with supervised(tmp_path / "journal.db", collect):
+            await back.wait()
+
+    run_quickly(line_runs(), 40)
+    reader = JournalReader(tmp_path / "journal.db", "line-1")
+    try:
+        times = [
+            one.at_ms for one in reader.records(1, reader.head(), 100) if one.data.get("state") == "lost"
+        ]
+    finally:
+        reader.close()
+    assert times == [lost_at_ms[0] - 4_500]
 
 
 def test_lost_and_back_are_said_once_each(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -139,7 +169,8 @@ def test_a_refusal_after_a_loss_is_news_and_said_once(
     assert [one.getMessage() for one in caplog.records] == [
         "plc: unavailable: no route to host", "plc: still unavailable: the password is wrong",
     ]  # fmt: skip
-    assert [state for state, _ in health(tmp_path / "journal.db")].count("lost") == 1
+    told = [detail for state, detail in health(tmp_path / "journal.db") if state == "lost"]
+    assert told == ["no route to host", "the password is wrong"]
 
 
 @pytest.mark.parametrize(

@@ -9,17 +9,19 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from edge.config import load
 from edge.config.writes import StationWrite, WriteTable, shown
 from edge.contract import Ask, Done, DoneState, WriteValue
-from edge.errors import ConfigError, NotRecorded
+from edge.errors import ConfigError, JournalError, NotRecorded
 from edge.observation import WRITE, Observation, Verdict, WriteWord
 from edge.production.context import Context
 from edge.production.events import Write
 from edge.production.state import Job, Row, Run, Station, Written, written_key
-from edge.writing import Patience, Room, Scribe, Writing, wanted
+from edge.scribe import Patience, Room, Scribe
+from edge.writing import Writing, wanted
 from tests.support.clock import ManualClock
 from tests.support.line import Core
 
@@ -70,7 +72,8 @@ def test_a_release_and_an_order_number_go_to_their_nodes(tmp_path: Path) -> None
         "writes release to press-plc ns=2;s=Release: true while a job runs there, else false; "
         "also when the agent starts",
         "writes order to press-plc 2:Press/Order: the number of the order that runs there, "
-        'nothing ("") where none runs; also when the agent starts',
+        "an empty text where none runs (a place that holds a number needs none = 0); also when the agent "
+        "starts",
     ]
     targets = config.sources["press-plc"].targets
     assert [(one.name, one.confirm) for one in targets] == [
@@ -197,9 +200,24 @@ def test_the_core_keeps_what_was_said_and_says_it_to_all(tmp_path: Path) -> None
     assert core.see(said(unknown)).outcome.verdict is Verdict.REFUSED
 
 
+def test_the_core_takes_no_intention_that_another_job_has_overtaken(tmp_path: Path) -> None:
+    core = Core(load(write_line(tmp_path)).line)
+    word = WriteWord("press", "release", "press.release", "press-plc ns=2;s=R", "true", "intended", run="r1")
+    late = core.see(said(word))
+    assert late.outcome.verdict is Verdict.REFUSED
+    assert late.outcome.words == "press.release: another job is on by now"
+    assert not late.events
+    assert core.row(written_key("press.release")) is None
+    [event] = core.see(said(msgspec.structs.replace(word, run=""))).events
+    assert isinstance(event.data, Write)
+    assert core.row(written_key("press.release")) == Written(msgspec.structs.replace(word, run=None))
+
+
 # --- one target and a wire ----------------------------------------------------------------------------
 
-QUICK = Patience(answer_s=0.3, again_s=(0.01, 0.02, 0.03), unreadable_s=0.05, unrecorded_s=0.01, minute_s=0.5)
+QUICK = Patience(
+    answer_s=0.3, again_s=(0.01, 0.02, 0.03), unreadable_s=0.05, unrecorded_s=0.01, minute_s=0.5, hour_s=3_600
+)
 
 
 class Wire:
@@ -218,10 +236,32 @@ class Wire:
         """It loses the connection with the write."""
         self.is_full = False
         self.changed = asyncio.Event()
+        self.held: list[Ask] = []
+        self.holds_asks = False
+        """It answers nothing until `release`."""
+        self.is_unfit = False
+        self.words: list[WriteWord] = []
+        self.after_telling: Callable[[], None] | None = None
+
+    def release(self) -> None:
+        self.holds_asks = False
+        held, self.held = self.held, []
+        for ask in held:
+            self.put(ask)
 
     def put(self, ask: Ask) -> None:
         assert ask.write is not None
         if self.is_silent:
+            return
+        if self.holds_asks:
+            self.held.append(ask)
+            self.changed.set()
+            return
+        if self.is_unfit:
+            self.answer(ask.number, Done(DoneState.UNFIT, detail="it does not fit there"))
+            return
+        if not ask.write.only_look and not ask.write.is_wanted():
+            self.answer(ask.number, Done(DoneState.STALE, detail="nothing was written"))
             return
         if not ask.write.only_look:
             self.step(f"wrote {shown(ask.write.value)}")
@@ -249,6 +289,9 @@ class Wire:
         if self.is_full:
             raise NotRecorded("the disk is full")
         self.step(f"{word.state} {word.value}")
+        self.words.append(word)
+        if self.after_telling is not None:
+            self.after_telling()
 
     def step(self, words: str) -> None:
         self.steps.append(words)
@@ -295,6 +338,13 @@ async def scribe(
         await asyncio.gather(task, return_exceptions=True)
 
 
+async def until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not holds():
+            await asyncio.sleep(0.01)
+
+
+FAILED = ("intended true", "wrote true", "failed true")
 WROTE_TRUE = ("intended true", "wrote true", "confirmed true")
 
 
@@ -394,32 +444,203 @@ async def test_what_was_said_of_another_node_means_nothing() -> None:
         await wire.until("confirmed true")
 
 
-async def test_somebody_at_an_hmi_is_not_fought_for_ever() -> None:
+async def test_what_a_person_sets_stays_while_the_connection_stands() -> None:
+    async with scribe() as (one, wire):
+        one.want(True)
+        await wire.until(*WROTE_TRUE)
+        wire.holds = False
+        await wire.quiet()
+
+
+async def test_a_device_that_forgets_with_every_power_cut_has_it_again_each_time(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with scribe() as (one, wire):
+        one.want(True)
+        await wire.until(*WROTE_TRUE)
+        for _ in range(8):
+            wire.holds = False
+            wire.connect()
+            await wire.until(*WROTE_TRUE)
+        assert wire.words[-2].detail == "the device had lost it"
+        assert one.trouble == ""
+    words = "press.release: press-plc ns=2;s=R has lost true: it is written again"
+    assert [line.getMessage() for line in caplog.records] == [words] * 8
+
+
+async def test_a_device_that_may_have_begun_anew_is_looked_at_though_the_connection_stands() -> None:
+    async with scribe() as (one, wire):
+        one.want(True)
+        await wire.until(*WROTE_TRUE)
+        one.renewed()
+        await wire.quiet()
+        wire.holds = False
+        one.renewed()
+        await wire.until(*WROTE_TRUE)
+
+
+async def test_what_is_lost_again_and_again_while_the_connection_stands_is_no_fight_for_ever() -> None:
     clock = ManualClock()
     async with scribe(clock=clock) as (one, wire):
         one.want(True)
         await wire.until(*WROTE_TRUE)
-        wire.holds = False
-        await wire.quiet()  # while the connection stands nothing is written again
         for _ in range(3):
             wire.holds = False
-            wire.connect()
+            one.renewed()
             await wire.until(*WROTE_TRUE)
         wire.holds = False
-        wire.connect()
+        one.renewed()
         await wire.until("left true")
+        assert one.trouble == (
+            "left alone for an hour after 4 tries: the device lost it while the connection stood, and holds "
+            "false: look who else writes it"
+        )
+        one.renewed()
+        await wire.quiet()
         wire.connect()
         await wire.quiet()
         clock.pass_ms(3_600_001)
-        wire.connect()
+        one.renewed()
         await wire.until(*WROTE_TRUE)
+
+
+async def test_what_it_kept_on_a_new_connection_is_forgiven() -> None:
+    async with scribe() as (one, wire):
+        one.want(True)
+        await wire.until(*WROTE_TRUE)
+        for _ in range(3):
+            wire.holds = False
+            one.renewed()
+            await wire.until(*WROTE_TRUE)
+        wire.connect()
+        await wire.quiet()
+        wire.holds = False
+        one.renewed()
+        await wire.until(*WROTE_TRUE)
+
+
+async def test_what_is_left_alone_is_tried_once_more_by_itself_when_the_hour_is_over() -> None:
+    clock = ManualClock()
+    async with scribe(clock=clock, patience=replace(QUICK, hour_s=0.3)) as (one, wire):
+        wire.keeps = True
+        one.want(True)
+        await wire.until(*FAILED * 4, "left true")
+        clock.pass_ms(301)
+        await wire.until(*FAILED, "left true")
+        wire.keeps = False
+        clock.pass_ms(301)
+        await wire.until(*WROTE_TRUE)
+        assert one.trouble == ""
+
+
+async def test_what_was_left_alone_before_this_start_is_said_again(caplog: pytest.LogCaptureFixture) -> None:
+    clock = ManualClock()
+    left = WriteWord(
+        "press", "release", "press.release", SPEC.place, "true", "left", detail="left alone: read-only",
+        tries=4, tried_ms=clock.wall_ms(),
+    )  # fmt: skip
+    async with scribe(clock=clock, before=left) as (one, wire):
+        wire.changed.clear()
+        one.want(True)
+        await until(lambda: bool(one.trouble))
+        await wire.quiet()
+        assert one.trouble == "left alone: read-only"
+    words = "press.release: press-plc ns=2;s=R does not hold true: left alone: read-only"
+    assert [line.getMessage() for line in caplog.records] == [words]
+
+
+# --- what is not wanted any more ------------------------------------------------------------------------
+
+
+async def test_what_is_not_wanted_any_more_after_the_look_is_not_even_intended() -> None:
+    async with scribe(ORDER) as (one, wire):
+        wire.holds_asks = True
+        one.want("WO-1")
+        await until(lambda: bool(wire.held))
+        one.want("WO-2")
+        wire.release()
+        await wire.until("intended WO-2", "wrote WO-2", "confirmed WO-2")
+
+
+async def test_what_is_on_disk_counts_before_anybody_has_told_of_it() -> None:
+    on_disk = ["WO-1"]
+    async with scribe(ORDER) as (one, wire):
+        wire.holds_asks = True
+        one.follow(lambda: on_disk[0])
+        await until(lambda: bool(wire.held))
+        on_disk[0] = "WO-2"
+        wire.release()
+        await wire.until("intended WO-2", "wrote WO-2", "confirmed WO-2")
+
+
+async def test_what_is_not_wanted_any_more_when_its_intention_is_on_disk_is_dropped() -> None:
+    on_disk: list[WriteValue] = [True]
+    async with scribe() as (one, wire):
+        wire.after_telling = lambda: on_disk.__setitem__(0, False)
+        one.follow(lambda: on_disk[0])
+        await wire.until("intended true", "dropped true", "confirmed false")
+        assert wire.words[1].tries == 0
+        assert one.trouble == ""
+
+
+async def test_what_is_not_wanted_any_more_when_the_wire_is_free_is_not_written() -> None:
+    on_disk: list[WriteValue] = [True]
+    async with scribe() as (one, wire):
+        wire.after_telling = lambda: setattr(wire, "holds_asks", True)
+        one.follow(lambda: on_disk[0])
+        await until(lambda: wire.steps == ["intended true"] and bool(wire.held))
+        on_disk[0], wire.after_telling = False, None
+        wire.release()
+        await wire.until("intended true", "dropped true", "confirmed false")
+
+
+async def test_a_write_whose_asker_has_given_up_is_not_wanted() -> None:
+    async with scribe() as (one, wire):
+        wire.after_telling = lambda: setattr(wire, "holds_asks", True)
+        one.want(True)
+        await wire.until("intended true", "unknown true")
+        [write, *_] = wire.held
+        assert write.write is not None
+        assert not write.write.is_wanted()
+        wire.after_telling = None
+        wire.holds_asks = False
+        await wire.until(*WROTE_TRUE)
+
+
+async def test_where_the_journal_does_not_tell_what_was_told_last_counts() -> None:
+    def unreadable() -> WriteValue:
+        if wire.steps:
+            raise JournalError("journal.db", "cannot be read")
+        return True
+
+    async with scribe() as (one, wire):
+        one.follow(unreadable)
+        await wire.until(*WROTE_TRUE)
+
+
+@pytest.mark.parametrize(
+    ("spec", "value", "words"),
+    [
+        (ORDER, "-", "the key none says what is written where no order runs, as in none = 0"),
+        (ORDER, "WO-1", "an order's number that is not digits alone needs a place that holds a text"),
+        (SPEC, True, "on and off say what is written, as in on = 1, off = 0"),
+    ],
+)
+async def test_a_value_that_does_not_fit_names_its_key(
+    spec: StationWrite, value: WriteValue, words: str
+) -> None:
+    async with scribe(spec) as (one, wire):
+        wire.is_unfit = True
+        one.want(value)
+        await wire.until(f"failed {shown(value)}")
+        assert one.trouble == f"it does not fit there; {words}"
 
 
 async def test_another_value_is_written_also_where_the_last_was_left_alone() -> None:
     async with scribe() as (one, wire):
         wire.keeps = True
         one.want(True)
-        await wire.until(*["intended true", "wrote true", "failed true"] * 4, "left true")
+        await wire.until(*FAILED * 4, "left true")
         await wire.quiet()
         wire.keeps, wire.holds = False, True
         one.want(False)
@@ -432,12 +653,12 @@ async def test_a_refusal_is_told_tried_again_a_few_times_and_said_in_the_log_onc
     async with scribe() as (one, wire):
         wire.refuses = "the node is read-only"
         one.want(True)
-        await wire.until(*["intended true", "wrote true", "failed true"] * 4, "left true")
+        await wire.until(*FAILED * 4, "left true")
         wire.refuses = ""
         one.want(False)
         await wire.until("confirmed false")
     assert [one.getMessage() for one in caplog.records] == [
-        "press.release: true to press-plc ns=2;s=R: the node is read-only",
+        "press.release: press-plc ns=2;s=R does not hold true: the node is read-only",
         "press.release: press-plc ns=2;s=R holds what it should again: false",
     ]
 
@@ -457,12 +678,6 @@ async def test_what_comes_too_fast_is_put_off_and_the_newest_is_written() -> Non
 
 
 # --- all targets of a line ------------------------------------------------------------------------------
-
-
-async def until(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
-        while not holds():
-            await asyncio.sleep(0.01)
 
 
 async def test_what_is_on_disk_is_what_is_wanted() -> None:
@@ -487,6 +702,7 @@ async def test_what_is_on_disk_is_what_is_wanted() -> None:
         committed.set()
         await until(lambda: wire.holds == "-")
         assert writing.unwritten() == {}
+        assert [word.run for word in wire.words if word.state == "intended"] == ["r1", ""]
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)

@@ -143,8 +143,12 @@ class Plant {
     }
   }
 
-  add(names) {
-    for (const name of names) if (!this.nodes.has(name)) this.makers.get(name)();
+  add(names, type, value) { // with a type: as a program that was changed has it
+    for (const name of names) {
+      if (this.nodes.has(name)) continue;
+      if (type) this.variable(name, type, value);
+      else this.makers.get(name)();
+    }
   }
 
   truth() {

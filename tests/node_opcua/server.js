@@ -14,7 +14,7 @@ const { machines } = require("./machines.js");
 const options = {
   port: 0, pki: "", uri: "urn:lineside:test:node-opcua", hostname: "127.0.0.1", certificate: "", key: "",
   policies: ["None"], modes: ["None"], anonymous: true, users: { edge: "s3cret" }, accept_any: true,
-  max_sessions: 10, max_subscriptions: 50, max_monitored_items: 0, per_read: 0, per_create: 0, per_browse: 0,
+  max_sessions: 10, bare_session: false, max_subscriptions: 50, max_monitored_items: 0, per_read: 0, per_create: 0, per_browse: 0,
   token_ms: 0, before: 0, gone: "", flat: 0, exact: false,
   models: [], packml: ["Filler"], machinery: ["Press"], state_current: false,
   variables: 0, change_ms: 0, part_ms: 0, first: 0, truth: "", run: true, sample_ms: 50,
@@ -103,6 +103,19 @@ function spy(server) {
   });
 }
 
+// As servers do that leave their endpoints out of the answer to CreateSession.
+function keepEndpoints(server) {
+  const usually = server._on_CreateSessionRequest.bind(server);
+  server._on_CreateSessionRequest = (message, channel) => {
+    const send = channel.send_response;
+    channel.send_response = (kind, response, ...more) => {
+      if (response.serverEndpoints) response.serverEndpoints = [];
+      return send.call(channel, kind, response, ...more);
+    };
+    return usually(message, channel);
+  };
+}
+
 function refuse(message, channel, status) {
   const fault = new ServiceFault({ responseHeader: { serviceResult: StatusCodes[status] } });
   channel.send_response("MSG", fault, message, () => {});
@@ -127,7 +140,7 @@ function commands(server, plant) {
     node: ({ name }) => plant.where(name),
     run: ({ on }) => plant.run(on),
     remove: ({ names }) => plant.remove(names),
-    add: ({ names }) => plant.add(names),
+    add: ({ names, type, value }) => plant.add(names, type, value),
     refuse: ({ service, status }) => { refusals[service] = status; },
     hold: ({ service, ms }) => { held[service] = ms; },
     drop_subscriptions: () => { for (const one of subscriptionsOf(server)) one.terminate(); },
@@ -193,6 +206,7 @@ async function main() {
     ...(options.token_ms ? { defaultSecureTokenLifetime: options.token_ms } : {}),
   });
   await server.initialize();
+  if (options.bare_session) keepEndpoints(server);
   spy(server);
   const space = server.engine.addressSpace;
   for (let i = 0; i < options.before; i += 1) space.registerNamespace(`urn:filler:${i}`);

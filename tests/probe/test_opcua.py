@@ -9,10 +9,15 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from cryptography import x509
+from typer.testing import CliRunner
 
 from adapters._opcua import probe as opcua
 from adapters._opcua.probe import Report, Wish
+from adapters._opcua.probe_offers import thumbprint
+from edge.cli import app
 from edge.config import load
+from edge.contract import Secret
 from edge.errors import SourceLost, SourceRefused
 from edge.observation import Quality
 from edge.probe.cli import PASSWORD as PASSWORD_VARIABLE
@@ -126,6 +131,25 @@ async def test_machines_of_companion_specifications_are_known(tmp_path: Path) ->
         await read_with(tmp_path, end.toml, good)
 
 
+async def test_a_part_that_cannot_be_read_now_is_left_out_with_a_word(tmp_path: Path) -> None:
+    async with node_server(tmp_path / "plc", part_ms=100, models=["packml"], packml=["Filler"]) as server:
+        await server.set("PackML.Filler.Mode", 0, status="BadNoCommunication")
+        report, _ = await probed(tmp_path, server.url, for_s=0.5)
+    [station] = [one for one in report.stations if one.keys.get("model") == "packml"]
+    assert station.keys["without"] == ["mode"]
+    assert station.name == "filler"
+    assert "total, reject, state are found by their types" in station.comments[0]
+    assert station.comments[1].startswith("mode: it cannot be read now: BadNoCommunication")
+    assert found_in(report).runs
+
+
+async def test_the_size_of_a_matrix_is_shown(tmp_path: Path) -> None:
+    async with node_server(tmp_path / "plc") as server:
+        _, told = await probed(tmp_path, server.url, for_s=0.1)
+    assert [one for one in told if "Float[2 x 3]" in one]
+    assert [one for one in told if "Int32[4]" in one]
+
+
 async def test_counters_inside_structures_are_found_and_read(tmp_path: Path) -> None:
     async with node_server(tmp_path / "plc", part_ms=100) as server:
         under = f"nsu={NAMESPACE};s=Struct.Counts"
@@ -182,6 +206,56 @@ async def test_a_guarded_server_is_trusted_by_its_thumbprint(tmp_path: Path) -> 
     assert 'password = { credential = "plc-1" }' in out
 
 
+async def test_after_trust_the_next_thing_that_is_wrong_is_told(tmp_path: Path) -> None:
+    """The server does not trust ours yet, and then the password is wrong: neither is for --trust."""
+    async with node_server(tmp_path / "plc", **SECURE, accept_any=False) as server:
+        print_ = thumbprint(x509.load_der_x509_certificate(server.certificate_der))
+        wish = {"for_s": 0.1, "user": USER, "password": Secret(env=PASSWORD_VARIABLE)}
+        os.environ[PASSWORD_VARIABLE] = "wrong"
+        try:
+            with pytest.raises(SourceRefused, match=f"not trusted here: .* --trust {print_}"):
+                await probed(tmp_path, server.url, **wish)
+            for trust in (print_, ""):
+                with pytest.raises((SourceRefused, SourceLost), match="our certificate") as refusal:
+                    await probed(tmp_path, server.url, **wish, trust=trust)
+                assert "--trust" not in str(refusal.value)
+            assert not [*(tmp_path / "pki/rejected").glob("*.der")]
+            ours = tmp_path / "pki/own/certs/lineside-rsa2048.der"
+            await server.ask("trust", file=str(ours))
+            with pytest.raises(SourceRefused, match="refuses the user"):
+                await probed(tmp_path, server.url, **wish)
+        finally:
+            del os.environ[PASSWORD_VARIABLE]
+
+
+async def test_the_certificate_that_is_shown_is_the_one_that_is_named(tmp_path: Path) -> None:
+    """Aes256Sha256RsaPss wants a longer key, and so another certificate."""
+    options = {**SECURE, "policies": ["Aes256_Sha256_RsaPss"]}
+    async with node_server(tmp_path / "plc", **options) as server:
+        status, _, err = await command(tmp_path, server.url, "--for", "100ms", "--user", USER)
+        assert status == 1
+        assert "lineside-rsa3072.der: a server that refuses it" in err
+        assert "lineside-rsa2048" not in err
+
+
+async def test_a_server_that_shows_no_nodes_says_so(tmp_path: Path) -> None:
+    async with node_server(tmp_path / "plc") as server:
+        await server.ask("refuse", service="Browse", status="BadServiceUnsupported")
+        words = r"does not offer Browse \(BadServiceUnsupported\): it shows nobody what it has: ask its maker"
+        with pytest.raises(SourceRefused, match=words):
+            await probed(tmp_path, server.url, for_s=0.1)
+
+
+async def test_what_is_printed_is_a_file_that_passes_the_check(tmp_path: Path) -> None:
+    async with node_server(tmp_path / "plc", part_ms=100) as server:
+        status, out, err = await command(tmp_path, server.url, "--for", "1s")
+    assert status == 0, err
+    (tmp_path / "new.toml").write_text(out)
+    config = load(tmp_path / "new.toml", tmp_path)
+    assert config.line.name == "line-1"
+    assert list(config.sources) == ["plc-1"]
+
+
 async def test_a_source_of_a_line_is_probed_as_the_line_reaches_it(tmp_path: Path) -> None:
     async with node_server(tmp_path / "plc", policies=["None", "Basic256Sha256"], part_ms=100) as server:
         line = tmp_path / "line.toml"
@@ -195,6 +269,50 @@ async def test_a_source_of_a_line_is_probed_as_the_line_reaches_it(tmp_path: Pat
     assert "[source" not in out
     assert 'source = "press-plc"' in out
     assert f"as {USER}" in err
+
+
+async def test_a_lines_source_says_who_logs_in_and_its_password_can_be_given(tmp_path: Path) -> None:
+    """Of a credential by hand there is none."""
+    async with node_server(tmp_path / "plc", policies=["None", "Basic256Sha256"], part_ms=100) as server:
+        line = tmp_path / "line.toml"
+        line.write_text(
+            f'[line]\nname = "line-1"\ndata = "state"\n[source.press-plc]\ntype = "opcua"\n'
+            f'endpoint = "{server.url}"\nsecurity = "None"\nuser = "{USER}"\n'
+            f'password = {{ credential = "plc" }}\n[[station]]\nname = "press"\nideal_cycle = "1s"\n'
+        )
+        typed = (server.url, "--for", "1s", "--line", str(line))
+        status, _, err = await command(tmp_path, *typed, "--user", "other")
+        assert (status, (await stats(server))["session_requests"]) == (1, 0)
+        assert err.startswith(f"{line} says itself who logs in at press-plc, and how: leave --user"), err
+        status, _, err = await command(tmp_path, *typed)
+        assert status == 0, err
+
+
+async def test_what_is_mistyped_is_one_sentence(tmp_path: Path) -> None:
+    good = "opc.tcp://127.0.0.1:1"
+    refused = {
+        (good, "--security", "Foo"): "--security Foo: write one of None, Aes256Sha256RsaPss:SignAndEncrypt",
+        (good, "--security", ""): "--security : write one of None",
+        (good, "--user", ""): "--user: a name of 1",
+        (good, "--for", "soon"): "--for: ",
+        ("http://127.0.0.1:1",): 'http://127.0.0.1:1: write it as "opc.tcp://',
+        ("vm:4840",): 'vm:4840: write it as "opc.tcp://',
+        ("opc.tcp://eve:s3cret@vm",): "a user does not belong into the URL: use --user",
+    }
+    for words, sentence in refused.items():
+        status, out, err = await command(tmp_path, *words)
+        assert (status, out, err.count("\n")) == (1, "", 1), err
+        assert err.startswith(sentence), err
+        assert "s3cret" not in err
+
+
+def test_where_nobody_can_type_a_password_the_variable_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(PASSWORD_VARIABLE, raising=False)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    done = CliRunner().invoke(app, ["probe", "opcua", "opc.tcp://127.0.0.1:1", "--user", "edge"], input="")
+    assert (done.exit_code, PASSWORD_VARIABLE in done.output) == (1, True), done.output
 
 
 async def test_what_cannot_be_is_said(tmp_path: Path) -> None:

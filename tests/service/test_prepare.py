@@ -4,6 +4,7 @@ Programs that would change a machine (apt-get, systemctl, python3 with its venv 
 a folder that is all of PATH; each writes what it was asked to do into a log.
 """
 
+import json
 import os
 import re
 import shutil
@@ -19,7 +20,11 @@ ROOT = Path(__file__).parents[2]
 SCRIPTS = (".ci/prepare", ".ci/run", "systemd/install.sh")
 NEEDED = ("sh", "dirname", "tail", "mktemp", "rm", "cp", "cat", "mkdir", "touch", "chmod", "make")
 
+NPM_LOCK = "tests/node_opcua/package-lock.json"
+
 SAYS = '#!/bin/sh\necho "${0##*/} $*" >>"$LOG"\n'
+# An npm that leaves behind what the real one does.
+NPM = SAYS + "mkdir -p node_modules && touch node_modules/.package-lock.json\n"
 # A python3 whose venv is a folder with a pip; pip says whence it comes, as the real one does.
 PYTHON = r"""#!/bin/sh
 case "$*" in
@@ -91,9 +96,18 @@ def machine(tmp_path: Path) -> Machine:
         "clone/adapters",
         "clone/simulators",
         "clone/config",
+        "clone/tests/node_opcua",
     ):
         (tmp_path / name).mkdir(parents=True)
-    for name in ("Makefile", ".ci/prepare", "pyproject.toml", "README.md", "LICENSE", "requirements.lock"):
+    for name in (
+        "Makefile",
+        ".ci/prepare",
+        "pyproject.toml",
+        "README.md",
+        "LICENSE",
+        "requirements.lock",
+        NPM_LOCK,
+    ):
         shutil.copy(ROOT / name, made.clone / name)
     for program in NEEDED:
         found = shutil.which(program)
@@ -165,6 +179,7 @@ def test_servers_that_the_tests_need_are_left_stopped(machine: Machine) -> None:
     for program in ("mosquitto", "influxd"):
         machine.has(program)
     machine.has("sudo")
+    machine.has("npm", NPM)
     line = machine.type(".ci/prepare", "dev", "python3", ".venv")[1].rstrip()
     assert line.endswith(" && sudo systemctl disable --now victoria-metrics")
     machine.has("id", "#!/bin/sh\necho 0\n")
@@ -178,6 +193,19 @@ def test_servers_that_the_tests_need_are_left_stopped(machine: Machine) -> None:
     assert "mosquitto" not in install.split()
     assert after == ["systemctl disable --now victoria-metrics", "service victoria-metrics stop"]
     assert list((machine.folder / "tmp").iterdir()) == []
+
+
+def test_what_the_tests_need_of_npm_is_fetched_once_and_without_its_scripts(machine: Machine) -> None:
+    (machine.clone / "requirements-dev.lock").touch()
+    machine.has("id", "#!/bin/sh\necho 0\n")
+    machine.has("npm", NPM)
+    for wanted in (["npm ci --no-audit --no-fund --ignore-scripts --loglevel=error"], []):
+        assert machine.type(".ci/prepare", "dev", "python3", ".venv")[0] == 0
+        assert [one for one in machine.done() if one.startswith("npm")] == wanted
+    assert machine.type(".ci/prepare", "run", "python3", ".venv")[0] == 0
+    lock = json.loads((ROOT / NPM_LOCK).read_text())
+    packages = [one for name, one in lock["packages"].items() if name]
+    assert all("integrity" in one and "resolved" not in one for one in packages)
 
 
 def test_a_compiler_is_wanted_only_for_guns_in_keyboard_mode(machine: Machine) -> None:

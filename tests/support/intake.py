@@ -41,6 +41,7 @@ class MemoryIntake:
     ) -> None:
         self.name = name
         self.data = data
+        self.file = Path("LINE.toml")
         self.line = "line-1"
         self.path = "acme/leeds/assembly"
         self.outputs: Sequence[Output[Any]] = ()
@@ -58,6 +59,8 @@ class MemoryIntake:
         self.changed: list[tuple[str, Value | NoValue, int | None]] = []
         """Every value of a channel, by its signal's name, and how long ago it was."""
         self.connections = 0
+        self.renewals = 0
+        """How often values were there again on the same connection."""
         self.failing = False
         self._outcome = outcome or (lambda observation: Outcome(Verdict.ACCEPTED))
         self._clock = SystemClock()
@@ -136,6 +139,10 @@ class MemoryIntake:
 
     def connected(self) -> None:
         self.connections += 1
+
+    def renewed(self) -> None:
+        self.renewals += 1
+        self._sampled.set()
 
     # --- the test's side ---
 

@@ -196,7 +196,7 @@ class Core:
 
 
 def _restamped(event: Event, timing: Restamp) -> Event:
-    estimated = event.boot == timing.boot and event.mono_ms >= timing.mono_ms
+    estimated = event.boot == timing.boot and timing.mono_ms <= event.mono_ms <= timing.until_mono_ms
     if not estimated or abs(event.seen_ms - event.mono_ms - timing.offset_ms) > 50:
         return event
     at_ms = event.at_ms + timing.shift_ms if event.at_ms >= timing.since_ms else event.at_ms

@@ -13,6 +13,7 @@ import pytest
 from simulators.far_ends import mosquitto
 from tests.adapters.opcua_server import NAMESPACE, opcua_server
 from tests.line.test_agent import agent
+from tests.support.agent import running_agent
 from tests.support.servers import heard
 
 pytestmark = pytest.mark.timeout(90)
@@ -115,3 +116,43 @@ async def test_samples_of_two_protocols_come_out_as_a_file_and_as_messages(tmp_p
     assert len(values(written, "oven", "still")) == 1
     assert 21.7 not in values(written, "air", "warm")
     assert units.json == {"units": {"oven": {"clock": "ms"}}}
+
+
+MISNAMED = """
+[line]
+name = "line-1"
+
+[source.press]
+type = "opcua"
+endpoint = "{opcua}"
+security = "None"
+publish = "50ms"
+
+[[station]]
+name = "packer"
+ideal_cycle = "2s"
+
+[telemetry.air]
+source = "press"
+every = "50ms"
+warm = {{ node = "nsu={namespace};s=Temperature" }}
+force = {{ node = "nsu={namespace};s=Forc" }}
+
+[sink.file]
+type = "file"
+linger = "1ms"
+"""
+
+
+async def test_a_signal_that_cannot_be_read_is_named_in_the_log(tmp_path: Path) -> None:
+    with opcua_server() as server:
+        text = MISNAMED.format(opcua=server.endpoint, namespace=NAMESPACE)
+        async with running_agent(tmp_path, text) as running:
+            named = (
+                f"telemetry/air/force: cannot be read: nsu={NAMESPACE};s=Forc: the server has no such node"
+            )
+            await running.until(lambda: named in running.log)
+            server.tell("add Forc")
+            await running.until(lambda: "telemetry/air/force: can be read again" in running.log, 60)
+            assert await running.stop() == 0
+            assert running.log.count("telemetry/") == 2, running.log

@@ -204,6 +204,10 @@ def test_an_address_that_does_not_fit_its_use_is_told(tmp_path: Path) -> None:
     assert faults(tmp_path, total) == [
         "station[filler].total: server_deadband is for telemetry: a counter is read as it is"
     ]
+    total = 'total = { source = "filler-plc", node = "i=1", counter = "u32", deadband = 5 }\n'
+    assert faults(tmp_path, total) == [
+        "station[filler].total.deadband: is a key of telemetry: a counter is read as it is"
+    ]
     level = 'level = { node = "i=1", server_deadband = "2%", deadband = 1 }\n'
     table = f'[telemetry.tank]\nsource = "filler-plc"\n{level}'
     assert [one.table for one in check(tmp_path, table).sources["filler-plc"].signals] == ["tank"]

@@ -12,12 +12,11 @@ from edge.production.beside import Frame, Mount, Rig, Slice, View
 from edge.production.context import NO_CONTEXT, Context
 from edge.production.edges import Edge
 from edge.production.line import Role
+from edge.production.scanned import LastScan, Noun
 from edge.production.state import (
     Job,
-    LastScan,
     Left,
     LineRow,
-    Noun,
     Row,
     Run,
     Slot,

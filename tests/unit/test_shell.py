@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 import pytest
 import typer
 
-from edge.shell import find_line
+from edge.shell import find_keys, find_line
 
 LINE = '[line]\nname = "hall-7"\n{more}[[station]]\nname = "press"\nideal_cycle = "2s"\n'
 NOBODY = 65_534
@@ -90,6 +90,60 @@ def test_that_of_the_service_is_its_users_alone(
         service.chmod(0o700)
     said = f"the journal in {service} is the service's; type `sudo -u lineside` before the command\n"
     assert capsys.readouterr().err == said
+
+
+# --- keys -----------------------------------------------------------------------------------------
+
+
+def keys_of(tmp_path: Path, file: Path, data: Path | None = None) -> Path:
+    return find_keys(file, data, tmp_path / "etc", tmp_path / "state").data
+
+
+def test_keys_are_made_where_the_agent_will_look_or_nowhere(
+    tmp_path: Path, home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also before it was started for the first time."""
+    file, service = written(tmp_path), tmp_path / "state" / "press-hall"
+    with pytest.raises(typer.Exit):
+        keys_of(tmp_path, file)
+    said = capsys.readouterr().err
+    assert f"the agent of {file} looks for its keys in {service}, which is not there yet" in said
+    assert f"sudo install -d -m 700 -o lineside -g lineside {service}" in said
+    service.mkdir(parents=True)
+    assert keys_of(tmp_path, file) == service
+    assert capsys.readouterr().err == f"the keys are those of the service, in {service}\n"
+    assert keys_of(tmp_path, file, tmp_path / "other") == tmp_path / "other"
+    assert keys_of(tmp_path, written(tmp_path, folder="mine")) == home, "not a line of the service"
+    with_journal(home)
+    assert keys_of(tmp_path, file) == home
+
+
+def test_keys_of_another_user_are_not_made(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `sudo` makes them: the agent could not read them."""
+    with TemporaryDirectory() as folder:
+        tmp_path = Path(folder)
+        tmp_path.chmod(0o755)
+        monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "home"))
+        file, service = written(tmp_path), tmp_path / "state" / "press-hall"
+        service.mkdir(parents=True)
+        find_keys(file, service)
+        with another(service), pytest.raises(typer.Exit):
+            keys_of(tmp_path, file)
+    said = capsys.readouterr().err
+    assert said.startswith(f"{service} is ")
+    assert said.endswith("` before the command\n")
+
+
+@contextmanager
+def another(folder: Path) -> Iterator[None]:
+    """Who types is not its owner; only root can give a folder away, and so be another."""
+    if os.geteuid() == 0:
+        os.chown(folder, NOBODY, NOBODY)
+        yield
+    else:
+        pytest.skip("only root can be another user")
 
 
 @contextmanager
