@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import math
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
@@ -23,8 +24,8 @@ _MOST_TOLD = 1_000
 _kept_s: dict[str, float] = {}
 """How long servers keep a session that has gone silent, where that is longer than was asked, by endpoint."""
 _log = logging.getLogger(__name__)
-_FULL_AGAIN_S = 2.0
-"""Between two tries where all sessions of the server are taken, perhaps by our own lost one."""
+_AT_ONCE_S = 0.1
+"""For the supervisor: what is waited for, is waited for in the server's turn."""
 _LOUDEST = {
     "asyncua.client": logging.CRITICAL + 1,
     "asyncua.common": logging.CRITICAL + 1,
@@ -50,7 +51,7 @@ async def connect(settings: Settings, party: Party) -> AsyncIterator[tuple[Link,
             raise SourceLost(party.source, f"{settings.endpoint}: the connection was closed")
         yield Link(party.source, settings.endpoint, client, client.guard), protection
     finally:
-        await _close(client)
+        await _close(client, ours)
 
 
 def _client(settings: Settings, source: str) -> GuardedClient:
@@ -74,7 +75,8 @@ async def _open(client: GuardedClient, ours: Turn, source: str, endpoint: str) -
                 words = (
                     f"{to_source_error(source, endpoint, error).reason}; {_perhaps_ours(client, endpoint)}"
                 )
-                raise SourceLost(source, words, again_s=_FULL_AGAIN_S) from error
+                ours.vacancy.full(time.monotonic())
+                raise SourceLost(source, words, again_s=_AT_ONCE_S) from error
             raise
 
 
@@ -97,17 +99,21 @@ def _perhaps_ours(client: GuardedClient, endpoint: str) -> str:
     return f"it may be our own session of before, which ends by itself after {kept_s:.0f} s{longer}"
 
 
-async def _close(client: GuardedClient) -> None:
+async def _close(client: GuardedClient, ours: Turn) -> None:
     """Say goodbye within a second, then cut.
 
     `disconnect` alone leaves the socket open once asyncua takes itself for disconnected.
     """
+    has_session = client.uaclient.has_session
     try:
         if client.guard is not None and client.guard.is_open:
             await asyncio.wait_for(client.disconnect(), _CLOSE_S)
+            has_session = False
     except LIBRARY_ERRORS:
         pass
     finally:
+        if client.guard is not None and has_session:
+            ours.vacancy.left_behind(client.guard.heard_s, client.session_timeout / 1000)
         if client.guard is not None:
             client.guard.abort()
     if client.guard is not None and client.guard.was_open:

@@ -6,6 +6,7 @@ each renewal.
 """
 
 import asyncio
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -140,6 +141,8 @@ class Guard(UASocketProtocol):
         self._cutter = ChunkCutter()
         self.closed = asyncio.Event()
         self.was_open = False
+        self.heard_s = time.monotonic()
+        """When the server last said anything."""
         self.fault = ""
         """What the server did that no OPC UA server does; empty while it behaves."""
         self._asked: asyncio.Future[Any] | None = None
@@ -154,6 +157,7 @@ class Guard(UASocketProtocol):
     def data_received(self, data: bytes) -> None:
         if self.fault:
             return
+        self.heard_s = time.monotonic()
         try:
             whole = self._cutter.feed(data)
         except NotOpcUa as error:

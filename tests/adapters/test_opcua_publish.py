@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from adapters._opcua.link import Fault, Garbled, Subscribed
 from adapters._opcua.poll import Schedule
 from adapters._opcua.publish import Arrival, Heard, Lag, Order, Publisher, Throttle
-from adapters._opcua.turns import Allowance, turn
+from adapters._opcua.turns import FULL_AGAIN_S, Allowance, Vacancy, turn
 from adapters._opcua.wire import Published, Sample
 from edge.contract import SourceLost
 
@@ -130,6 +130,20 @@ def test_who_waits_for_a_session_waits_no_longer_than_the_refill() -> None:
         assert allowance.wait_s(7.0) == 0.0
         allowance.spend(7.0)
     assert 0 < allowance.wait_s(7.0) <= 10.0
+
+
+def test_a_server_that_is_full_of_our_lost_session_is_asked_when_that_has_ended() -> None:
+    vacancy = Vacancy()
+    assert vacancy.wait_s(50.0) == 0.0
+    vacancy.left_behind(heard_s=46.0, kept_s=8.0)
+    assert vacancy.wait_s(50.0) == 0.0, "it may have been started anew"
+    vacancy.full(50.0)
+    assert vacancy.wait_s(50.0) == 4.5
+    vacancy.full(54.5)
+    assert vacancy.wait_s(54.5) == FULL_AGAIN_S
+    vacancy.left_behind(heard_s=60.0, kept_s=3600.0)
+    vacancy.full(61.0)
+    assert vacancy.wait_s(61.0) == 6.0
 
 
 async def test_one_session_of_a_server_at_a_time() -> None:
