@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from asyncua import ua
@@ -19,6 +20,7 @@ from adapters._opcua.connect import connect
 from adapters._opcua.items import Item
 from adapters._opcua.security import Party
 from adapters._opcua.session import Pace, Plan, Session
+from adapters._opcua.turns import FULL_AGAIN_S, turn
 from edge.contract import Quality, Signal, SourceError, SourceLost, SourceRefused
 from edge.observation import AGENT, Missed
 from tests.adapters.opcua_odd_server import OddServer, nonsense, value
@@ -481,14 +483,16 @@ async def test_what_is_too_much_for_one_request_is_asked_for_in_parts() -> None:
     }
 
 
-async def test_a_full_server_is_asked_again_soon() -> None:
+async def test_a_full_server_is_asked_again_soon_and_not_at_once() -> None:
     server = OddServer()
     server.refused["CreateSession"] = StatusCodes.BadTooManySessions
     async with collecting(server, signals("Count")) as (_, task):
         full = await task
-    assert isinstance(full, SourceLost)
-    assert "no room for one more" in full.reason
-    assert full.again_s == 2.0
+        assert isinstance(full, SourceLost)
+        assert "no room for one more" in full.reason
+        assert 0 < full.again_s < 1, "the pause is that of the server's turn"
+        vacancy = turn(urlsplit(full.reason.split()[0]).netloc).vacancy
+        assert 2 < vacancy.wait_s(time.monotonic()) <= FULL_AGAIN_S
 
 
 # --- without a subscription ---------------------------------------------------------------------------

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -163,7 +162,7 @@ async def linked(server: Maze) -> AsyncIterator[Link]:
     try:
         async with (
             asyncio.timeout(60),
-            connect(settings(url), Party("plc", Path(), "line-1")) as (link, _),
+            connect(settings(url), Party("plc", MemoryIntake("plc").data, "line-1")) as (link, _),
         ):
             await link.learn_limits()
             yield link
@@ -288,7 +287,7 @@ async def collecting(server: Maze, watched: list[Signal[opcua.Address]]) -> Asyn
     intake, url = MemoryIntake("plc"), await server.start()
 
     async def run() -> None:
-        async with connect(settings(url), Party("plc", Path(), "line-1")) as (link, _):
+        async with connect(settings(url), Party("plc", MemoryIntake("plc").data, "line-1")) as (link, _):
             await Session(link, watched, intake, Plan(0.05), Pace(probe_s=60, mend_s=0.3, look_s=2.0)).run()
 
     task = asyncio.create_task(run())

@@ -250,17 +250,17 @@ async def test_what_is_lost_again_and_again_is_told_once_and_then_together() -> 
 
 
 async def test_a_full_server_may_be_full_of_our_own_session_and_says_how_long(
-    caplog: pytest.LogCaptureFixture,
+    caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
     server = RevisingServer()
     url = await server.start()
     try:
         for _ in range(2):
-            async with connect(settings(url), Party("press-plc", Path("."), "line")):
+            async with connect(settings(url), Party("press-plc", tmp_path, "line")):
                 pass
         server.refused["CreateSession"] = StatusCodes.BadTooManySessions
         with pytest.raises(SourceLost, match="our own session of before, which ends by itself after 60 s"):
-            async with connect(settings(url), Party("press-plc", Path("."), "line")):
+            async with connect(settings(url), Party("press-plc", tmp_path, "line")):
                 pass
     finally:
         await server.stop()

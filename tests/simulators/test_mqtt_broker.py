@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
@@ -79,17 +80,24 @@ VERSIONS = [MQTTProtocolVersion.MQTTv5, MQTTProtocolVersion.MQTTv311]
 async def test_what_is_published_is_heard_here_and_by_subscribers(version: MQTTProtocolVersion) -> None:
     heard: list[tuple[str, bytes, bool]] = []
 
-    def talk(port: int) -> list[tuple[str, bytes, bool]]:
-        with client(port, version, "reader") as reader, client(port, version, "writer") as writer:
+    def talk(broker: Broker) -> list[tuple[str, bytes, bool]]:
+        with (
+            client(broker.port, version, "reader") as reader,
+            client(broker.port, version, "writer") as writer,
+        ):
             reader.subscribe("a/+/c/#")
             for number in range(50):
                 writer.publish(f"a/{number}/c", b"%d" % number)
             writer.publish("a/x/other", b"not asked for", qos=0)
             writer.publish("a/x/c/d", b"last")
-            return reader.wait_for(51)
+            got = reader.wait_for(51)
+            deadline_s = time.monotonic() + 10  # a writer that left would not be acknowledged any more
+            while len(broker.acknowledged) < 51 and time.monotonic() < deadline_s:
+                time.sleep(0.01)
+            return got
 
     async with Broker(lambda *told: heard.append(told)).open() as broker:
-        got = await asyncio.to_thread(talk, broker.port)
+        got = await asyncio.to_thread(talk, broker)
     assert got == [*((f"a/{n}/c", b"%d" % n, False) for n in range(50)), ("a/x/c/d", b"last", False)]
     assert len(heard) == 52
     assert len(broker.acknowledged) == 51

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from msgspec import json
@@ -32,15 +33,18 @@ from edge.observation import WorkOrder
 from edge.orders import parse, take_in
 from edge.sifting import Sampled, Single
 
+_FOLDER = TemporaryDirectory(prefix="lineside-intake-")
+"""Of tests that do not care where files lie; gone when their process ends."""
+
 
 class MemoryIntake:
     """Keeps every observation; answers `outcome(observation)`, or raises while `failing`."""
 
     def __init__(
-        self, name: str, outcome: Callable[[Observation], Outcome] | None = None, data: Path = Path()
+        self, name: str, outcome: Callable[[Observation], Outcome] | None = None, data: Path | None = None
     ) -> None:
         self.name = name
-        self.data = data
+        self.data = data or Path(_FOLDER.name)
         self.file = Path("LINE.toml")
         self.line = "line-1"
         self.path = "acme/leeds/assembly"
