@@ -172,7 +172,7 @@ async def linked(server: Maze) -> AsyncIterator[Link]:
 
 @asynccontextmanager
 async def heartbeat() -> AsyncIterator[Callable[[], float]]:
-    """How long the event loop stood still at the most, in seconds of this process' CPU: the cores are shared."""
+    """How long the event loop stood still at the most, in CPU seconds: the cores are shared."""
     worst = 0.0
 
     async def beat() -> None:
