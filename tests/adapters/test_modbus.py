@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from adapters import modbus
-from adapters._modbus_wire import Link, Parity, SerialLine
+from adapters._modbus.lines import Parity, SerialLine
+from adapters._modbus.wire import Link
 from edge.contract import Observation, Outcome, Quality, SourceLost, SourceRefused
 from tests.adapters.modbus_support import (
     Device,

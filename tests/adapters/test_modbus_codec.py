@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from pymodbus.client import AsyncModbusTcpClient
 from pymodbus.framer import FramerRTU
 
-from adapters._modbus_codec import (
+from adapters._modbus.codec import (
     Kind,
     Order,
     WrongReply,

@@ -17,7 +17,8 @@ import pytest
 from pymodbus import ModbusException
 
 from adapters import modbus
-from adapters._modbus_wire import NoAnswer, TcpLine, converted
+from adapters._modbus.lines import TcpLine
+from adapters._modbus.wire import NoAnswer, converted
 from edge.contract import Quality, SourceLost
 from tests.adapters.modbus_support import collecting, settings, signal
 from tests.support.intake import MemoryIntake

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from adapters import modbus
-from adapters._modbus_codec import WrongReply, rtu_reply, tcp_reply
-from adapters._modbus_outputs import Lamp, Outputs, Place
+from adapters._modbus.codec import WrongReply, rtu_reply, tcp_reply
+from adapters._modbus.outputs import Lamp, Outputs, Place
 from edge.contract import SourceLost, SourceRefused
 from tests.adapters.modbus_support import (
     Device,

@@ -5,8 +5,8 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters._modbus_codec import read_bit
-from adapters._modbus_plan import Block, Limits, Point, Roll, Schedule, block_of, halves, plan, plan_by_period
+from adapters._modbus.codec import read_bit
+from adapters._modbus.plan import Block, Limits, Point, Roll, Schedule, block_of, halves, plan, plan_by_period
 
 
 def point(start: int, width: int = 1, unit: int = 1, every_s: float = 1.0, name: str = "") -> Point:

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters import modbus
-from adapters._modbus_plan import Point, block_of
-from adapters._modbus_together import samples_of, together
+from adapters._modbus.plan import Point, block_of
+from adapters._modbus.together import samples_of, together
 from edge.contract import Quality, Signal
 from tests.adapters.modbus_support import Device, collecting, settings, signal
 from tests.support.intake import MemoryIntake

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters._modbus_codec import decoder
+from adapters._modbus.codec import decoder
 from edge.config import LineConfig, load
 from edge.drill.floor import BEFORE_END, Floor, open_floor
 from edge.drill.spots import Spot, gauges_of, refuse_shared, spot_in

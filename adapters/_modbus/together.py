@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from itertools import groupby, pairwise
 from operator import itemgetter
 
-from adapters._modbus_codec import Cells
-from adapters._modbus_plan import Block, Point
+from adapters._modbus.codec import Cells
+from adapters._modbus.plan import Block, Point
 from edge.contract import Intake, Lane, Number
 
 Together = Callable[[Cells], Sequence[Number]]

@@ -11,19 +11,17 @@ import os
 import termios
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Literal
 
 from pymodbus import ModbusException
 from pymodbus.client import AsyncModbusSerialClient, AsyncModbusTcpClient
 from pymodbus.exceptions import ConnectionException
 from pymodbus.pdu import ModbusPDU
 
-from adapters._modbus_codec import BIT_TABLES, Cells, Table, WrongReply, reply_bytes, rtu_reply, tcp_reply
-from adapters._modbus_outputs import Write
-from adapters._modbus_plan import Block
+from adapters._modbus.codec import BIT_TABLES, Cells, Table, WrongReply, reply_bytes, rtu_reply, tcp_reply
+from adapters._modbus.lines import SerialLine, TcpLine
+from adapters._modbus.outputs import Write
+from adapters._modbus.plan import Block
 from edge.errors import SourceLost
-
-Parity = Literal["none", "even", "odd"]
 
 _NEVER_S = 3600.0
 """pymodbus's own limit for an answer; the one that counts is set here and is far shorter."""
@@ -39,46 +37,6 @@ _HINTS = {
     errno.EHOSTUNREACH: "is the device on, and the cable in?",
     errno.ENETUNREACH: "does this machine have an address in the device's network?",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class TcpLine:
-    """A device or a gateway that speaks Modbus TCP."""
-
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        return f"{self.host} port {self.port}"
-
-
-@dataclass(frozen=True, slots=True)
-class SerialLine:
-    """A bus of devices that speak Modbus RTU."""
-
-    path: str
-    baud: int
-    parity: Parity
-    stop_bits: int
-
-    @property
-    def octet_s(self) -> float:
-        """Time of one byte: start bit, eight bits, parity or a second stop bit, stop bit."""
-        return 11 / self.baud
-
-    @property
-    def gap_s(self) -> float:
-        """The silence that parts two frames: 3.5 bytes, above 19200 baud 1.75 ms (section 2.5.1.1)."""
-        return max(3.5 * self.octet_s, 0.00175)
-
-    @property
-    def parity_letter(self) -> str:
-        """As pyserial wants it. A pseudo-terminal has no parity, and refuses to be given one."""
-        is_pseudo = os.path.realpath(self.path).startswith("/dev/pts/")
-        return "N" if is_pseudo else self.parity[0].upper()
-
-    def __str__(self) -> str:
-        return f"{self.path} ({self.baud} baud, parity {self.parity}, {self.stop_bits} stop)"
 
 
 class NoAnswer(Exception):

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count, groupby
 
-from adapters._modbus_codec import BIT_TABLES, Decode, Table
+from adapters._modbus.codec import BIT_TABLES, Decode, Table
 
 Cut = tuple[int, Table, int]
 """Unit, table and address that no request reaches across: a device refused one that did."""

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import NoReturn
 
-from adapters._modbus_codec import Cells, exception_words
-from adapters._modbus_outputs import Outputs, Place, Write
-from adapters._modbus_plan import (
+from adapters._modbus.codec import Cells, exception_words
+from adapters._modbus.outputs import Outputs, Place, Write
+from adapters._modbus.plan import (
     Block,
     Cut,
     Limits,
@@ -20,8 +20,8 @@ from adapters._modbus_plan import (
     plan,
     plan_by_period,
 )
-from adapters._modbus_together import Samples, samples_of
-from adapters._modbus_wire import Link, NoAnswer, Refused
+from adapters._modbus.together import Samples, samples_of
+from adapters._modbus.wire import Link, NoAnswer, Refused
 from edge.contract import Ask, Intake, Observation, Quality, SourceLost
 from edge.errors import NotRecorded
 

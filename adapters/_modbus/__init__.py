@@ -1,0 +1,1 @@
+"""What the adapter `modbus` and its probe are made of."""
