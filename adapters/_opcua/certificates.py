@@ -17,7 +17,8 @@ from adapters._opcua.files import Unusable, certificates, thumbprint, uris
 from adapters._opcua.identity import Identity, Own, Party
 from adapters._opcua.security import Protection
 from adapters._opcua.settings import Settings
-from adapters._opcua.trust import TrustList, name_of
+from adapters._opcua.trust import name_of
+from adapters._opcua.trusted import TrustList
 from edge.contract import SourceRefused
 
 if TYPE_CHECKING:

@@ -32,7 +32,8 @@ from adapters._opcua.probe_rows import rows
 from adapters._opcua.probe_walk import OBJECTS, Bounds, Spot, Tree, walk
 from adapters._opcua.security import Protection
 from adapters._opcua.settings import Settings
-from adapters._opcua.trust import Claim, Trusted, TrustList, findings
+from adapters._opcua.trust import Claim, findings
+from adapters._opcua.trusted import Trusted, TrustList
 from adapters._opcua.values import status_name
 from edge.contract import Secret, SourceError, SourceRefused
 from edge.plural import counted

@@ -20,7 +20,8 @@ from adapters._opcua.client import Endpoint, GuardedClient, Token, Who, channel,
 from adapters._opcua.errors import IMPOSTOR, LIBRARY_ERRORS, OFFERS, converted, of_ours
 from adapters._opcua.files import Unusable, certificate, certificates, chain, first
 from adapters._opcua.identity import USUAL, Identity, Own, Party, Terms, application_uri, load_identity
-from adapters._opcua.trust import Claim, Finding, TrustList, findings, refusal
+from adapters._opcua.trust import Claim, Finding, findings, refusal
+from adapters._opcua.trusted import TrustList
 from edge.contract import SourceError, SourceLost, SourceRefused
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from adapters import opcua
 from adapters._opcua.connect import connect
 from adapters._opcua.doctor import Doctor
 from adapters._opcua.identity import Party
-from adapters._opcua.trust import TrustList
+from adapters._opcua.trusted import TrustList
 from edge.contract import SourceError
 from tests.support.node_opcua import URI, NodeServer, node_server
 from tests.support.pki import DAY, make

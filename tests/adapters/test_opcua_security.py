@@ -17,7 +17,7 @@ from adapters._opcua.client import Endpoint, GuardedClient, Token, Who
 from adapters._opcua.connect import connect
 from adapters._opcua.identity import Identity, Own, Party, Terms, own_identity
 from adapters._opcua.security import Protection, secure
-from adapters._opcua.trust import TrustList
+from adapters._opcua.trusted import TrustList
 from edge.contract import SourceError, SourceLost, SourceRefused
 from tests.support.node_opcua import SECURE, URI, NodeServer, node_server
 from tests.support.pki import DAY, Pair, crl, make

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 from adapters._opcua.files import LARGEST, Unusable, certificates, chain, first, thumbprint
 from adapters._opcua.identity import Party, own_identity
-from adapters._opcua.trust import Claim, Finding, Trusted, TrustList, findings, refusal
+from adapters._opcua.trust import Claim, Finding, findings, refusal
+from adapters._opcua.trusted import Trusted, TrustList
 from tests.support.pki import DAY, Pair, crl, key_of, make
 
 YEAR = 365 * DAY
@@ -342,7 +343,7 @@ import os, sys
 from pathlib import Path
 from adapters._opcua.files import Unusable
 from adapters._opcua.identity import Party, own_identity
-from adapters._opcua.trust import TrustList
+from adapters._opcua.trusted import TrustList
 os.setgroups([]); os.setgid({id}); os.setuid({id})
 for work in (lambda: own_identity(Party("x", Path(sys.argv[1]))), TrustList(Path(sys.argv[1]) / "pki").load):
     try:

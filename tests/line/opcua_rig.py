@@ -10,7 +10,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from adapters._opcua.trust import TrustList
+from adapters._opcua.trusted import TrustList
 from edge.journal import JournalReader
 from tests.support.agent import Agent, running_agent
 from tests.support.black_hole import BlackHole
