@@ -5,8 +5,12 @@ run tries new ones.
 """
 
 import os
+import signal
 
 from hypothesis import settings
 
 settings.register_profile("lineside", deadline=None, derandomize=bool(os.environ.get("CI")))
 settings.load_profile("lineside")
+
+# A shell starts what it runs in the background with Ctrl-C ignored, and so would run all that a test starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
