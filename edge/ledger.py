@@ -14,8 +14,10 @@ from edge.journal import JournalReader
 from edge.journal.backup import RESTORED
 from edge.observation import AGENT
 from edge.production import Line
+from edge.production.baselines import REPLACED, RESTARTED
 from edge.production.claims import claim_of
 from edge.production.counting import Kind
+from edge.production.devices import CAUSES
 from edge.production.losses import LOSS
 from edge.production.presence import BACK, LOST, NOT_RECORDED
 
@@ -36,6 +38,9 @@ class Cause(StrEnum):
     CLOCK_STEPPED = "clock-stepped"
     COUNTER = "counter"
     """A reading left a question open: a reset, a whole turn, more than a machine can make."""
+    RESTARTED = CAUSES[RESTARTED]
+    REPLACED = CAUSES[REPLACED]
+    """By its own words a device began anew, or another one stands in its place."""
     NOT_RECORDED = NOT_RECORDED
 
 
@@ -194,7 +199,7 @@ class _Book:
 
     def _over(self, interval: Interval) -> Iterator[Interval]:
         """Its counters have to be read before it can be told whole."""
-        waiting = self._counters(interval)
+        waiting = interval.waiting or self._counters(interval)
         if not waiting:
             yield _told(interval, self._line)
             return
@@ -287,9 +292,12 @@ class _Book:
         yield from self._read(signal)
 
     def _loss(self, record: Record, data: Mapping[str, object]) -> Iterator[Interval]:
+        signals = data.get("signals", ())
+        waiting = [one for one in signals if one in self._line.counters] if isinstance(signals, list) else ()
         yield from self._over(Interval(
             str(data["cause"]), str(data["subject"]), _int(data["since_ms"]), _int(data["until_ms"]),
-            record.seq, records=_int(data.get("records", 0)), detail=str(data.get("detail", "")),
+            record.seq, waiting=tuple(waiting),
+            records=_int(data.get("records", 0)), detail=str(data.get("detail", "")),
         ))  # fmt: skip
 
     def _clock(self, record: Record, data: Mapping[str, object]) -> Iterator[Interval]:
@@ -319,7 +327,8 @@ class _Book:
         back = "" if was is None else f"it went back from {was} to {raw}: "
         words = {
             Kind.RESET: f"{back}it began again at zero, what was made just before is not known",
-            Kind.UNCERTAIN: "it could have turned over unseen, or no clock tells how long it was not seen",
+            Kind.REPLACED: f"another device's, from {raw}: what the old one made after {was} is not known",
+            Kind.UNCERTAIN: f"{_UNSEEN}, or no clock tells how long it was not seen",
             Kind.IMPLAUSIBLE: f"{parts} parts that it claims wait for a person: {claim}",
         }  # fmt: skip
         why = words.get(Kind(quality), quality)
@@ -347,10 +356,17 @@ def _told(one: Interval, line: Line) -> Interval:
     return replace(one, uncertain=(*one.uncertain, *_doubts(one)), unseen=tuple(_unseen(one, line)))
 
 
+_UNSEEN = "it could have turned over or begun again unseen"
+_DOUBT: Mapping[str, str] = {
+    Cause.RESTARTED: "what was made between its last reading and the restart is not known",
+    Cause.REPLACED: "what the old device made after its last reading is not known",
+}
+
+
 def _doubts(one: Interval) -> Iterator[str]:
     for recovery in one.recovered:
         if not recovery.certain:
-            yield f"{recovery.signal}: it could have turned over or begun again unseen"
+            yield f"{recovery.signal}: {_DOUBT.get(one.cause, _UNSEEN)}"
     if one.waiting:
         yield f"not read since: {', '.join(one.waiting)}"
 

@@ -31,6 +31,8 @@ CAUSES = {
     "records-dropped": "records were dropped",
     "far-end-forgot": "it forgot what it had acknowledged",
     "queue-overflow": "more came than could wait",
+    "device-restarted": "the device was restarted",
+    "device-replaced": "another device is in its place",
     "counter": "a reading left a question open",
 }
 

@@ -24,6 +24,13 @@ WRITE = "write"
 """The signal of what is written to a device, and what became of it: see `WriteWord`."""
 
 
+DEVICE = "device"
+"""The signal of what devices say of themselves: see `DeviceWord`."""
+
+LONGEST_UPTIME_MS = 1 << 50
+"""35,000 years: what says more is no uptime."""
+
+
 OVERFLOWED = "the device's queue overflowed before this value"
 """Detail of an uncertain value: others before it were lost on the way."""
 
@@ -236,7 +243,34 @@ class WriteWord(Struct, frozen=True, omit_defaults=True, tag="write"):
     """Of an intention: the run of the station that it is for, empty for none; None: for whichever is on."""
 
 
-Value = None | bool | int | float | str | TestResult | WorkOrder | Command | Missed | ClockWord | WriteWord
+class DeviceWord(Struct, frozen=True, omit_defaults=True, tag="device"):
+    """Under `DEVICE`: who a device says that it is, and since when it runs.
+
+    It is handed over before the values that were read after it: at every connect, when something of it has
+    changed other than by the passing of time, and now and then. The core compares it with the last one, which
+    outlives the agent.
+    """
+
+    device: str
+    """As `bus-1 unit 3`; the same after every start."""
+    signals: tuple[str, ...]
+    """All of the line's that are read from it."""
+    serial: str = ""
+    """Empty: it does not say."""
+    uptime_ms: int | None = None
+    """How long it has run, by its own clock; None: it does not say."""
+    tick_ms: int = 1_000
+    """The step in which that grows."""
+    turns_ms: int = 0
+    """After so long it goes on from 0; 0: never."""
+    read_from: str = ""
+    """Where it says so, in words: what was read elsewhere is not compared."""
+
+
+Value = (
+    None | bool | int | float | str | TestResult | WorkOrder | Command | Missed | ClockWord | WriteWord
+    | DeviceWord
+)  # fmt: skip
 
 
 class Observation(Struct, frozen=True, omit_defaults=True):

@@ -40,6 +40,35 @@ class Earlier(Struct, frozen=True):
     """When it changed, on the clock that no one sets."""
 
 
+RESTARTED = "restarted"
+REPLACED = "replaced"
+
+
+class Began(Struct, frozen=True):
+    """By its own words the device began anew after this reading."""
+
+    how: str
+    """`restarted`, or `replaced`: another one stands in its place."""
+    seen_ms: int
+    mono_ms: int
+    boot: str
+    synced: bool
+    """When, at the earliest, by the clocks of the one who was told."""
+
+
+class Device(Struct, frozen=True, omit_defaults=True, tag="device"):
+    """What a device said of itself last."""
+
+    serial: str
+    uptime_ms: int | None
+    seen_ms: int
+    mono_ms: int
+    boot: str
+    synced: bool
+    """When it said so."""
+    read_from: str = ""
+
+
 class Counter(Struct, frozen=True, omit_defaults=True, tag="counter"):
     """The baseline of one counter: the reading that the next one is compared with."""
 
@@ -60,3 +89,4 @@ class Counter(Struct, frozen=True, omit_defaults=True, tag="counter"):
     """Before a reset, for some minutes."""
     synced: bool = True
     """The wall clock was disciplined (NTP) at this reading."""
+    began: Began | None = None

@@ -3,14 +3,15 @@
 A reading above the last adds the difference. One below it is a rollover where the declared
 width makes the difference plausible, else a reset. What is not plausible, or what no clock can
 vouch for, is read twice again against the old baseline before anything is concluded: a glitch to
-zero and back is nothing.
+zero and back is nothing. Where the device itself says that it was restarted, or is another one, nothing of
+this is guessed.
 """
 
 from enum import StrEnum
 from typing import NamedTuple
 
 from edge.observation import Observation
-from edge.production.baselines import Counter, Former, Suspect
+from edge.production.baselines import REPLACED, Began, Counter, Device, Former, Suspect
 from edge.production.line import CounterSpec, StationSpec
 
 LOOKS = 3
@@ -47,11 +48,17 @@ class Kind(StrEnum):
     RESET = "reset"
     """It began again at zero; what was made between the last reading and that is unknown."""
     UNCERTAIN = "uncertain"
-    """The interval could hide a whole turn of the counter, or no clock tells its length."""
+    """The interval could hide a whole turn of the counter or a new begin at zero, or no clock tells its
+    length."""
+    REPLACED = "replaced"
+    """Another device stands in the place of the one before: nothing of what it shows is of this line."""
     IMPLAUSIBLE = "implausible"
     """More than the machine can make, or an older count: held for a person, not counted."""
     SUSPECT = "suspect"
     """Not believed yet: read again."""
+
+
+_GOES_ON = (Kind.SAME, Kind.LIVE, Kind.GAP)
 
 
 class Reading(NamedTuple):
@@ -65,7 +72,7 @@ class Reading(NamedTuple):
     """The counter goes on from where it was before a reset: `delta` is what was not counted since."""
 
 
-def elapsed_ms(before: Counter | Former, now: Observation) -> int | None:
+def elapsed_ms(before: Counter | Former | Began | Device, now: Observation) -> int | None:
     """Time since the baseline, None where no clock can tell.
 
     Across two boots only the wall clock is left; it tells something if it was disciplined at
@@ -79,10 +86,26 @@ def elapsed_ms(before: Counter | Former, now: Observation) -> int | None:
 
 def judge(station: StationSpec, spec: CounterSpec, before: Counter, now: Observation, raw: int) -> Reading:
     """Compare a reading with its baseline; 0 <= raw < spec.modulus."""
-    forward = (raw - before.raw) % spec.modulus
+    began, pace = before.began, _Pace.of(station, spec)
+    if began is None:
+        return _compared(before, now, raw, pace)
+    if began.how == REPLACED:
+        return Reading(Kind.REPLACED)
+    age = elapsed_ms(began, now)
+    may_be_from_zero = age is None or raw <= pace.possible(age)
+    if raw < before.raw and may_be_from_zero:
+        return Reading(Kind.RESET, raw)
+    reading = _compared(before, now, raw, pace)
+    if may_be_from_zero and reading.kind in _GOES_ON:  # and has passed where it was before
+        return Reading(Kind.UNCERTAIN, reading.delta)
+    return reading
+
+
+def _compared(before: Counter, now: Observation, raw: int, pace: "_Pace") -> Reading:
+    """Where nothing is known but the two readings."""
+    forward = (raw - before.raw) % pace.modulus
     elapsed = elapsed_ms(before, now)
-    pace = _Pace.of(station, spec)
-    hides_a_turn = elapsed is None or elapsed * pace.counts_per_ms >= spec.modulus
+    hides_a_turn = elapsed is None or elapsed * pace.counts_per_ms >= pace.modulus
     if forward == 0:
         return Reading(Kind.UNCERTAIN if hides_a_turn and before.stale else Kind.SAME)
     # In doubt, a jump soon after a reset is the old count coming back.

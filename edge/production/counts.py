@@ -20,7 +20,7 @@ from edge.production.state import Station
 from edge.production.totals import counted
 
 _SEEN_LIVE = (Kind.LIVE, Kind.ROLLOVER)
-_TELLS_BEFORE = (Kind.RESET, Kind.IMPLAUSIBLE)
+_TELLS_BEFORE = (Kind.RESET, Kind.REPLACED, Kind.IMPLAUSIBLE)
 _NOTHING_NEW = (Kind.SAME, Kind.UNCERTAIN, Kind.GAP)
 
 NO_VALUE = "value"
@@ -134,7 +134,8 @@ def _next_baseline(
             before.raw, before.seen_ms, before.mono_ms, before.boot, before.synced, before.context, 0,
             before.others,
         )  # fmt: skip
-    if old is None or reading.restored or old.boot != now.boot or now.mono_ms - old.mono_ms > FORMER_MS:
+    done = reading.restored or reading.kind is Kind.REPLACED
+    if old is None or done or old.boot != now.boot or now.mono_ms - old.mono_ms > FORMER_MS:
         return after
     return replace(after, former=replace(old, counted=old.counted + _counted(reading)))
 

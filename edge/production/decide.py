@@ -6,6 +6,7 @@ from edge.observation import (
     AGENT,
     CLOCK,
     COMMAND,
+    DEVICE,
     ORDER,
     OVERFLOWED,
     TICK,
@@ -22,6 +23,7 @@ from edge.production.clocks import clock, clock_needs
 from edge.production.corrections import back_needs, undo_needs
 from edge.production.counts import NO_VALUE, count, readable_again, shown, unreadable
 from edge.production.cycles import is_readable, machine_state, silence
+from edge.production.devices import device, device_needs
 from edge.production.draft import NEW_STATION, Decision, Draft
 from edge.production.line import CounterAt, Line, StationSpec
 from edge.production.losses import Loss
@@ -72,6 +74,7 @@ _NEEDED: dict[str, Callable[[Line, Observation, Rows], tuple[str, ...]]] = {
     COMMAND: command_needs,
     CLOCK: clock_needs,
     WRITE: write_needs,
+    DEVICE: device_needs,
 }
 """What words of the line need, by their signal."""
 
@@ -194,6 +197,7 @@ _OF_THE_LINE: dict[str, Callable[[Draft], None]] = {
     COMMAND: command,
     CLOCK: clock,
     WRITE: write,
+    DEVICE: device,
 }
 """What belongs to no station, by its signal."""
 

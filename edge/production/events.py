@@ -45,7 +45,7 @@ class Count(Struct, frozen=True, omit_defaults=True):
     reason: str = ""
     """Of scrap that an operator counts."""
     was: int | None = None
-    """The reading before, where this one is held or a reset, or begins a baseline anew."""
+    """The reading before, where this one is held, a reset or another device's, or begins a baseline anew."""
 
 
 class Cycle(Struct, frozen=True, omit_defaults=True):

@@ -51,7 +51,7 @@ class CounterSpec:
     """Row of its baseline: source, address and decoding, so that a remapped counter starts anew. The width
     that it is declared with is none of these: a counter outlives its correction."""
     modulus: int
-    """2 to the width in bits: the reading after `modulus - 1` is 0."""
+    """2 to its bits, or 10 to its digits: the reading after `modulus - 1` is 0."""
     parts_per_count: int = 1
     parts_by_item: Mapping[str, int] = field(default_factory=dict)
     """Cavities of the tool that makes an item, where they differ from `parts_per_count`."""

@@ -7,7 +7,7 @@ from msgspec import Struct
 LOSS = "loss"
 """Subject of everything that the loss ledger is made of."""
 
-TOLD = ("baseline", "reset", "uncertain", "implausible")
+TOLD = ("baseline", "reset", "replaced", "uncertain", "implausible")
 """Qualities of a count that the ledger tells of; see `counting.Kind`."""
 
 
@@ -38,6 +38,8 @@ class Loss(Struct, frozen=True, omit_defaults=True):
     records: int = 0
     """Known to be lost; 0 where nobody can tell."""
     detail: str = ""
+    signals: tuple[str, ...] = ()
+    """Counters whose next readings tell what was missed."""
 
 
 class Clock(Struct, frozen=True, omit_defaults=True):

@@ -6,7 +6,7 @@ from msgspec import Struct, json
 from msgspec.structs import replace
 
 from edge.observation import Verdict, WorkOrder, WriteWord
-from edge.production.baselines import Counter
+from edge.production.baselines import Counter, Device
 from edge.production.beside import Badge, LastUnit, Mount, Rig, Stops, Taken, View
 from edge.production.claims import Claim
 from edge.production.context import NO_CONTEXT, Context, Kind
@@ -282,6 +282,7 @@ class Written(Struct, frozen=True, tag="written"):
 
 Row = (
     Counter | Station | Job | Run | Unit | Rig | Asked | LineRow | WorkOrder | View | Doubt | Stops | Written
+    | Device
 )  # fmt: skip
 
 LINE = "line"
@@ -322,6 +323,10 @@ def asked_key(command: str) -> str:
 
 def written_key(target: str) -> str:
     return f"{WRITTEN}{target}"
+
+
+def device_key(device: str) -> str:
+    return f"device/{device}"
 
 
 def unit_key(serial: str) -> str:

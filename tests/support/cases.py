@@ -4,7 +4,8 @@ A line of observations is `{"s": 1.5, SIGNAL: VALUE, ...}`, seconds since the st
 is seen at one instant, in its order. Short forms: `"scan": "J WO-1001-10"` is a whole label from gun-1,
 `"scan-2"` one from gun-2, `"label"` the bare text of one from gun-1, `"test"` a result from rig-1,
 `"order": {..}` a work order (10 of P7, unless it says so), `"command": {"type": "reassign", ..}` what a
-supervisor asks for (`by` and `reason` may be left out; `from_s` and `to_s` are seconds since the start).
+supervisor asks for (`by` and `reason` may be left out; `from_s` and `to_s` are seconds since the start),
+`"device": {"serial": .., "uptime_ms": ..}` what the device behind the press says of itself.
 Words that go with an observation: `fresh`, `quality`, `detail`, `device_s`. A line may begin with
 `"reboot": NAME` (the monotonic clock starts again) and `"clock_s": N` (the wall clock is set by so much).
 
@@ -25,6 +26,7 @@ from msgspec import convert, json, to_builtins
 from edge.config import load
 from edge.observation import (
     Command,
+    DeviceWord,
     Observation,
     Outcome,
     Quality,
@@ -116,6 +118,11 @@ def _meant(name: str, value: Any) -> tuple[str, Value]:
     if name == "order":
         order = {"item": "P7", "quantity": 10, **value, "type": "order"}
         return name, convert(order, WorkOrder)
+    if name == "device":
+        signals = ["press.total", "press.reject", "press.state"]
+        return name, convert(
+            {"device": "plc unit 1", "signals": signals, **value, "type": "device"}, DeviceWord
+        )
     if name == "command":
         return name, convert({"by": "office", "reason": "as told", **_instants(value)}, Command)
     return name, value

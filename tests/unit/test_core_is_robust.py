@@ -10,8 +10,10 @@ from msgspec import json
 
 from edge.observation import (
     AGENT,
+    DEVICE,
     ORDER,
     TICK,
+    DeviceWord,
     Material,
     Observation,
     Quality,
@@ -76,7 +78,18 @@ orders = st.builds(
     st.none() | texts,
     st.lists(huge | st.sampled_from([10, 20]), max_size=3).map(tuple),
 )
-values: st.SearchStrategy[Value] = st.none() | st.booleans() | numbers | texts | results | orders
+spans = huge | st.integers(0, 1 << 40)
+devices = st.builds(
+    DeviceWord,
+    texts | st.just("plc unit 1"),
+    st.lists(st.sampled_from(["press.total", "press.state", "nobody"]) | texts, max_size=3).map(tuple),
+    texts,
+    st.none() | spans,
+    spans,
+    spans,
+    st.just("") | texts,
+)
+values: st.SearchStrategy[Value] = st.none() | st.booleans() | numbers | texts | results | orders | devices
 
 SIGNALS = [
     "press.total",
@@ -86,6 +99,7 @@ SIGNALS = [
     "rig-press",
     TICK,
     AGENT,
+    DEVICE,
     ORDER,
     "source/plc",
     "nobody",
