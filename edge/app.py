@@ -36,6 +36,7 @@ from edge.recording import FOLDER, Tape
 from edge.results import results
 from edge.status import AgentStatus, SourceStatus, serve_status
 from edge.supervise import Supervisor
+from edge.tally import ailing
 from edge.telemetry import Telemetry, units_of
 from edge.timekeeping import Last, Timekeeper
 from edge.upkeep import Chore
@@ -259,6 +260,8 @@ class Agent:
         sources = {name: one.presence.state for name, one in self._supervisors.items()}
         states |= self._units
         health = {"online": True, "version": __version__, "sources": sources}
+        if ails := {name: why for name, one in self._asks.intakes.items() if (why := ailing(one.tallies))}:
+            health["ailing"] = ails
         if self._config.writes:
             health["unwritten"] = self._writing.unwritten()
         states["/health"] = json.encode(health)
@@ -280,10 +283,11 @@ class Agent:
 
     def _source_status(self, name: str, supervisor: Supervisor) -> SourceStatus:
         now, presence = self._clock.mono_ms(), supervisor.presence
-        last = self._asks.intakes[name].last_data_mono_ms
+        intake = self._asks.intakes[name]
+        last = intake.last_data_mono_ms
         return SourceStatus(
             presence.state, presence.reason, (now - presence.since_mono_ms) / 1000,
-            None if last is None else (now - last) / 1000,
+            None if last is None else (now - last) / 1000, intake.tallies,
         )  # fmt: skip
 
 

@@ -144,7 +144,7 @@ class Table:
         """In values of a number."""
 
     def add(self, values: dict[str, Value], bad: dict[str, str], moment: Moment) -> None:
-        """Put what was read together into the frame of its moment."""
+        """Put numbers that were read together into the frame of their moment."""
         self._turn(moment)
         frame = self._layers[0].frames.get(moment.at_ms)
         if self._raised or (frame is not None and not _are_apart(frame, values, bad)):
@@ -157,8 +157,7 @@ class Table:
         else:
             frame.values.update(values)
             frame.bad.update(bad)
-        texts = sum(map(_weight, values.values())) + sum(map(_weight, bad.values()))
-        self._grow(layer, len(values) + len(bad), texts)
+        self._grow(layer, len(values) + len(bad), sum(map(_weight, bad.values())))
 
     def put(self, name: str, value: Value | NoValue, at_ms: int, moment: Moment) -> None:
         """Put one value into the frame of its own time, which is of the same clock as `moment`."""

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from edge import __version__, far_ends, office, registry
+from edge import __version__, far_ends, office, registry, sources_cli
 from edge.cards.cli import cards
 from edge.certificate import add_commands as add_certificate_commands
 from edge.clock import Clock
@@ -33,6 +33,7 @@ orders = typer.Typer(name="orders", help="Orders of a line: bring in, list, show
 orders.command("results")(office.results)
 for group in (orders, office.inbox, office.correct, office.lots, far_ends.sink, far_ends.quarantine):
     app.add_typer(group)
+app.add_typer(sources_cli.source)
 
 ConfigFile = Annotated[Path, typer.Argument(metavar="FILE", help="The line's TOML file.")]
 
@@ -122,6 +123,8 @@ def check(file: ConfigFile) -> None:
             f"  source {source.name}: {source.settings.type}, {counted(len(source.signals), 'signal')}"
             + (f", {counted(len(source.outputs), 'output')}" if source.outputs else "")
         )
+        for told in source.survey.lines:
+            typer.echo(f"    {told}")
     for write in config.writes:
         typer.echo(f"  station {write.station} {write.words()}")
     for table in config.telemetry:
@@ -310,7 +313,7 @@ app.command("ledger")(ledger)
 add_journal_commands(app)
 app.command()(cards)
 add_certificate_commands(app, registry.certificates)
-add_probe_commands(app, registry.serial_probe, registry.opcua_probe)
+add_probe_commands(app, registry.serial_probe, registry.opcua_probe, registry.modbus_probe)
 
 
 class _Plain(logging.Formatter):

@@ -11,6 +11,10 @@ A source is a module with
                                                     in; only of one that can: see `Intake.targets`
     async def collect(settings, signals, intake)    lives as long as its connection, then
                                                     raises SourceLost or SourceRefused
+    def survey(settings, signals, outputs, targets) -> Survey
+                                                    optional: what the file asks of the source, in
+                                                    numbers, and whether it can be done at all. It
+                                                    opens nothing; `lineside check` prints it
 A sink is a module with
     class Settings(SinkSettings)                    its table `[sink.NAME]`
     def connect(settings, outlet)                   async context manager that gives a Sink
@@ -40,14 +44,17 @@ from edge.observation import (
 from edge.record import TELEMETRY, Record
 from edge.settings import LONGEST_S, Duration, Secret, Settings, Size, parse_duration, parse_size, refuse
 from edge.sifting import Change, Channel, Lane, NoValue, Number
+from edge.survey import Survey, Trouble
+from edge.tally import Tally
 
 __all__ = [
     "LONGEST_S", "TELEMETRY", "Ask", "Change", "Channel", "Done", "DoneState", "Duration", "Intake", "Lane",
     "Mark", "NoValue", "Number", "Observation", "Outcome", "Outlet", "Output", "Quality", "Receipt",
     "Record", "Secret", "Settings", "Signal", "SignalAddress", "Sink", "SinkError", "SinkLost",
     "SinkRefused", "SinkSettings", "Size", "SourceError", "SourceLost", "SourceRefused", "SourceSettings",
-    "Stamp", "Step", "SwitchAddress", "Target", "TestResult", "Unmarked", "Value", "Verdict",
-    "WriteAddress", "WriteAsk", "WriteValue", "parse_duration", "parse_size", "refuse",
+    "Span", "Stamp", "Step", "Survey", "SwitchAddress", "Tally", "Target", "TestResult", "Trouble",
+    "Unmarked", "Value", "Verdict", "WriteAddress", "WriteAsk", "WriteValue", "parse_duration", "parse_size",
+    "refuse",
 ]  # fmt: skip
 
 # --- settings ------------------------------------------------------------------------------
@@ -80,6 +87,11 @@ class SignalAddress(Settings):
         """Width of the counter that this address decodes to, where the protocol knows it."""
         return self.natural_bits
 
+    def counter_modulus(self) -> int | None:
+        """How many readings that counter has: after the last it begins again at 0."""
+        bits = self.counter_bits()
+        return None if bits is None else 1 << bits
+
     def identity(self) -> str:
         """Address and decoding in words: two signals with the same are the same counter."""
         return self.model_dump_json(exclude_defaults=True)
@@ -87,6 +99,13 @@ class SignalAddress(Settings):
     def misfit(self, use: str) -> str:
         """Why it cannot serve as `counter`, `state`, `mode` or `telemetry`, in words; empty where it can."""
         return ""
+
+    def parts(self) -> "Sequence[tuple[str, SignalAddress]]":
+        """Of an array that becomes columns of telemetry: each value's address, and what its name ends in.
+
+        None of a single value.
+        """
+        return ()
 
     @classmethod
     def models(cls) -> Sequence[str]:
@@ -106,6 +125,10 @@ class SwitchAddress(Settings):
         """The place and what is written there, in words: two outputs with the same are one."""
         return self.model_dump_json(exclude_defaults=True)
 
+    def span(self) -> "Span":
+        """What of the device it switches."""
+        return Span(self.identity())
+
 
 class WriteAddress(Settings):
     """A place in a device that a value may be written to: what its protocol needs to know."""
@@ -113,6 +136,27 @@ class WriteAddress(Settings):
     def identity(self) -> str:
         """The place in words: two with the same are one."""
         return self.model_dump_json(exclude_defaults=True)
+
+    def span(self) -> "Span":
+        """What of the device it writes."""
+        return Span(self.identity())
+
+    def unfit(self, value: WriteValue) -> str:
+        """Why it can never hold this value, in words; empty where it can, or where only the device knows."""
+        return ""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A part of what a device holds. What two write must not overlap: they would fight."""
+
+    room: str
+    """Such as a table of registers of one unit; or a place that is all by itself."""
+    first: int = 0
+    end: int = 1
+
+    def overlaps(self, other: "Span") -> bool:
+        return self.room == other.room and self.first < other.end and other.first < self.end
 
 
 class SinkSettings(Settings):
@@ -137,6 +181,7 @@ class SinkSettings(Settings):
 # --- sources --------------------------------------------------------------------------------
 
 AddressT = TypeVar("AddressT", bound=SignalAddress)
+KeptT = TypeVar("KeptT")
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,11 +266,13 @@ class Intake(Protocol):
         aged_ms: int | None = None,
         answers: int = 0,
         detail: str = "",
+        ago_ms: int = 0,
     ) -> Observation:
         """Stamp a value with the clocks of now: call it when the value arrives.
 
         `aged_ms` is how long ago it was by the device's own clock, which is compared with the monotonic
-        one, for ours may be set; None where the device gives no time that can be trusted.
+        one, for ours may be set; None where the device gives no time that can be trusted. `ago_ms` is for one
+        that is handed over a moment after it arrived: the clocks of so long ago are the time of receipt.
         """
 
     async def emit(self, observations: Sequence[Observation]) -> list[Outcome]:
@@ -238,8 +285,10 @@ class Intake(Protocol):
     def lane(self, signals: Sequence[str]) -> Lane:
         """For numbers of one table of telemetry that are always read together: see `sample`."""
 
-    def sample(self, lane: Lane, values: Sequence[Number], *, why: str = "no number") -> None:
-        """Hand over one reading of a lane, in its order, stamped with the clocks of now.
+    def sample(
+        self, lane: Lane, values: Sequence[Number], *, why: str = "no number", ago_ms: int = 0
+    ) -> None:
+        """Hand over one reading of a lane, in its order, stamped with the clocks of now, or of `ago_ms` ago.
 
         A value is None where the device gives no number; `why` says so in words. It does not wait for the
         disk: what the journal cannot take in the end is dropped, counted and told.
@@ -287,6 +336,14 @@ class Intake(Protocol):
 
     def connected(self) -> None:
         """Say that the connection stands and data can flow; call it once a connection."""
+
+    def recall(self, kind: type[KeptT]) -> KeptT:
+        """What the source keeps from one connection to the next: made by `kind()` at the first call, the same
+        at every later one, gone with the agent."""
+
+    def tell(self, tallies: Sequence[Tally]) -> None:
+        """Say how each part of the source does, such as a unit of a bus; it takes the place of what was said
+        before. Shown by the agent's status, the board and the health on MQTT; once a second is often."""
 
     def renewed(self) -> None:
         """Say that values which were gone are there again, on the same connection: the device may have begun

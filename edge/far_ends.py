@@ -58,7 +58,7 @@ def list_sinks(line: LineFile, data: DataFolder = None, as_json: Json = False) -
 
 def _known(config: LineConfig) -> dict[str, SinkStatus]:
     """As the agent says, else as the journal has it: also sinks that are in the file no longer."""
-    status = asyncio.run(_asked(config))
+    status = asyncio.run(asked(config))
     sinks = dict(status.sinks) if status is not None else {}
     with closing(SinkReader(config.journal, config.line.name)) as reader:
         away = "no agent runs" if status is None else "not in the agent's file"
@@ -68,7 +68,8 @@ def _known(config: LineConfig) -> dict[str, SinkStatus]:
     return sinks
 
 
-async def _asked(config: LineConfig) -> AgentStatus | None:
+async def asked(config: LineConfig) -> AgentStatus | None:
+    """What the running agent says of itself; None where none does."""
     try:
         async with asyncio.timeout(ANSWER_S), aclosing(follow_status(config.data)) as lines:
             async for status in lines:

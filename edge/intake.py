@@ -13,11 +13,12 @@ from msgspec.structs import replace
 from edge.batches import Moment
 from edge.clock import Clock
 from edge.commands import OrderDesk
-from edge.contract import Ask, Change, Channel, Done, Lane, Number, Output, Target
+from edge.contract import Ask, Change, Channel, Done, KeptT, Lane, Number, Output, Target
 from edge.errors import NotRecorded
 from edge.observation import ACCEPTED, Observation, Outcome, Quality, Stamp, Value, Verdict
 from edge.orders import Entry, Taken, parse, take_in
 from edge.recorder import Recorder
+from edge.tally import MOST_TALLIES, Tally
 from edge.telemetry import is_credible
 
 LONGEST_QUESTION = 1_000
@@ -89,6 +90,9 @@ class SourceIntake:
         self.path = path
         self.is_connected = False
         self.last_data_mono_ms: int | None = None
+        self.tallies: tuple[Tally, ...] = ()
+        """Of its parts, as it told them last."""
+        self._kept: dict[type[object], object] = {}
         self._clock = clock
         self._recorder = recorder
         self._telemetry = recorder.telemetry
@@ -106,13 +110,14 @@ class SourceIntake:
         aged_ms: int | None = None,
         answers: int = 0,
         detail: str = "",
+        ago_ms: int = 0,
     ) -> Observation:
-        seen_ms = self._clock.wall_ms()
+        seen_ms = self._clock.wall_ms() - ago_ms
         by_source = is_credible(aged_ms)
         return Observation(
             signal, value,
             at_ms=seen_ms - aged_ms if is_credible(aged_ms) else seen_ms,
-            seen_ms=seen_ms, mono_ms=self._clock.mono_ms(), boot=self._clock.boot,
+            seen_ms=seen_ms, mono_ms=self._clock.mono_ms() - ago_ms, boot=self._clock.boot,
             quality=quality, stamp=Stamp.SOURCE if by_source else Stamp.RECEIPT,
             detail=detail, answers=answers, synced=self._clock.synced(),
         )  # fmt: skip
@@ -145,9 +150,11 @@ class SourceIntake:
     def lane(self, signals: Sequence[str]) -> Lane:
         return self._telemetry.lane(signals)
 
-    def sample(self, lane: Lane, values: Sequence[Number], *, why: str = "no number") -> None:
+    def sample(
+        self, lane: Lane, values: Sequence[Number], *, why: str = "no number", ago_ms: int = 0
+    ) -> None:
         clock = self._clock
-        seen_ms, mono_ms = clock.wall_ms(), clock.mono_ms()
+        seen_ms, mono_ms = clock.wall_ms() - ago_ms, clock.mono_ms() - ago_ms
         self.last_data_mono_ms = mono_ms
         self._telemetry.sample(lane, values, Moment(seen_ms, seen_ms, mono_ms, Stamp.RECEIPT), why)
 
@@ -190,6 +197,14 @@ class SourceIntake:
         if not self.is_connected:
             self.is_connected = True
             self._on_connect()
+
+    def recall(self, kind: type[KeptT]) -> KeptT:
+        kept = self._kept.setdefault(kind, kind())
+        assert isinstance(kept, kind)
+        return kept
+
+    def tell(self, tallies: Sequence[Tally]) -> None:
+        self.tallies = tuple(tallies[:MOST_TALLIES])
 
     def renewed(self) -> None:
         self._beside.renewed()

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from math import isfinite, nan
+from operator import ne
 from typing import Any, NamedTuple
 
 from edge.observation import Value
@@ -57,16 +58,22 @@ class Lane:
         """Those that are news, by name. `now_ms` is monotonic."""
         if self._bad:
             self._recover(values)
+        if self._exact and None not in values and all(map(ne, values, self._lows)):
+            return self._keep_all(values, now_ms)
         kept = self._moved(values)
         if now_ms >= self._silent_ms:
             kept = self._with_silent(values, kept, now_ms)
         if len(kept) == len(values) and self._exact:
-            self._lows = self._highs = list(values)  # type: ignore[arg-type]
-            self._heard_ms = [now_ms] * len(values)
-            return dict(zip(self.names, values, strict=True))
+            return self._keep_all(values, now_ms)
         for at in kept:
             self._settle(at, values[at] or 0, now_ms)
         return {self.names[at]: values[at] for at in kept}
+
+    def _keep_all(self, values: Sequence[Number], now_ms: int) -> dict[str, Value]:
+        """Where there is no deadband: both bounds are what was kept last."""
+        self._lows = self._highs = list(values)  # type: ignore[arg-type]
+        self._heard_ms = [now_ms] * len(values)
+        return dict(zip(self.names, values, strict=True))
 
     def _moved(self, values: Sequence[Number]) -> list[int]:
         lows, highs = self._lows, self._highs

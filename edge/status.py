@@ -11,6 +11,7 @@ from edge.housekeeping import RoomStatus
 from edge.journal.health import JournalStatus
 from edge.recorder import Recorder
 from edge.sockets import listen_locally, short_path
+from edge.tally import Tally
 
 SOCKET = "agent.sock"
 EVERY_S = 1.0
@@ -27,6 +28,8 @@ class SourceStatus(Struct, frozen=True):
     reason: str
     seconds: float
     silent_s: float | None
+    parts: tuple[Tally, ...] = ()
+    """How each part of it does, such as a unit of a bus; empty where it has none."""
 
 
 class SinkStatus(Struct, frozen=True):

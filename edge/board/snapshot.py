@@ -24,6 +24,7 @@ from edge.production.state import Station
 from edge.readmodel import StationView, station_view
 from edge.sink_words import backlog, held
 from edge.status import AgentStatus, SinkStatus, SourceStatus
+from edge.tally import ailing
 
 SILENT_S = 10.0
 """A source that is polled and gives no value for so long is silent, though it is connected."""
@@ -293,7 +294,8 @@ def _source(config: LineConfig, source: SourceConfig, status: AgentStatus | None
     if said is None:
         return SourceNow(source.name, "unknown", "not started", "the agent runs another file", None)
     said = _silent(source, said)
-    return SourceNow(source.name, _TRUST.get(said.state, "bad"), said.state, said.reason, said.silent_s)
+    reason = said.reason or ailing(said.parts)
+    return SourceNow(source.name, _TRUST.get(said.state, "bad"), said.state, reason, said.silent_s)
 
 
 def _silent(source: SourceConfig, said: SourceStatus) -> SourceStatus:

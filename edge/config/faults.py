@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from difflib import get_close_matches
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_origin
 
 from pydantic import BaseModel, ValidationError
 
@@ -174,8 +174,12 @@ def _keys_at(model: type[BaseModel], path: list[Any]) -> list[str]:
     for part in path:
         if isinstance(part, int):
             continue
-        field = current.model_fields.get(part) if _is_model(current) else None
-        current = _model_in(field.annotation) if field is not None else None
+        if not _is_model(current):  # tables by name: this is one of the names
+            current = _model_in(current)
+            continue
+        field = current.model_fields.get(part)
+        found = field.annotation if field is not None else None
+        current = found if get_origin(found) is dict else _model_in(found)
     return _names(current) if _is_model(current) else []
 
 

@@ -16,10 +16,11 @@ from edge.config.feedback import StationFeedback, build_feedback
 from edge.config.hours import Hours
 from edge.config.labels import build_labels
 from edge.config.stations import Sources, build_stations
+from edge.config.surveys import survey_sources
 from edge.config.tables import BoardTable, Document, LineTable, OrderTable
 from edge.config.telemetry import build_telemetry
 from edge.config.writes import StationWrite, build_writes
-from edge.contract import Output, Signal, SinkModule, SinkSettings, Source, SourceSettings, Target
+from edge.contract import Output, Signal, SinkModule, SinkSettings, Source, SourceSettings, Survey, Target
 from edge.errors import ConfigError
 from edge.journal.retention import Keep
 from edge.observation import WorkOrder
@@ -41,6 +42,8 @@ class SourceConfig:
     """What stations have it switch."""
     targets: Sequence[Target[Any]] = ()
     """What stations have it write."""
+    survey: Survey = field(default_factory=Survey)
+    """What all of this asks of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +96,8 @@ def load(file: Path, data: Path | None = None) -> LineConfig:
     stations, signals = build_stations(document, sources, faults)
     telemetry = build_telemetry(document, sources, signals, faults)
     feedback, outputs = build_feedback(document, sources, faults)
-    writes, targets = build_writes(document, sources, faults)
+    writes, targets = build_writes(document, sources, outputs, faults)
+    surveys = survey_sources(sources, signals, outputs, targets, faults)
     orders = _orders(document.orders, faults)
     labels, examples = build_labels(document.labels, faults)
     sinks = _sinks(document, faults)
@@ -114,12 +118,12 @@ def load(file: Path, data: Path | None = None) -> LineConfig:
         {
             name: SourceConfig(
                 name, module, settings, tuple(signals.get(name, ())), outputs.get(name, ()),
-                targets.get(name, ()),
+                targets.get(name, ()), surveys.get(name, Survey()),
             )
             for name, (module, settings) in sources.items()
             if settings is not None
         },
-        sinks, document.board, _warnings(sources, stations), _orders_folder(data, document),
+        sinks, document.board, _warnings(sources, stations, surveys), _orders_folder(data, document),
         document.line.record, _keep(document.line), document.line.clock == "require-ntp",
         telemetry, feedback, examples, writes,
     )  # fmt: skip
@@ -209,7 +213,7 @@ def _orders(tables: Sequence[OrderTable], faults: Faults) -> dict[str, WorkOrder
     return {table.id: table.order() for table in tables}
 
 
-def _warnings(sources: Sources, stations: Sequence[StationSpec]) -> list[str]:
+def _warnings(sources: Sources, stations: Sequence[StationSpec], surveys: Mapping[str, Survey]) -> list[str]:
     """What is valid but doubtful, as adapters see it, and what nobody listens to."""
     heard = {name for station in stations for name in (station.gun, station.rig)}
     return [
@@ -229,16 +233,16 @@ def _warnings(sources: Sources, stations: Sequence[StationSpec]) -> list[str]:
             if station.gun is None and (rig := sources.get(station.rig or ""))
             if rig[1] is not None and rig[1].needs_a_scan()
         ),
-        *_doubts(sources),
+        *_doubts(sources, surveys),
     ]
 
 
-def _doubts(sources: Sources) -> list[str]:
+def _doubts(sources: Sources, surveys: Mapping[str, Survey]) -> list[str]:
+    own = {name: settings.warnings() for name, (_, settings) in sources.items() if settings is not None}
     return [
         f"source.{name}: {warning}"
-        for name, (_, settings) in sources.items()
-        if settings is not None
-        for warning in settings.warnings()
+        for name, warnings in own.items()
+        for warning in (*warnings, *surveys.get(name, Survey()).warnings)
     ]
 
 

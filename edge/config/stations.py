@@ -1,8 +1,8 @@
 """Stations and their signals: what the file says, joined with what each adapter understands."""
 
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from edge import registry
@@ -10,7 +10,7 @@ from edge.config.faults import Faults, nearest
 from edge.config.models import ROLES, with_model
 from edge.config.tables import CounterTable, Document, ModeTable, SignalTable, StateTable, StationTable
 from edge.contract import Signal, SignalAddress, Source, SourceSettings
-from edge.observation import AGENT, CLOCK, COMMAND, ORDER, TICK, WRITE
+from edge.observation import AGENT, CLOCK, COMMAND, DEVICE, ORDER, TICK, WRITE
 from edge.production.line import CounterSpec, CountsBy, Role, Split, StationSpec
 
 Sources = Mapping[str, tuple[Source, SourceSettings | None]]
@@ -51,7 +51,7 @@ def build_stations(document: Document, sources: Sources, faults: Faults) -> tupl
 
 def _refuse_taken_names(document: Document, stations: list[StationSpec], faults: Faults) -> None:
     """A source that speaks for itself does so under its own name: nothing else may have it."""
-    taken = {TICK, AGENT, CLOCK, COMMAND, ORDER, WRITE}
+    taken = {TICK, AGENT, CLOCK, COMMAND, DEVICE, ORDER, WRITE}
     taken |= {counter.signal for station in stations for counter in station.counters}
     taken |= {one for station in stations for one in (station.state_signal, station.mode_signal) if one}
     for name in document.sources:
@@ -147,16 +147,29 @@ class SignalBuilder:
         if found is None:
             return None
         table, address = found
-        bits = int(table.counter[1:]) if table.counter else address.counter_bits()
-        if bits is None:
-            hint = 'its width, such as counter = "u32"'
-            self.faults.add(f"{place.key}.counter", "is missing: where does it roll over?", hint)
+        modulus = self._modulus(place, table, address)
+        if modulus is None:
             return None
+        bits = int(table.counter[1:]) if table.counter else address.counter_bits()
         self._add(place, table, address, bits)
         return CounterSpec(
-            place.signal, role, table.source, f"counter/{table.source}|{address.identity()}", 1 << bits,
+            place.signal, role, table.source, f"counter/{table.source}|{address.identity()}", modulus,
             table.parts_per_count, table.parts_by_item,
         )  # fmt: skip
+
+    def _modulus(self, place: Place, table: CounterTable, address: SignalAddress) -> int | None:
+        """How many readings the counter has; None, and a fault, where that is not known."""
+        natural, where = address.counter_modulus(), f"{place.key}.counter"
+        if table.counter is None:
+            if natural is None:
+                hint = 'its width, such as counter = "u32"'
+                self.faults.add(where, "is missing: where does it roll over?", hint)
+            return natural
+        if natural is not None and natural & natural - 1:
+            what = f"has a width in bits, and digits roll over at {natural:,}"
+            self.faults.add(where, what, "leave counter out")
+            return None
+        return 1 << int(table.counter[1:])
 
     def state(self, place: Place) -> StateTable | None:
         return self.signal(place, StateTable, "state")
@@ -184,6 +197,17 @@ class SignalBuilder:
             return None
         self._add(place, *found)
         return found[0]
+
+    def columns(self, place: Place, model: type[SignalTableT]) -> Sequence[tuple[str, SignalTableT | None]]:
+        """A signal of telemetry, or each value of an array: what is added to its name, and what it is."""
+        found = self._checked(place, model, "telemetry")
+        if found is None:
+            return [("", None)]
+        table, address = found
+        parts = [(f"_{end}", part) for end, part in address.parts()] or [("", address)]
+        for end, part in parts:
+            self._add(replace(place, signal=place.signal + end), table, part)
+        return [(end, table) for end, _ in parts]
 
     def _add(self, place: Place, table: SignalTable, address: SignalAddress, bits: int | None = None) -> None:
         made = Signal(place.signal, address, table.every, place.batch, bits)

@@ -1,7 +1,7 @@
 """`[telemetry.NAME]`: signals that are sampled beside the production events; what they share is said once."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Annotated, Any
@@ -78,8 +78,11 @@ def _table(name: str, written: Mapping[str, Any], builder: SignalBuilder, faults
         for one, value in tables.items()
     }
     _check_names(key, list(places), faults)
-    found = {one: builder.signal(place, TelemetrySignalTable, "telemetry") for one, place in places.items()}
-    sampled = {one: _sampled(one, table) for one, table in found.items()}
+    columns = {one: builder.columns(place, TelemetrySignalTable) for one, place in places.items()}
+    _check_columns(key, {one: [end for end, _ in found] for one, found in columns.items()}, faults)
+    sampled = {
+        one + end: _sampled(one + end, table) for one, found in columns.items() for end, table in found
+    }
     for fault in _each_once(builder.faults, key, {*shared, "source"}):
         faults.found.append(fault)
     return TelemetryTable(name, _station(key, written, builder.document, faults), sampled)
@@ -106,14 +109,24 @@ def _each_once(found: Faults, key: str, shared: set[str]) -> Iterator[Fault]:
 def _check_names(key: str, names: list[str], faults: Faults) -> None:
     if not names:
         faults.add(key, "names no signal", 'such as zone_1 = { holding = 0, as = "u16" }')
-    if len(names) > MOST_SIGNALS:
-        words = f"names {len(names):,} signals, {MOST_SIGNALS:,} at the most"
-        faults.add(key, words, "divide it in two tables")
     for name in names:
         if not re.fullmatch(NAME, name):
             faults.add(f"{key}.{name}", "has a name with a character that is not allowed", "a-z 0-9 _ . -")
         elif name in TAKEN:
             faults.add(f"{key}.{name}", "has a name that stands for something else", "choose another name")
+
+
+def _check_columns(key: str, columns: Mapping[str, Sequence[str]], faults: Faults) -> None:
+    """`columns` is what is added to each name: of an array one end for each of its values."""
+    count = sum(map(len, columns.values()))
+    if count > MOST_SIGNALS:
+        faults.add(key, f"names {count:,} signals, {MOST_SIGNALS:,} at the most", "divide it in two tables")
+    for name, ends in columns.items():
+        if "" not in ends and not re.fullmatch(NAME, name + ends[-1]):
+            faults.add(f"{key}.{name}", "has a name that is too long for an array", "choose a shorter name")
+        for other in sorted({name + end for end in ends if end} & columns.keys()):
+            what = f"has the name of a value of the array {name}"
+            faults.add(f"{key}.{other}", what, "choose another name")
 
 
 def _station(key: str, written: Mapping[str, Any], document: Document, faults: Faults) -> str:

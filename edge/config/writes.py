@@ -1,6 +1,6 @@
 """`[[station.write]]`: what of a station is written to a device. See edge/writing.md."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from math import isfinite
@@ -12,7 +12,7 @@ from edge import registry
 from edge.config.faults import Faults, nearest
 from edge.config.stations import Sources
 from edge.config.tables import Document
-from edge.contract import Duration, Settings, Target, WriteAddress, WriteValue
+from edge.contract import Duration, Output, Settings, Span, Target, WriteAddress, WriteValue
 
 What = Literal["order", "release", "hold"]
 
@@ -24,6 +24,8 @@ MEANS: Mapping[What, str] = {
 LONGEST_TEXT = 200
 LONGEST_CONFIRM = timedelta(seconds=30)
 
+Outputs = Mapping[str, Sequence[Output[Any]]]
+"""Of each source, what it switches."""
 Targets = dict[str, tuple[Target[Any], ...]]
 """Of each source, each place once."""
 
@@ -112,10 +114,11 @@ class WriteTable(Settings):
 
 
 def build_writes(
-    document: Document, sources: Sources, faults: Faults
+    document: Document, sources: Sources, outputs: Outputs, faults: Faults
 ) -> tuple[tuple[StationWrite, ...], Targets]:
     """Every value that is to be written, and the places that each source is to write."""
-    builder = _Builder(document, sources, faults, {}, {}, [])
+    taken = {name: [(one.address.span(), "a lamp's") for one in some] for name, some in outputs.items()}
+    builder = _Builder(document, sources, faults, {}, taken, [])
     for name, written, table in document.stations:
         tables = written.get("write")
         if isinstance(tables, list):
@@ -133,8 +136,8 @@ class _Builder:
     sources: Sources
     faults: Faults
     targets: dict[str, list[Target[Any]]]
-    owner: dict[str, str]
-    """Of each place: whose value it holds."""
+    taken: dict[str, list[tuple[Span, str]]]
+    """Of each source, what of its devices is written already, and for what."""
     writes: list[StationWrite]
 
     def add(self, station: str, key: str, written: Mapping[str, Any], *, several: bool) -> None:
@@ -152,10 +155,15 @@ class _Builder:
             self.faults.add(f"{key}.what", what, "only where the station's capacity is 1")
         target = self._target(station, table.what)
         place = f"{table.source} {address.identity()}"
-        if (other := self.owner.setdefault(place, target)) != target:
-            what = f"{place} is written for {other} already: the two would fight"
-            self.faults.add(key, what, "another place")
+        span, taken = address.span(), self.taken.setdefault(table.source, [])
+        if other := next((use for one, use in taken if one.overlaps(span)), ""):
+            self.faults.add(key, f"{place} is {other} already: the two would fight", "another place")
+        taken.append((span, f"written for {target}"))
         on, off = ("", table.none) if table.what == "order" else (table.on, table.off)
+        values = {"none": table.none} if table.what == "order" else {"on": table.on, "off": table.off}
+        for name, value in values.items():
+            if unfit := address.unfit(value):
+                self.faults.add(f"{key}.{name}", unfit, "a value that fits, such as 0")
         self.writes.append(StationWrite(
             station, table.what, table.source, target, place, on, off, table.at_most
         ))  # fmt: skip

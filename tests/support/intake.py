@@ -14,6 +14,7 @@ from edge.contract import (
     Change,
     Channel,
     Done,
+    KeptT,
     Lane,
     NoValue,
     Number,
@@ -22,6 +23,7 @@ from edge.contract import (
     Output,
     Quality,
     Stamp,
+    Tally,
     Target,
     Value,
     Verdict,
@@ -65,6 +67,9 @@ class MemoryIntake:
         self.connections = 0
         self.renewals = 0
         """How often values were there again on the same connection."""
+        self.tallies: dict[str, Tally] = {}
+        """Of the source's parts, as they were told last, by their names."""
+        self._kept: dict[type[object], object] = {}
         self.failing = False
         self._outcome = outcome or (lambda observation: Outcome(Verdict.ACCEPTED))
         self._clock = SystemClock()
@@ -82,12 +87,13 @@ class MemoryIntake:
         aged_ms: int | None = None,
         answers: int = 0,
         detail: str = "",
+        ago_ms: int = 0,
     ) -> Observation:
-        seen_ms = self._clock.wall_ms()
+        seen_ms = self._clock.wall_ms() - ago_ms
         return Observation(
             signal, value,
             at_ms=seen_ms - (aged_ms or 0),
-            seen_ms=seen_ms, mono_ms=self._clock.mono_ms(), boot=self._clock.boot,
+            seen_ms=seen_ms, mono_ms=self._clock.mono_ms() - ago_ms, boot=self._clock.boot,
             quality=quality, stamp=Stamp.RECEIPT if aged_ms is None else Stamp.SOURCE,
             detail=detail, answers=answers,
         )  # fmt: skip
@@ -103,7 +109,9 @@ class MemoryIntake:
     def lane(self, signals: Sequence[str]) -> Lane:
         return Lane(signals[0].rpartition("/")[0], {}, [Sampled(name) for name in signals])
 
-    def sample(self, lane: Lane, values: Sequence[Number], *, why: str = "no number") -> None:
+    def sample(
+        self, lane: Lane, values: Sequence[Number], *, why: str = "no number", ago_ms: int = 0
+    ) -> None:
         self.samples.append(dict(zip(lane.names, values, strict=True)))
         self._sampled.set()
 
@@ -144,6 +152,15 @@ class MemoryIntake:
     def connected(self) -> None:
         self.connections += 1
 
+    def recall(self, kind: type[KeptT]) -> KeptT:
+        kept = self._kept.setdefault(kind, kind())
+        assert isinstance(kept, kind)
+        return kept
+
+    def tell(self, tallies: Sequence[Tally]) -> None:
+        self.tallies = {one.name: one for one in tallies}
+        self._sampled.set()
+
     def renewed(self) -> None:
         self.renewals += 1
         self._sampled.set()
@@ -162,10 +179,13 @@ class MemoryIntake:
         self._asks.put_nowait(Ask(self._number, on=frozenset(on)))
         return self._number
 
-    def write(self, target: str, value: WriteValue, *, only_look: bool = False) -> int:
+    def write(
+        self, target: str, value: WriteValue, *, only_look: bool = False,
+        is_wanted: Callable[[], bool] = lambda: True,
+    ) -> int:  # fmt: skip
         """Ask for a value to be written, or looked for; returns the ask's number."""
         self._number += 1
-        self._asks.put_nowait(Ask(self._number, write=WriteAsk(target, value, only_look)))
+        self._asks.put_nowait(Ask(self._number, write=WriteAsk(target, value, only_look, is_wanted)))
         return self._number
 
     def values(self, signal: str) -> list[Value]:
