@@ -4,7 +4,7 @@ One task for each target, so that a device that takes its time over one holds up
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from edge.contract import Ask, Done, DoneState, Intake, SourceRefused, WriteAsk, WriteValue
@@ -27,8 +27,14 @@ class MisfitError(UnfitError):
     """The value is none that fits there."""
 
 
+class SilentError(Exception):
+    """No answer came on a connection that stands: nobody knows what the device holds. Its text is for a
+    person."""
+
+
 class Place(Protocol):
-    """One target on this connection. All methods raise UnfitError, and SourceLost with the connection."""
+    """One target on this connection. All methods raise UnfitError, SilentError, and SourceLost with the
+    connection."""
 
     async def look(self, value: WriteValue) -> tuple[bool, str | None]:
         """Read, on the wire: whether it holds the value, and what it holds, as text."""
@@ -36,8 +42,13 @@ class Place(Protocol):
     async def ready(self, value: WriteValue) -> None:
         """Ask all that must be known before a write: after this `write` sends at once."""
 
-    async def write(self, value: WriteValue) -> None:
-        """Returns when the device has taken it, or says so."""
+    async def write(self, value: WriteValue, is_wanted: Callable[[], bool]) -> bool:
+        """Returns when the device has taken it, or says so. After SilentError it may have taken it: the look
+        that follows tells.
+
+        Asks `is_wanted` right before the wire has it; False where it was not wanted any more: nothing was
+        sent.
+        """
 
 
 class Desk:
@@ -77,12 +88,15 @@ class Desk:
 
 async def carried_out(ask: WriteAsk, place: Place, confirm_s: float) -> Done:
     """Look, or write and read back; what is not wanted any more is not written. Raises SourceLost."""
+    silence = ""
     try:
         if not ask.only_look:
             await place.ready(ask.value)
-            if not ask.is_wanted():
-                return Done(DoneState.STALE, detail=_NOT_WRITTEN)
-            await place.write(ask.value)
+            try:
+                if not await place.write(ask.value, ask.is_wanted):
+                    return Done(DoneState.STALE, detail=_NOT_WRITTEN)
+            except SilentError as error:  # it may have been taken: it is not sent again, but looked at
+                silence = str(error)
             if not ask.is_wanted():
                 return Done(DoneState.STALE, detail=_NOT_READ_BACK)
         is_there, found = await _read_back(ask, place, 0.0 if ask.only_look else confirm_s)
@@ -90,10 +104,15 @@ async def carried_out(ask: WriteAsk, place: Place, confirm_s: float) -> Done:
         return Done(DoneState.UNFIT, detail=plain(str(error), LONGEST_DETAIL))
     except UnfitError as error:
         return Done(DoneState.REFUSED, detail=plain(str(error), LONGEST_DETAIL))
+    except SilentError as error:
+        return Done(DoneState.SILENT, detail=plain(str(error), LONGEST_DETAIL))
     except SourceRefused as error:
         return Done(DoneState.REFUSED, detail=plain(error.reason, LONGEST_DETAIL))
     held = None if found is None else plain(found, LONGEST_FOUND)
-    return Done(DoneState.THERE if is_there else DoneState.OTHER, held)
+    if is_there:
+        return Done(DoneState.THERE, held)
+    detail = silence and f"it was written, but {silence}; it reads back {held or 'an empty text'}"
+    return Done(DoneState.OTHER, held, plain(detail, LONGEST_DETAIL))
 
 
 def plain(text: str, longest: int) -> str:

@@ -35,6 +35,8 @@ class DoneState(StrEnum):
     """It cannot be read or cannot be written; `detail` says why."""
     UNFIT = "unfit"
     """The value is none that fits there; `detail` says why."""
+    SILENT = "silent"
+    """No answer came, and nobody knows what it holds; `detail` says whose."""
     STALE = "stale"
     """The value is not wanted any more; `detail` says whether it was written before."""
 

@@ -178,7 +178,8 @@ class Scribe:
             return None
         if found.state is DoneState.OTHER:
             return await self._write(value, found)
-        await self._say(value, "failed", found.found, self._advised(value, found))
+        state = "unknown" if found.state is DoneState.SILENT else "failed"
+        await self._say(value, state, found.found, self._advised(value, found))
         return self._patience.unreadable_s
 
     async def _write(self, value: WriteValue, found: Done) -> float | None:
@@ -206,6 +207,8 @@ class Scribe:
         """It was written, and is not confirmed."""
         if done is None:
             await self._say(value, "unknown", None, _LOST if self._intake() is None else _SILENT)
+        elif done.state is DoneState.SILENT:
+            await self._say(value, "unknown", None, done.detail)
         else:
             reads = f"it was written, and reads back {done.found or 'an empty text'}"
             await self._say(value, "failed", done.found, self._advised(value, done) or reads)

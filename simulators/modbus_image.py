@@ -10,6 +10,7 @@ import contextlib
 import struct
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
+from fractions import Fraction
 from pathlib import Path
 from typing import Literal
 
@@ -18,7 +19,11 @@ from simulators.ptyport import PtyPort
 HOST = "127.0.0.1"
 Table = Literal["coil", "discrete", "holding", "input"]
 _TABLES: dict[int, Table] = {1: "coil", 2: "discrete", 3: "holding", 4: "input"}
-_FORMATS = {"u16": "H", "i16": "h", "u32": "I", "i32": "i", "u64": "Q", "i64": "q", "f32": "f", "f64": "d"}
+_FORMATS = {
+    "u16": "H", "i16": "h", "u32": "I", "i32": "i", "u64": "Q", "i64": "q", "f32": "f", "f64": "d",
+    "bcd16": "H", "bcd32": "I", "bcd64": "Q",
+}  # fmt: skip
+_DIGITS = {"bcd16": 4, "bcd32": 8, "bcd64": 16}
 _MOST = {"coil": 2000, "discrete": 2000, "holding": 125, "input": 125}
 _ILLEGAL_FUNCTION, _ILLEGAL_ADDRESS, _ILLEGAL_VALUE = 1, 2, 3
 _RTU_REQUEST = 8
@@ -33,28 +38,73 @@ class Cell:
     start: int
     """Counted from zero."""
     kind: str = "u16"
-    """u16, i16, u32, i32, u64, i64, f32, f64, or bool."""
-    words: str = "big"
-    """Which register comes first: the high one (big) or the low one (little)."""
-    octets: str = "big"
-    """Which byte of a register comes first."""
+    """u16, i16, u32, i32, u64, i64, f32, f64, bcd16, bcd32, bcd64, text or bool."""
+    order: str = ""
+    """Of the bytes on the wire, A the most significant: `CDAB`; empty: as they come in the standard."""
     bit: int | None = None
     """One bit of a register, 0 the least significant."""
+    length: int = 1
+    """Registers of a text."""
+    scale: Fraction = Fraction(1)
+    """What is shown is the number in the registers times this, plus `offset`, as near as it can be."""
+    offset: Fraction = Fraction(0)
+
+    @property
+    def is_turned(self) -> bool:
+        """The low byte of each register comes first."""
+        return self.order[:1] > self.order[1:2]
 
 
-def encode(cell: Cell, value: float) -> list[int]:
+def encode(cell: Cell, value: float | str) -> list[int]:
     """The registers that hold a value, or one bit for coils. Raises struct.error for what does not fit."""
     if cell.table in ("coil", "discrete"):
         return [int(bool(value))]
     if cell.kind == "bool":
         bits = (1 << (cell.bit or 0)) if value else 0
-        return [_turned(bits)] if cell.octets == "little" else [bits]
+        return [_turned(bits)] if cell.is_turned else [bits]
+    raw = _text(cell, str(value)) if cell.kind == "text" else _number(cell, float(value), value)
+    return _registers(raw, cell.order)
+
+
+def _text(cell: Cell, value: str) -> bytes:
+    return value.encode()[: 2 * cell.length].ljust(2 * cell.length, b"\0")
+
+
+def _number(cell: Cell, shown: float, value: float | str) -> bytes:
+    """Of a scaled whole number the nearest that there is."""
     letter = _FORMATS[cell.kind]
-    raw = struct.pack(f">{letter}", value if letter in "fd" else int(value))
-    registers = [int.from_bytes(raw[at : at + 2], "big") for at in range(0, len(raw), 2)]
-    if cell.words == "little":
-        registers.reverse()
-    return [_turned(one) for one in registers] if cell.octets == "little" else registers
+    if cell.scale == 1 and not cell.offset:
+        number = value if isinstance(value, int) else shown
+    else:
+        number = float((Fraction(shown) - cell.offset) / cell.scale)
+        if letter not in "fd":
+            least, most = _reach(cell.kind)
+            number = min(max(round(number), least), most)
+    if letter in "fd":
+        return struct.pack(f">{letter}", number)
+    digits = _DIGITS.get(cell.kind)
+    if digits is None:
+        return struct.pack(f">{letter}", int(number))
+    if not 0 <= number < 10**digits:
+        raise struct.error(f"{digits} digits")
+    return struct.pack(f">{letter}", int(str(int(number)), 16))
+
+
+def _reach(kind: str) -> tuple[int, int]:
+    if kind in _DIGITS:
+        return 0, 10 ** _DIGITS[kind] - 1
+    bits = 8 * struct.calcsize(f">{_FORMATS[kind]}")
+    return (-(1 << bits - 1), (1 << bits - 1) - 1) if kind[0] == "i" else (0, (1 << bits) - 1)
+
+
+def _registers(raw: bytes, order: str) -> list[int]:
+    """Bytes with the highest first, laid as the order has them; of a text each register by itself."""
+    size = len(order) or 2
+    laid = b"".join(
+        bytes(raw[at + "ABCDEFGH".index(letter)] for letter in order or "AB")
+        for at in range(0, len(raw), size)
+    )
+    return [int.from_bytes(laid[at : at + 2], "big") for at in range(0, len(laid), 2)]
 
 
 def cells_of(cell: Cell) -> Iterator[tuple[int, int]]:
@@ -62,7 +112,7 @@ def cells_of(cell: Cell) -> Iterator[tuple[int, int]]:
     if cell.table in ("coil", "discrete"):
         yield cell.start, 0
         return
-    bits = range(16) if cell.bit is None else [cell.bit ^ 8 if cell.octets == "little" else cell.bit]
+    bits = range(16) if cell.bit is None else [cell.bit ^ 8 if cell.is_turned else cell.bit]
     for offset in range(len(encode(cell, 0))):
         yield from ((cell.start + offset, bit) for bit in bits)
 
@@ -77,13 +127,13 @@ class Image:
 
     cells: dict[tuple[int, str], dict[int, int]] = field(default_factory=dict)
 
-    def show(self, cell: Cell, value: float) -> None:
+    def show(self, cell: Cell, value: float | str) -> None:
         """All registers of a value change in one step: no request sees half of it."""
         place = self.cells.setdefault((cell.unit, cell.table), {})
         for offset, number in enumerate(encode(cell, value)):
             mask = 0xFFFF
             if cell.bit is not None and cell.table in ("holding", "input"):
-                mask = _turned(1 << cell.bit) if cell.octets == "little" else 1 << cell.bit
+                mask = _turned(1 << cell.bit) if cell.is_turned else 1 << cell.bit
             place[cell.start + offset] = place.get(cell.start + offset, 0) & ~mask | number & mask
 
     def answer(self, unit: int, request: bytes) -> bytes | None:

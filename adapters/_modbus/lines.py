@@ -29,8 +29,8 @@ class SerialLine:
 
     @property
     def octet_s(self) -> float:
-        """Time of one byte: start bit, eight bits, parity or a second stop bit, stop bit."""
-        return 11 / self.baud
+        """Time of one byte."""
+        return octet_s(self.baud, self.parity, self.stop_bits)
 
     @property
     def gap_s(self) -> float:
@@ -45,3 +45,32 @@ class SerialLine:
 
     def __str__(self) -> str:
         return f"{self.path} ({self.baud} baud, parity {self.parity}, {self.stop_bits} stop)"
+
+
+@dataclass(frozen=True, slots=True)
+class RtuTcpLine:
+    """A bus of devices that speak Modbus RTU, behind a device server on the network."""
+
+    host: str
+    port: int
+    baud: int
+    parity: Parity
+    stop_bits: int
+
+    @property
+    def octet_s(self) -> float:
+        """Time of one byte on the bus."""
+        return octet_s(self.baud, self.parity, self.stop_bits)
+
+    @property
+    def gap_s(self) -> float:
+        """The silence that parts two frames on the bus."""
+        return max(3.5 * self.octet_s, 0.00175)
+
+    def __str__(self) -> str:
+        return f"{self.host} port {self.port} (RTU, {self.baud} baud behind it)"
+
+
+def octet_s(baud: int, parity: Parity, stop_bits: int) -> float:
+    """Time of one byte: a start bit, eight bits, one of parity if there is any, the stop bits."""
+    return (9 + (parity != "none") + stop_bits) / baud

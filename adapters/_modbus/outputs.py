@@ -8,6 +8,8 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from adapters._modbus.orders import COIL, MASK, REGISTER, Order
+
 AGAIN_S = 1.0
 """Between two tries to write what was not taken."""
 
@@ -45,6 +47,17 @@ class Write:
     def __str__(self) -> str:
         return f"{self.place} to {self.value}"
 
+    @property
+    def order(self) -> Order:
+        """A coil by function 5, a register by 6, a bit of it by 22: the others of the register stay."""
+        place = self.place
+        if place.table == "coil":
+            return Order(place.unit, COIL, place.start, (self.value,))
+        if place.bit is None:
+            return Order(place.unit, REGISTER, place.start, (self.value,))
+        mask = 1 << place.bit
+        return Order(place.unit, MASK, place.start, (0xFFFF & ~mask, mask * self.value))
+
 
 class Outputs:
     """The outputs of one connection, by name. At the beginning all are to be off, and none is known to be."""
@@ -72,6 +85,8 @@ class Outputs:
 
     def next(self, now: float, is_lost: Callable[[int], bool]) -> Write | None:
         """What to write now; what goes off goes before what goes on. Nothing to a unit that is lost."""
+        if self._known == self._wanted:
+            return None
         due = [
             Write(place, value)
             for place, value in self._open(is_lost)

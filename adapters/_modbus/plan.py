@@ -1,12 +1,14 @@
 """What to read, in which requests, and when. Decisions without I/O; times are seconds of one clock."""
 
 import heapq
-from collections import deque
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import count, groupby
+import math
+from bisect import bisect_right
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import count, groupby, pairwise
 
 from adapters._modbus.codec import BIT_TABLES, Decode, Table
+from adapters._modbus.values import COIL, Form
 
 Cut = tuple[int, Table, int]
 """Unit, table and address that no request reaches across: a device refused one that did."""
@@ -26,8 +28,12 @@ class Point:
     decode: Decode
     batch: str = ""
     """Of telemetry: its table."""
-    letter: str = ""
-    """Of `struct`, or `?` for a bit: what several of them can be decoded by together."""
+    form: Form = COIL
+    """What it holds: several points are decoded together by it."""
+    priority: int = 0
+    """0 goes before 1, and 1 before 2, where the line cannot do everything at once."""
+    together: str = ""
+    """Points of one unit and table with the same name are read in one request, whatever lies between them."""
 
     @property
     def end(self) -> int:
@@ -47,6 +53,8 @@ class Block:
     start: int
     count: int
     every_s: float
+    priority: int = 0
+    """The highest of its points."""
 
     def __str__(self) -> str:
         last = f" to {self.start + self.count - 1}" if self.count > 1 else ""
@@ -59,6 +67,13 @@ class Limits:
 
     max_registers: int
     max_gap: int
+    units: Mapping[int, "Limits"] = field(default_factory=dict)
+    """Of units that have limits of their own."""
+    by_length: bool = False
+    """On a serial line an answer is known by nothing but its length: requests of one should not meet."""
+
+    def of(self, unit: int) -> "Limits":
+        return self.units.get(unit, self)
 
 
 def block_of(points: Iterable[Point]) -> Block:
@@ -67,52 +82,172 @@ def block_of(points: Iterable[Point]) -> Block:
     first = ordered[0]
     end = max(point.end for point in ordered)
     every_s = min(point.every_s for point in ordered)
-    return Block(ordered, first.unit, first.table, first.start, end - first.start, every_s)
+    priority = min(point.priority for point in ordered)
+    return Block(ordered, first.unit, first.table, first.start, end - first.start, every_s, priority)
+
+
+def plan_by_period(points: Iterable[Point], limits: Limits, cuts: Collection[Cut] = ()) -> list[Block]:
+    """The requests for sampling: points that are read at different periods share none.
+
+    What is read together is read at the shortest period of its points.
+    """
+    known = list(points)
+    periods: dict[tuple[int, Table, str], float] = {}
+    for point in known:
+        if point.together:
+            group = point.unit, point.table, point.together
+            periods[group] = min(periods.get(group, point.every_s), point.every_s)
+
+    def period_s(point: Point) -> float:
+        return periods.get((point.unit, point.table, point.together), point.every_s)
+
+    places = groupby(sorted(known, key=_place), key=_place)
+    return sorted(
+        (block for _, some in places for block in _planned(list(some), period_s, limits, cuts)),
+        key=lambda block: block.every_s,
+    )
+
+
+def _place(point: Point) -> tuple[int, Table]:
+    return point.unit, point.table
+
+
+def _planned(
+    points: Sequence[Point], period_s: Callable[[Point], float], limits: Limits, cuts: Collection[Cut]
+) -> list[Block]:
+    """The requests to one unit and table, where it can be and matters such that none has another's length."""
+    (unit, table), own = _place(points[0]), limits.of(points[0].unit)
+    by_period = [list(some) for _, some in groupby(sorted(points, key=period_s), key=period_s)]
+    blocks = [block for some in by_period for block in plan(some, limits, cuts)]
+    if not limits.by_length or differ(blocks, own):
+        return blocks
+    others: list[Block] = []
+    for some in by_period:
+        runs = _runs(pieces_of(some), own, _cuts_of(unit, table, cuts), before=len(others))
+        others += [block_of(run) for run in runs]
+    return others if differ(others, own) else blocks
+
+
+def differ(blocks: Sequence[Block], limits: Limits) -> bool:
+    """Whether each of these requests to one unit and table can have a length of its own.
+
+    A request is made longer by what lies behind it, up to twice `max_gap`.
+    """
+    taken: set[int] = set()
+    for block in sorted(blocks, key=lambda block: -block.count):
+        step = 8 if block.table in BIT_TABLES else 1
+        least = (block.count + step - 1) // step
+        most = limits.max_registers * (2 if step > 1 else 1)
+        lengths = range(least, min(least + 2 * limits.max_gap, max(least, most)) + 1)
+        length = next((one for one in lengths if one not in taken), None)
+        if length is None:
+            return False
+        taken.add(length)
+    return True
 
 
 def plan(points: Iterable[Point], limits: Limits, cuts: Collection[Cut] = ()) -> list[Block]:
-    """The fewest requests that read the points within the limits and across no cut."""
-    ordered = sorted(points, key=lambda point: (point.unit, point.table, point.start, point.width))
+    """The fewest requests that read the points within the limits and across no cut, of any lengths.
+
+    Among plans of as few requests it is one that reads the fewest registers. What can only be read
+    whole and is wider than the limit is a request by itself: `lineside check` refuses it.
+    """
     return [
         block_of(run)
-        for _, group in groupby(ordered, key=lambda point: (point.unit, point.table))
-        for run in _runs(list(group), limits, cuts)
+        for (unit, table), group in groupby(sorted(points, key=_place), key=_place)
+        for run in _runs(pieces_of(group), limits.of(unit), _cuts_of(unit, table, cuts))
     ]
 
 
-def _runs(points: Sequence[Point], limits: Limits, cuts: Collection[Cut]) -> Iterator[list[Point]]:
-    per_register = 16 if points[0].table in BIT_TABLES else 1
-    run = [points[0]]
-    end = points[0].end
-    for point in points[1:]:
-        reach = max(end, point.end)
-        near = point.start - end <= limits.max_gap * per_register
-        fits = reach - run[0].start <= limits.max_registers * per_register
-        if near and fits and (point.unit, point.table, point.start) not in cuts:
-            run.append(point)
-        else:
-            yield run
-            run, reach = [point], point.end
-        end = reach
-    yield run
+def _cuts_of(unit: int, table: Table, cuts: Collection[Cut]) -> list[int]:
+    return sorted(at for of, among, at in cuts if (of, among) == (unit, table))
 
 
-def plan_by_period(points: Iterable[Point], limits: Limits) -> list[Block]:
-    """The requests for sampling: points that are read at different periods share none."""
-    ordered = sorted(points, key=lambda point: point.every_s)
-    groups = groupby(ordered, key=lambda point: point.every_s)
-    return [block for _, group in groups for block in plan(group, limits)]
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """What no request may divide: the points at one place, or those that are to be read together."""
+
+    points: tuple[Point, ...]
+    start: int
+    end: int
+
+
+def pieces_of(points: Iterable[Point]) -> list[Piece]:
+    """The pieces of one unit and table, by address."""
+    places: dict[tuple[str, int, int], list[Point]] = {}
+    for point in points:
+        at = ("", point.start, point.width) if not point.together else (point.together, 0, 0)
+        places.setdefault(at, []).append(point)
+    pieces = [
+        Piece(tuple(some), min(one.start for one in some), max(one.end for one in some))
+        for some in places.values()
+    ]
+    return sorted(pieces, key=lambda piece: (piece.start, piece.end))
+
+
+def _runs(
+    pieces: Sequence[Piece], limits: Limits, cuts: Sequence[int], before: int | None = None
+) -> Iterator[list[Point]]:
+    """Divide the pieces where that takes the fewest requests, and then the fewest registers.
+
+    By the shortest way from each piece on which a request may begin. Requests need not interleave: one
+    that begins later reaches at least as far. With a number of requests `before`, each is to be shorter than
+    the one before it may be.
+    """
+    is_bits = pieces[0].points[0].table in BIT_TABLES
+    per_register, longest = (16 if is_bits else 1), limits.max_registers * (16 if is_bits else 1)
+    step, offset = (0, 0) if before is None else (8 if is_bits else 1, before)
+    costs = {0: (0, 0)}
+    begins: dict[int, int] = {}
+    for first in range(len(pieces)):
+        if first not in costs:
+            continue
+        requests, cells = costs[first]
+        most = max(longest - step * (offset + requests), per_register)
+        for after, read in _ends(pieces, first, most, limits.max_gap * per_register, per_register, cuts):
+            cost = requests + 1, cells + read
+            if after not in costs or cost < costs[after]:
+                costs[after], begins[after] = cost, first
+    bounds = [len(pieces)]
+    while bounds[-1]:
+        bounds.append(begins[bounds[-1]])
+    for first, after in pairwise(reversed(bounds)):
+        yield [point for piece in pieces[first:after] for point in piece.points]
+
+
+def _ends(
+    pieces: Sequence[Piece], first: int, most: int, most_gap: int, per_register: int, cuts: Sequence[int]
+) -> Iterator[tuple[int, int]]:
+    """Where a request that begins with this piece may end, and how much it reads then.
+
+    That is before every gap of a register or more, for another end saves nothing, and as late as possible.
+    """
+    start, reach = pieces[first].start, pieces[first].end
+    next_cut = bisect_right(cuts, start)
+    cut = cuts[next_cut] if next_cut < len(cuts) else math.inf
+    for at in range(first + 1, len(pieces)):
+        piece = pieces[at]
+        gap, end = piece.start - reach, max(reach, piece.end)
+        fits = end - start <= most and gap <= most_gap
+        if gap >= per_register or not fits or piece.start >= cut:
+            yield at, reach - start
+        if not fits or piece.start >= cut:
+            return
+        reach = end
+    yield len(pieces), reach - start
 
 
 def halves(block: Block) -> tuple[Block, Block] | None:
-    """The request as two, or None where all its points are at one place."""
-    places = sorted({(point.start, point.width) for point in block.points})
-    if len(places) == 1:
+    """The request as two, or None where all its points are at one place or are to be read together."""
+    pieces = pieces_of(block.points)
+    if len(pieces) == 1:
         return None
-    middle = places[len(places) // 2]
-    before = [point for point in block.points if (point.start, point.width) < middle]
-    after = [point for point in block.points if (point.start, point.width) >= middle]
-    return block_of(before), block_of(after)
+    middle = len(pieces) // 2
+    before, after = (
+        block_of(point for piece in part for point in piece.points)
+        for part in (pieces[:middle], pieces[middle:])
+    )
+    return before, after
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -128,10 +263,22 @@ class Slot:
 
 
 class Schedule:
-    """Requests by due time; each on a fixed grid of its period, so that no delay adds up."""
+    """Requests by due time; each on a fixed grid of its period, so that no delay adds up.
+
+    Of those that are due that one goes first whose next time is the nearest, which keeps all periods where
+    that can be done at all. Once one has waited for a whole period, it cannot: then the highest priority
+    goes first. When so many in a row have gone before one of a lower priority, that which has
+    waited the longest goes: a line that is too slow leaves a quarter of itself to what comes last.
+    """
+
+    _BEFORE_LOWER = 3
 
     def __init__(self, blocks: Iterable[Block], now: float) -> None:
         self._slots: list[Slot] = []
+        """Not due yet when it was last looked, by time."""
+        self._due: dict[int, list[tuple[float, int, Slot]]] = {}
+        """By priority, and then by the next time on the grid."""
+        self._overtook = 0
         self._numbers = count()
         for block in blocks:
             self.put(block, now)
@@ -140,73 +287,69 @@ class Schedule:
         """Have a request go out at `at`, and then on the grid (of `at` itself where none is given)."""
         heapq.heappush(self._slots, Slot(at, next(self._numbers), at if grid is None else grid, block))
 
-    def again(self, slot: Slot, now: float) -> None:
-        """The next time on the grid after `now`; those that were missed are skipped."""
+    def again(self, slot: Slot, now: float) -> int:
+        """Have it go out at its next time that is not past; how many were missed, and are skipped."""
         period_s = slot.block.every_s
-        missed = max(0, int((now - slot.grid) // period_s))
-        at = slot.grid + (missed + 1) * period_s
-        self.put(slot.block, at)
+        missed = max(0, math.ceil((now - slot.grid) / period_s) - 1)
+        self.put(slot.block, slot.grid + (missed + 1) * period_s)
+        return missed
 
     def take(self, now: float) -> Slot | None:
-        """The request that has been due the longest."""
-        return heapq.heappop(self._slots) if self._slots and self._slots[0].at <= now else None
+        """The request that is to go out now."""
+        self._look(now)
+        if not self._due:
+            return None
+        nearest = min(self._due, key=lambda priority: (self._due[priority][0][0], priority))
+        if self._due[nearest][0][0] > now:
+            self._overtook = 0
+            return self._taken(nearest)
+        return self._by_priority()
+
+    def _by_priority(self) -> Slot:
+        first = min(self._due)
+        lower = [heap for priority, heap in self._due.items() if priority != first]
+        if lower and self._overtook >= self._BEFORE_LOWER:
+            self._overtook = 0
+            return self._longest(lower)
+        self._overtook = self._overtook + 1 if lower else 0
+        return self._taken(first)
+
+    def _look(self, now: float) -> None:
+        while self._slots and self._slots[0].at <= now:
+            slot = heapq.heappop(self._slots)
+            entry = slot.at + slot.block.every_s, slot.number, slot
+            heapq.heappush(self._due.setdefault(slot.block.priority, []), entry)
+
+    def _longest(self, heaps: Iterable[list[tuple[float, int, Slot]]]) -> Slot:
+        slot = min(slot for heap in heaps for _, _, slot in heap)
+        self._keep_due(lambda other: other is not slot)
+        return slot
+
+    def _taken(self, priority: int) -> Slot:
+        heap = self._due[priority]
+        _, _, slot = heapq.heappop(heap)
+        if not heap:
+            del self._due[priority]
+        return slot
+
+    def _keep_due(self, stays: Callable[[Slot], bool]) -> None:
+        kept = {
+            priority: [entry for entry in heap if stays(entry[2])] for priority, heap in self._due.items()
+        }
+        self._due = {priority: heap for priority, heap in kept.items() if heap}
+        for heap in self._due.values():
+            heapq.heapify(heap)
 
     def next_at(self) -> float | None:
         """When the next request is due."""
-        return self._slots[0].at if self._slots else None
+        due = [slot for heap in self._due.values() for _, _, slot in heap] + self._slots[:1]
+        return min(slot.at for slot in due) if due else None
 
     def remove(self, unit: int) -> list[Block]:
         """Take out every request to a unit."""
-        gone = [slot.block for slot in self._slots if slot.block.unit == unit]
+        known = [*self._slots, *(slot for heap in self._due.values() for _, _, slot in heap)]
+        gone = [slot.block for slot in sorted(known) if slot.block.unit == unit]
         self._slots = [slot for slot in self._slots if slot.block.unit != unit]
         heapq.heapify(self._slots)
+        self._keep_due(lambda slot: slot.block.unit != unit)
         return gone
-
-
-class Roll:
-    """Which units answer. A lost one is probed, and a probe in vain ends probing for a while.
-
-    So the units that are gone cost the others one timeout in `probe_every_s`, however many they
-    are; when one answers, the next is probed at once, for what brought one back may have brought all.
-    """
-
-    def __init__(self, units: Iterable[int], tries: int, probe_every_s: float) -> None:
-        self._failures = dict.fromkeys(units, 0)
-        self._tries = tries
-        self._probe_every_s = probe_every_s
-        self._lost: deque[int] = deque()
-        self._probe_at = 0.0
-
-    def answered(self, unit: int) -> bool:
-        """Note an answer; True where the unit was lost until now."""
-        self._failures[unit] = 0
-        if unit not in self._lost:
-            return False
-        self._lost.remove(unit)
-        return True
-
-    def failed(self, unit: int, now: float) -> bool:
-        """Note a request without an answer; True where the unit is lost by it."""
-        known = unit in self._lost
-        self._failures[unit] += 1
-        if self._failures[unit] < self._tries:
-            return False
-        if known:
-            self._lost.remove(unit)
-        self._lost.append(unit)
-        self._probe_at = now + self._probe_every_s
-        return not known
-
-    def is_lost(self, unit: int) -> bool:
-        return unit in self._lost
-
-    def all_lost(self) -> bool:
-        return len(self._lost) == len(self._failures)
-
-    def probe(self, now: float) -> int | None:
-        """The lost unit that may be asked now."""
-        return self._lost[0] if self._lost and now >= self._probe_at else None
-
-    def probe_at(self) -> float | None:
-        """When the next lost unit may be asked."""
-        return self._probe_at if self._lost else None

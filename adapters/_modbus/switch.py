@@ -3,7 +3,7 @@
 from pydantic import Field, model_validator
 
 from adapters._modbus.outputs import Lamp, Place
-from edge.contract import SwitchAddress, refuse
+from edge.contract import Span, SwitchAddress, refuse
 
 
 class Switch(SwitchAddress):
@@ -37,6 +37,15 @@ class Switch(SwitchAddress):
     def identity(self) -> str:
         """Unit, table, place and value."""
         return f"{self.lamp().place} {self.on}/{self.off}"
+
+    def span(self) -> Span:
+        """The coil, the register or the bit of it, in bits of the unit's table."""
+        place = self.lamp().place
+        room = f"unit {place.unit} {place.table}"
+        if place.table == "coil":
+            return Span(room, place.start, place.start + 1)
+        first = 16 * place.start + (place.bit or 0)
+        return Span(room, first, first + (16 if place.bit is None else 1))
 
     def lamp(self) -> Lamp:
         if self.coil is not None:

@@ -1,286 +1,205 @@
 """One open Modbus connection, TCP or serial: one request at a time, and no answer but to it.
 
-The transport is pymodbus without its retries and reconnects. Every byte that arrives passes
-through `_packet` first, and only the exact answer to the open request goes on to pymodbus's decoder: by
-itself it takes a reply of another function or length, and on a serial line a late one, for the answer.
+Own frames and not a library's: on a serial line an answer counts only when silence follows it, the lengths of
+requests are chosen so that a late or repeated answer fits no other one, and of each answer the time of its
+last byte is needed.
 """
 
 import asyncio
-import errno
-import os
-import termios
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Callable
+from typing import Protocol
 
-from pymodbus import ModbusException
-from pymodbus.client import AsyncModbusSerialClient, AsyncModbusTcpClient
-from pymodbus.exceptions import ConnectionException
-from pymodbus.pdu import ModbusPDU
+from adapters._modbus.answers import Answer, NoAnswer, Refused, Reply
+from adapters._modbus.counts import Counts
+from adapters._modbus.frames import cells_of, question, read_question
+from adapters._modbus.lines import RtuTcpLine, SerialLine, TcpLine
+from adapters._modbus.names import Names, Read, Trust, plain_cells
+from adapters._modbus.plan import Block, Limits
+from adapters._modbus.units import Manner
+from adapters._modbus.wires import RtuWire, TcpWire, Wire
 
-from adapters._modbus.codec import BIT_TABLES, Cells, Table, WrongReply, reply_bytes, rtu_reply, tcp_reply
-from adapters._modbus.lines import SerialLine, TcpLine
-from adapters._modbus.outputs import Write
-from adapters._modbus.plan import Block
-from edge.errors import SourceLost
+__all__ = ["Link", "NoAnswer", "Refused", "Reply"]
 
-_NEVER_S = 3600.0
-"""pymodbus's own limit for an answer; the one that counts is set here and is far shorter."""
-
-_HINTS = {
-    errno.ENOENT: "is the adapter plugged in? ls /dev/serial/by-id shows those that are",
-    errno.EACCES: "may this user open it? Serial ports belong to the group dialout",
-    errno.EPERM: "may this user open it? Serial ports belong to the group dialout",
-    errno.EAGAIN: "another program has it open; fuser -v shows which",
-    errno.EBUSY: "another program has it open; fuser -v shows which",
-    errno.ENOTTY: "it is not a serial port",
-    errno.ECONNREFUSED: "nothing listens there; is Modbus TCP switched on in the device, at this port?",
-    errno.EHOSTUNREACH: "is the device on, and the cable in?",
-    errno.ENETUNREACH: "does this machine have an address in the device's network?",
-}
+_PASSING = (5, 6, 10, 11)
+"""Exceptions that say nothing of the cells: acknowledge, busy, and those of a gateway."""
+_PLAIN = Limits(125, 0)
 
 
-class NoAnswer(Exception):
-    """A request got no answer, or one that was not to it."""
+class _Order(Protocol):
+    """A request that writes."""
 
-    def __init__(self, why: str, *, late: bool = True) -> None:
-        super().__init__(why)
-        self.late = late
-        """An answer may still come."""
+    @property
+    def unit(self) -> int: ...
 
-
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """The unit answers with an exception."""
-
-    code: int
+    @property
+    def pdu(self) -> bytes: ...
 
 
 class Link:
-    """The connection of one source. Any method may raise SourceLost."""
+    """The connection of one source. Any method may raise SourceLost.
+
+    `limits` say how many cells may be read along with those of a block; without them none are.
+    """
 
     def __init__(
         self,
         source: str,
-        line: TcpLine | SerialLine,
-        timeout_s: float,
-        worst_answer_s: float,
+        line: TcpLine | SerialLine | RtuTcpLine,
+        manner: Callable[[int], Manner],
         on_lost: Callable[[], None],
+        counts: Counts | None = None,
+        limits: Limits | None = None,
     ) -> None:
-        self._source = source
+        self.counts = counts or Counts()
         self._line = line
-        self._timeout_s = timeout_s
-        self._worst_answer_s = worst_answer_s
-        self._on_lost = on_lost
-        self._client: AsyncModbusTcpClient | AsyncModbusSerialClient | None = None
-        self._made = asyncio.Event()
-        self._sent = b""
-        """The open request as it went out; empty while there is none."""
-        self._wrong = ""
-        self._noise = 0
-        self._heard_at = 0.0
-        self._limit: asyncio.Timeout | None = None
-        self._reader: asyncio.Task[object] | None = None
-        """Who waits for the answer."""
-
-    # --- opening and closing ---
+        self._names: Names | None = None
+        self._unit = 0
+        self._wire: Wire
+        if isinstance(line, TcpLine):
+            self._wire = TcpWire(source, line, manner, self.counts, on_lost)
+        else:
+            self._names = Names(
+                limits or _PLAIN, self._window_s, lambda unit: self.manner(unit).worst_answer_s
+            )
+            self._wire = RtuWire(source, line, manner, self.counts, on_lost, self._names.repeated)
 
     async def open(self) -> None:
         """Connect."""
-        client = self._client = self._new_client()
-        self._made.clear()
-        try:
-            async with asyncio.timeout(self._timeout_s):
-                # Not client.connect(): it keeps the reason of a failure to itself.
-                client.ctx.transport, _ = await client.ctx.call_create()
-                await self._made.wait()
-        except TimeoutError as error:
-            raise self._lost(f"{self._line} does not answer; is it on, and the address right?") from error
-        except (OSError, ValueError, termios.error) as error:
-            raise self._lost(f"cannot open {self._line}: {_words(error)}") from error
-
-    def _new_client(self) -> AsyncModbusTcpClient | AsyncModbusSerialClient:
-        line = self._line
-        if isinstance(line, TcpLine):
-            return AsyncModbusTcpClient(
-                line.host, port=line.port, timeout=_NEVER_S, retries=0, reconnect_delay=0,
-                trace_packet=self._packet, trace_connect=self._connect,
-            )  # fmt: skip
-        return AsyncModbusSerialClient(
-            line.path, baudrate=line.baud, parity=line.parity_letter, stopbits=line.stop_bits,
-            timeout=_NEVER_S, retries=0, reconnect_delay=0,
-            trace_packet=self._packet, trace_connect=self._connect,
-        )  # fmt: skip
+        await self._wire.open()
 
     def close(self) -> None:
         """Let go of the port or socket; harmless when it is closed."""
-        if self._client is not None:
-            self._client.close()
-            self._client = None
+        self._wire.close()
+
+    @property
+    def opened(self) -> int:
+        """How often it was connected: more than once where the wire had to."""
+        return self._wire.connection.opened
+
+    @property
+    def is_closed_by_far_end(self) -> bool:
+        """The far end has closed it while nothing was asked, and does not do so after each answer."""
+        connection = self._wire.connection
+        return not connection.is_open and not connection.closes_by_habit
+
+    @property
+    def closes_by_habit(self) -> bool:
+        """The far end closes each connection after one answer: a new one says nothing of the device."""
+        return self._wire.connection.closes_by_habit
 
     def check(self) -> None:
-        """Raises SourceLost where the far end has closed or the port has gone."""
-        if self._client is None or not self._client.connected:
-            gone = "the connection was closed by" if isinstance(self._line, TcpLine) else "the port is gone:"
-            raise self._lost(f"{gone} {self._line}")
+        """Raises SourceLost where the port has gone, or the far end has closed before it ever answered."""
+        self._wire.check()
 
-    def _lost(self, reason: str) -> SourceLost:
-        return SourceLost(self._source, reason)
-
-    # --- one request ---
-
-    async def read(self, block: Block) -> Cells | Refused:
-        """Ask for a block. Raises NoAnswer; `recover` before the next then."""
-        answer = reply_bytes(_FUNCTIONS[block.table], block.count)
-        pdu = await self._request(lambda: self._ask(block), answer)
-        if pdu.isError():
-            return Refused(pdu.exception_code)
-        return pdu.bits if block.table in BIT_TABLES else pdu.registers
-
-    async def write(self, write: Write) -> Refused | None:
-        """Switch one output. Raises NoAnswer, after which nobody knows how it is; `recover` then, too."""
-        pdu = await self._request(lambda: self._order(write), 4)
-        return Refused(pdu.exception_code) if pdu.isError() else None
-
-    async def _request(self, ask: Callable[[], Awaitable[ModbusPDU]], answer: int) -> ModbusPDU:
-        """One request, whose answer has so many bytes of data."""
-        self.check()
-        await self._silence()
-        self._wrong, self._noise, self._reader = "", 0, asyncio.current_task()
-        try:
-            async with asyncio.timeout(self._answer_s(answer)) as self._limit:
-                pdu = await ask()
-        except TimeoutError:
-            self.check()
-            raise NoAnswer(self._why()) from None
-        except ModbusException as error:
-            raise converted(error, self._source, self._line) from error
-        finally:
-            self._limit, self._sent = None, b""
-        # Python 3.11's wait_for, on which pymodbus waits, swallows a cancel that comes with the answer.
-        if self._given_up():
-            raise asyncio.CancelledError
-        return pdu
-
-    async def _ask(self, block: Block) -> ModbusPDU:
-        assert self._client is not None
-        calls = {
-            "holding": self._client.read_holding_registers,
-            "input": self._client.read_input_registers,
-            "coil": self._client.read_coils,
-            "discrete": self._client.read_discrete_inputs,
-        }
-        return await calls[block.table](block.start, count=block.count, device_id=block.unit)
-
-    async def _order(self, write: Write) -> ModbusPDU:
-        assert self._client is not None
-        client, at, unit = self._client, write.place.start, write.place.unit
-        if write.place.table == "coil":
-            return await client.write_coil(at, bool(write.value), device_id=unit)
-        if write.place.bit is None:
-            return await client.write_register(at, write.value, device_id=unit)
-        mask = 1 << write.place.bit
-        return await client.mask_write_register(
-            address=at, and_mask=0xFFFF & ~mask, or_mask=mask * write.value, device_id=unit
-        )
-
-    def _answer_s(self, answer: int) -> float:
-        """How long to wait: the time set for the unit, and on a serial line that of the bytes."""
-        if isinstance(self._line, TcpLine):
-            return self._timeout_s
-        octets = 8 + 5 + answer
-        return self._timeout_s + octets * self._line.octet_s
-
-    def _why(self) -> str:
-        if self._wrong:
-            return self._wrong
-        limit = f"no answer within {self._timeout_s:g} s"
-        if self._noise:
-            return f"{limit}, but {self._noise} bytes that are not one"
-        return limit
-
-    # --- after a request without an answer ---
-
-    async def recover(self) -> None:
+    async def recover(self, unit: int | None = None) -> None:
         """Make sure that a late answer cannot be taken for the next request's.
 
-        On a serial line: wait until it has been silent for the longest time that a unit may
-        take. On TCP: connect anew.
+        On RTU: wait until the line has been silent for the longest time that the unit, or the one asked
+        last, may take. On TCP: connect anew.
         """
-        if isinstance(self._line, TcpLine):
-            self.close()
-            await self.open()
-        else:
-            await self._drain()
+        await self._wire.recover(self._unit if unit is None else unit)
 
-    async def _drain(self) -> None:
-        loop = asyncio.get_running_loop()
-        since = loop.time()
-        while (left_s := max(since, self._heard_at) + self._worst_answer_s - loop.time()) > 0:
-            self.check()
-            if loop.time() - since > 10 * self._worst_answer_s:
-                raise self._lost(f"{self._line} is never silent; is there a second master, or a wrong speed?")
-            await asyncio.sleep(left_s)
+    @property
+    def manner(self) -> Callable[[int], Manner]:
+        """How each unit is asked; may be set at any time."""
+        return self._wire.manner
 
-    async def _silence(self) -> None:
-        """On a serial line, keep the silence between two frames; NoAnswer where there is none."""
-        if isinstance(self._line, TcpLine):
-            return
-        loop = asyncio.get_running_loop()
-        since = loop.time()
-        while (left_s := self._heard_at + self._line.gap_s - loop.time()) > 0:
-            if loop.time() - since > self._worst_answer_s:
-                raise NoAnswer("the line is not silent enough to ask")
-            await asyncio.sleep(left_s)
+    @manner.setter
+    def manner(self, manner: Callable[[int], Manner]) -> None:
+        self._wire.manner = manner
 
-    # --- called by pymodbus ---
+    def _window_s(self, unit: int) -> float:
+        manner = self._wire.manner(unit)
+        return manner.timeout_s + manner.worst_answer_s
 
-    def _connect(self, connected: bool) -> None:
-        if connected:
-            self._made.set()
-            return
-        self._give_up()
-        self._on_lost()
+    # --- requests ---
 
-    def _packet(self, sending: bool, data: bytes) -> bytes:
-        """All bytes received since the request went out; gives the whole answer, or nothing yet."""
-        if sending:
-            self._sent = data
-            return data
-        self._heard_at = asyncio.get_running_loop().time()
-        if not self._sent or self._given_up():
-            return b""
-        self._noise = len(data)
-        try:
-            return self._reply(data)
-        except WrongReply as error:
-            self._wrong = self._wrong or str(error)
-            self._give_up()
-            return b""
+    async def read(self, block: Block) -> Reply | Refused:
+        """Ask for a block. Raises NoAnswer; `recover` before the next then."""
+        self._unit = block.unit
+        if self._names is not None:
+            return await self._read_named(self._names, block)
+        answer = await self._wire.exchange(read_question(block.unit, block.table, block.start, block.count))
+        return self._refused(answer) or Reply(cells_of(answer.pdu), answer.at)
 
-    def _reply(self, data: bytes) -> bytes:
-        return (tcp_reply if isinstance(self._line, TcpLine) else rtu_reply)(self._sent, data)
+    async def write(self, order: _Order) -> Refused | None:
+        """Write. Raises NoAnswer, after which nobody knows what the unit holds; `recover` then, too."""
+        self._unit = order.unit
+        return self._refused(await self._wire.exchange(question(order.unit, order.pdu)))
 
-    def _given_up(self) -> bool:
-        return self._reader is not None and self._reader.cancelling() > 0
+    async def ask(self, unit: int, pdu: bytes) -> bytes | Refused:
+        """Any request whose answer is known by its function; gives the answer's PDU. Raises NoAnswer."""
+        self._unit = unit
+        answer = await self._wire.exchange(question(unit, pdu))
+        return self._refused(answer) or answer.pdu
 
-    def _give_up(self) -> None:
-        if self._limit is not None and not self._limit.expired():
-            self._limit.reschedule(0)
+    # --- on a serial line ---
 
+    async def _read_named(self, names: Names, block: Block) -> Reply | Refused:
+        """Read by a length that no other request has; what is doubtful is looked at again."""
+        read, answer = await self._try(names, block)
+        if answer.code not in (0, *_PASSING) and names.must_confirm(block, answer.code):
+            # A refusal has no length that could tell whose it is: it is believed at its second time.
+            read, answer = await self._try(names, block)
+        if refused := self._refused(answer):
+            return refused
+        if not read.is_alone and await self._is_answered_twice(names, block.unit):
+            read, answer = await self._try(names, block, wait_s=self._window_s(block.unit))
+            if refused := self._refused(answer):
+                return refused
+        if names.is_doubtful(block, read, answer.pdu, answer.at):
+            read, answer = await self._second_look(names, block, answer)
+            if refused := self._refused(answer):
+                return refused
+        names.answered(block, read, answer.pdu, answer.at, answer.after_s)
+        cells = cells_of(answer.pdu)
+        return Reply(cells[: block.count], answer.at)
 
-_FUNCTIONS: dict[Table, int] = {"coil": 1, "discrete": 2, "holding": 3, "input": 4}
+    async def _try(self, names: Names, block: Block, *, wait_s: float = 0.0) -> tuple[Read, Answer]:
+        """One request, or one more where the device refuses to give the cells that are read along."""
+        while True:
+            read = names.choose(block, self._now())
+            await self._listen(max(wait_s, read.wait_s), block.unit)
+            names.asked(block, read, self._now())
+            try:
+                answer = await self._wire.exchange(
+                    read_question(block.unit, block.table, read.start, read.count)
+                )
+            except NoAnswer:
+                names.silent(block, read)
+                raise
+            if not answer.code or answer.code in _PASSING or not names.too_long(block, read):
+                return read, answer
 
+    async def _is_answered_twice(self, names: Names, unit: int) -> bool:
+        """Whether one more answer comes: then the first may have been that to an older request."""
+        await asyncio.sleep(names.second_answer_s(unit))
+        return self._wire.has_more()
 
-def converted(error: ModbusException, source: str, line: TcpLine | SerialLine) -> SourceLost | NoAnswer:
-    """What an error of pymodbus means here."""
-    if isinstance(error, ConnectionException):
-        return SourceLost(source, f"the connection to {line} is gone")
-    return NoAnswer(f"the answer cannot be read: {error}")
+    async def _listen(self, wait_s: float, unit: int) -> None:
+        """Ask nothing for a while."""
+        if wait_s > self._wire.manner(unit).worst_answer_s / 2:
+            self.counts.note(
+                f"frames are repeated on {self._line}: requests to unit {unit} that differ in nothing but "
+                "the address have to wait for each other. With max_gap = 1 or more they can differ in length"
+            )
+        if wait_s > 0:
+            await asyncio.sleep(wait_s)
 
+    async def _second_look(self, names: Names, block: Block, answer: Answer) -> tuple[Read, Answer]:
+        """Ask again; where that says something else and is as doubtful, once more, after a silence."""
+        again, second = await self._try(names, block)
+        is_same = bool(second.code) or plain_cells(second.pdu, block) == plain_cells(answer.pdu, block)
+        if is_same or not names.is_doubtful(block, again, second.pdu, second.at):
+            return again, second
+        wait_s = self._window_s(block.unit) if names.trust is Trust.WARY else 0.0
+        return await self._try(names, block, wait_s=wait_s)
 
-def _words(error: Exception) -> str:
-    number = error.errno if isinstance(error, OSError) else None
-    if number is None or number < 0:
-        return str(getattr(error, "strerror", None) or error)
-    hint = _HINTS.get(number)
-    return os.strerror(number) + (f" ({hint})" if hint else "")
+    def _now(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    def _refused(self, answer: Answer) -> Refused | None:
+        if not answer.code:
+            return None
+        self.counts.of(self._unit).refused(answer.code)
+        return Refused(answer.code, answer.at)

@@ -7,7 +7,7 @@ there, or, where there is none yet, from the node's data type.
 
 import re
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from asyncua import ua
@@ -109,12 +109,15 @@ class Node:
             await self.look(value)
         typed(value, self._kind)
 
-    async def write(self, value: WriteValue) -> None:
+    async def write(self, value: WriteValue, is_wanted: Callable[[], bool]) -> bool:
         node = await self._found()
+        if not is_wanted():
+            return False
         variant = ua.Variant(_wired(typed(value, self._kind), self._kind), ua.VariantType(self._kind))
         status = await self._link.write_value(node, ua.DataValue(Value=variant, StatusCode=None))
         if status >> 31:
             raise UnfitError(self._why("cannot be written", status))
+        return True
 
     async def _found(self) -> ua.NodeId:
         """Its id on this connection: namespaces are numbered anew after a restart."""

@@ -18,7 +18,7 @@ import msgspec
 from edge.config import LineConfig, SourceConfig
 from edge.contract import Signal
 from edge.drill.people import Device, Gun, Office, command_topic, serial_device
-from edge.drill.spots import NodePlace, Place, Show, Spot, gauges_of, refuse_shared, spot_in
+from edge.drill.spots import NodePlace, Show, Spot, cell_of, gauges_of, refuse_shared, spot_in
 from edge.drill.substitute import CYCLE_S
 from edge.errors import DrillFailed
 from edge.production.cycles import EXECUTE
@@ -159,8 +159,7 @@ async def _open_modbus(
 ) -> str:
     image = Image()
     for signal in source.signals:
-        cell = msgspec.convert(signal.address.model_dump(by_alias=True), Place).cell()
-        spots[signal.name] = spot_in(image, cell, source.name, signal.name)
+        spots[signal.name] = spot_in(image, cell_of(signal.address), source.name, signal.name)
         await spots[signal.name].show(0)
     if "host" in source.settings.model_dump(exclude_none=True):
         return f"tcp://127.0.0.1:{await stack.enter_async_context(serve_tcp(image))}"
@@ -238,8 +237,6 @@ async def _open_station(spec: StationSpec, spots: dict[str, Spot], floor: Floor)
 
 def _dial(spec: CounterSpec, spot: Spot) -> Dial:
     """It rolls over soon where what it is read from holds its last readings."""
-    if spot.holds == 1:
-        raise DrillFailed(f"{spec.signal} cannot be played: it is one bit, which counts to 1")
     bits = spec.modulus.bit_length() - 1
     return Dial(spec, spec.modulus - BEFORE_END if bits <= min(ROLLS_OVER, spot.holds) else 0, spot.show)
 

@@ -7,41 +7,50 @@ cells is simply read, as it would be of the user's own device.
 import struct
 from collections.abc import Awaitable, Callable, Collection, Hashable, Mapping
 from dataclasses import dataclass
+from fractions import Fraction
+from typing import Protocol
 
 import msgspec
 
 from edge.errors import DrillFailed
-from simulators.modbus_image import Cell, Image, cells_of
+from simulators.modbus_image import Cell, Image, Table, cells_of
 
 Show = Callable[[float | str], Awaitable[None]]
 """Puts a value where the agent reads it. Raises DrillFailed for one that does not fit."""
 
-HOLDS = {"bool": 1, "i16": 15, "u16": 16, "f32": 24, "i32": 31, "u32": 32, "f64": 53, "i64": 63, "u64": 64}
+HOLDS = {
+    "bool": 1, "bcd16": 13, "i16": 15, "u16": 16, "f32": 24, "bcd32": 26, "i32": 31, "u32": 32, "bcd64": 53,
+    "f64": 53, "i64": 63, "u64": 64, "text": 64,
+}  # fmt: skip
 """Bits of a whole number that come back as they were written."""
 
 
-class Place(msgspec.Struct):
-    """A Modbus address as its table has it."""
+class Form(Protocol):
+    """What the registers of a Modbus address hold."""
+
+    kind: str
+    order: str
+    bit: int | None
+    length: int
+    scale: Fraction
+    offset: Fraction
+
+
+class Place(Protocol):
+    """A Modbus address, however it is written."""
 
     unit: int
-    kind: str | None = msgspec.field(name="as", default=None)
-    words: str | None = None
-    octets: str = msgspec.field(name="bytes", default="big")
-    bit: int | None = None
-    holding: int | None = None
-    input: int | None = None
-    coil: int | None = None
-    discrete: int | None = None
+    table: Table
+    start: int
+    form: Form
 
-    def cell(self) -> Cell:
-        words, kind = self.words or "big", self.kind or "bool"
-        if self.holding is not None:
-            return Cell(self.unit, "holding", self.holding, kind, words, self.octets, self.bit)
-        if self.input is not None:
-            return Cell(self.unit, "input", self.input, kind, words, self.octets, self.bit)
-        if self.coil is not None:
-            return Cell(self.unit, "coil", self.coil, "bool")
-        return Cell(self.unit, "discrete", self.discrete or 0, "bool")
+
+def cell_of(place: Place) -> Cell:
+    form = place.form
+    return Cell(
+        place.unit, place.table, place.start, form.kind, form.order, form.bit, form.length, form.scale,
+        form.offset,
+    )  # fmt: skip
 
 
 class NodePlace(msgspec.Struct):
@@ -70,7 +79,7 @@ def spot_in(image: Image, cell: Cell, source: str, signal: str) -> Spot:
 
     async def show(value: float | str) -> None:
         try:
-            image.show(cell, float(value) if cell.kind in ("f32", "f64") else int(value))
+            image.show(cell, _fitting(cell, value))
         except (struct.error, OverflowError, ValueError) as error:
             raise DrillFailed(f"{signal} cannot be played: {value!r} is no {cell.kind} ({error})") from error
 
@@ -79,6 +88,13 @@ def spot_in(image: Image, cell: Cell, source: str, signal: str) -> Spot:
         (source, cell), frozenset((source, cell.unit, cell.table, one) for one in cells_of(cell)),
         HOLDS[kind], show,
     )  # fmt: skip
+
+
+def _fitting(cell: Cell, value: float | str) -> float | str:
+    if cell.kind == "text":
+        return str(value)
+    is_whole = cell.kind not in ("f32", "f64") and (cell.scale, cell.offset) == (Fraction(1), Fraction(0))
+    return int(value) if is_whole else float(value)
 
 
 def refuse_shared(spots: Mapping[str, Spot], judged: Mapping[str, Hashable]) -> None:

@@ -23,6 +23,8 @@ _CREDENTIALS = (
     "user", "password", "token", "ca", "cert", "key", "certificate", "server_certificate", "user_certificate",
     "user_key",
 )  # fmt: skip
+_OF_UNIT = ("serial", "uptime", "heartbeat", "identity_every")
+_OF_SERIAL = ("baud", "parity", "stop_bits", "worst_answer")
 _OF_STATION = ("total", "good", "reject", "state")
 
 
@@ -51,6 +53,12 @@ def _at(key: str) -> Callable[[Table, str], None]:
 
 
 def _modbus(table: Table, place: str) -> None:
+    """The stand-in knows no serial number and no heartbeat, and on a network it speaks Modbus TCP."""
+    is_behind_a_server = str(table.get("host", "")).startswith("rtu+tcp:")
+    dropped = (*_OF_UNIT, *_OF_SERIAL) if is_behind_a_server else _OF_UNIT
+    for each in (table, *table.get("unit", {}).values()):
+        for key in dropped:
+            each.pop(key, None)
     table["host" if "host" in table else "port"] = place
 
 

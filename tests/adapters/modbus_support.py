@@ -4,6 +4,7 @@ import asyncio
 import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -23,26 +24,78 @@ def build_device(folder: Path) -> Path:
     return program
 
 
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A line of a device's `trace`: a request as it came."""
+
+    at_ns: int
+    """time.monotonic_ns() at its receipt."""
+    connection: int
+    """1 for the first."""
+    unit: int
+    function: int
+    start: int
+    count: int
+
+
+def traced(path: Path) -> list[Request]:
+    """What a device told to `trace PATH` so far."""
+    lines = path.read_text(encoding="ascii").split("\n")[:-1] if path.exists() else []
+    return [Request(*map(int, line.split())) for line in lines]
+
+
 class Device:
     """A running modbus_device: `port` is its TCP port; `tell` gives it a command."""
 
-    def __init__(self, process: asyncio.subprocess.Process, port: int) -> None:
-        self._process = process
+    def __init__(self, program: Path, arguments: tuple[str, ...]) -> None:
+        self._program = program
+        self._arguments = arguments
         self._turn = asyncio.Lock()
-        self.port = port
+        self.port = 0
+
+    async def start(self) -> None:
+        """Begin, or begin again after `stop` or `kill`, then at the port that it had."""
+        arguments = list(self._arguments)
+        at = {"tcp": 1, "rtu-tcp": 2}.get(arguments[0])
+        if at is not None and self.port:
+            arguments[at : at + 1] = [str(self.port)]
+        pipe = asyncio.subprocess.PIPE
+        self._process = await asyncio.create_subprocess_exec(
+            self._program, *arguments, stdin=pipe, stdout=pipe, limit=2**21
+        )
+        assert self._process.stdout is not None
+        ready, port = (await asyncio.wait_for(self._process.stdout.readline(), 5)).split()
+        assert ready == b"READY"
+        self.port = int(port)
 
     async def stop(self) -> None:
         await _end(self._process)
 
+    async def kill(self) -> None:
+        """As a cut of its power: what it was told is forgotten, but for a state file."""
+        if self._process.returncode is None:
+            self._process.kill()
+        await self._process.wait()
+
     async def tell(self, command: str) -> int:
         """A command of modbus_device.c; gives the number of requests since the last `count`."""
-        return int(await self._said(command))
+        return int(await self.asked(command))
 
     async def wrote(self) -> list[str]:
         """What was written since the last time: `"5 coil 0 1"`."""
-        return (await self._said("wrote")).removesuffix(";").split(";")
+        return (await self.asked("wrote")).removesuffix(";").split(";")
 
-    async def _said(self, command: str) -> str:
+    async def made(self, unit: int, address: int) -> int:
+        """Parts that a counter made in all: what is true, whatever it shows."""
+        return int(await self.asked(f"made {unit} {address}"))
+
+    async def connections(self) -> tuple[int, int, int]:
+        """How many are open, how many were at once, and how many there were."""
+        now, most, total = map(int, (await self.asked("connections")).split())
+        return now, most, total
+
+    async def asked(self, command: str) -> str:
+        """A command's answer."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         async with self._turn:
@@ -50,21 +103,19 @@ class Device:
             return (await asyncio.wait_for(self._process.stdout.readline(), 5)).decode().strip()
 
     async def set(self, table: str, address: int, *values: int) -> None:
-        for at, value in enumerate(values, address):
-            await self.tell(f"set {table} {at} {value}")
+        for first in range(0, len(values), 500):
+            some = " ".join(map(str, values[first : first + 500]))
+            await self.tell(f"set {table} {address + first} {some}")
 
 
 @asynccontextmanager
 async def device(program: Path, *arguments: str) -> AsyncIterator[Device]:
-    pipe = asyncio.subprocess.PIPE
-    process = await asyncio.create_subprocess_exec(program, *arguments, stdin=pipe, stdout=pipe)
+    one = Device(program, arguments)
+    await one.start()
     try:
-        assert process.stdout is not None
-        ready, port = (await asyncio.wait_for(process.stdout.readline(), 5)).split()
-        assert ready == b"READY"
-        yield Device(process, int(port))
+        yield one
     finally:
-        await _end(process)
+        await one.stop()
 
 
 @asynccontextmanager

@@ -15,7 +15,6 @@ import pytest
 
 from adapters import modbus
 from adapters._modbus.lines import Parity, SerialLine
-from adapters._modbus.wire import Link
 from edge.contract import Observation, Outcome, Quality, SourceLost, SourceRefused
 from tests.adapters.modbus_support import (
     Device,
@@ -229,8 +228,9 @@ async def test_a_gap_that_may_not_be_read_costs_no_signal(plc: Device, intake: M
 async def test_a_busy_device_is_bad_once_and_read_on(plc: Device, intake: MemoryIntake) -> None:
     await plc.tell("code 0 6")
     async with collecting(tcp(plc), [signal("s", "u16", every=0.02, holding=0)], intake):
-        while await plc.tell("look") < 5:
+        while await plc.tell("look") < 3:
             await asyncio.sleep(0.01)
+        await intake.until(lambda: bool(intake.seen))
         assert bad(intake, "s") == ["unit 1 holding 0: exception 6, server device busy"]
         await plc.tell("code 0 0")
         await intake.until(lambda: len(intake.values("s")) >= 2)
@@ -273,7 +273,9 @@ async def test_a_device_that_goes_away_is_a_lost_source(program: Path, intake: M
         task = asyncio.create_task(modbus.collect(tcp(plc), [signal("s", every=60, coil=0)], intake))
         await intake.until(lambda: bool(intake.seen))
         await plc.stop()
-        with pytest.raises(SourceLost, match=r"plc: the connection was closed by 127\.0\.0\.1 port \d+"):
+        with pytest.raises(
+            SourceLost, match=r"plc: .*(closed the connection; .*refused|connection was closed)"
+        ):
             await asyncio.wait_for(task, 5)
 
 
@@ -344,8 +346,7 @@ async def test_rtu_sets_speed_and_stop_bits(program: Path, tmp_path: Path, intak
 @pytest.mark.parametrize(("parity", "letter"), [("none", "N"), ("even", "E"), ("odd", "O")])
 async def test_rtu_asks_the_driver_for_the_parity(parity: Parity, letter: str) -> None:
     """A pseudo terminal has no parity to look at."""
-    link = Link("bus", SerialLine("/dev/ttyS0", 9600, parity, 1), 1.0, 1.0, lambda: None)
-    assert link._new_client().comm_params.parity == letter
+    assert SerialLine("/dev/ttyS0", 9600, parity, 1).parity_letter == letter
 
 
 async def test_rtu_a_line_where_nobody_answers_is_lost(tmp_path: Path, intake: MemoryIntake) -> None:

@@ -2,6 +2,7 @@
 
 import struct
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 from hypothesis import given
@@ -9,30 +10,41 @@ from hypothesis import strategies as st
 
 from adapters import modbus
 from adapters._modbus.plan import Point, block_of
+from adapters._modbus.points import point_of
 from adapters._modbus.together import samples_of, together
-from edge.contract import Quality, Signal
+from adapters._modbus.values import Kind, orders_of
+from edge.contract import NoValue, Quality, Signal
 from tests.adapters.modbus_support import Device, collecting, settings, signal
 from tests.support.intake import MemoryIntake
 
-KINDS = st.sampled_from(["u16", "i16", "u32", "i32", "u64", "i64", "f32", "f64", "bool"])
-ORDERS_OF = st.sampled_from([st.just("big"), st.just("big"), st.sampled_from(["big", "little"])])
+KINDS: st.SearchStrategy[Kind] = st.sampled_from(
+    ["u16", "i16", "u32", "i32", "u64", "i64", "f32", "f64", "bool", "bcd16", "bcd32", "bcd64"]
+)
+SCALES: st.SearchStrategy[dict[str, Any]] = st.sampled_from(
+    [{}, {}, {"scale": 0.1}, {"scale": "1/3", "offset": -40}, {"scale": 10}]
+)
+PLAIN: st.SearchStrategy[Kind] = st.just("u16")
+
+
+def pointed(name: str, batch: str = "oven", **keys: Any) -> Point:
+    """The point of a signal of telemetry; `as_` is the key `as`."""
+    address = modbus.Address.model_validate({key.rstrip("_"): value for key, value in keys.items()})
+    return point_of(Signal(name, address, timedelta(seconds=1), batch))
 
 
 @st.composite
 def points(draw: st.DrawFn) -> list[Point]:
-    """By address, with gaps and some that overlap; most of one kind, as in a real device."""
+    """By address, with gaps and some that overlap; many of one kind, order and scale, as in a real device."""
     found: list[Point] = []
-    at, kinds, orders = 0, draw(st.sampled_from([st.just("u16"), KINDS])), draw(ORDERS_OF)
+    kinds, scales = draw(st.sampled_from([PLAIN, KINDS])), draw(SCALES.map(st.just) | st.just(SCALES))
+    at = 0
     overlap = draw(st.sampled_from([0, 0, 4]))
     for number in range(draw(st.integers(1, 12))):
         kind = draw(kinds)
-        place = {"holding": at, "as": kind, "bytes": draw(orders)}
-        wide = kind in ("u32", "i32", "f32", "u64", "i64", "f64")
-        address = modbus.Address.model_validate(place | ({"words": draw(orders)} if wide else {}))
-        name = f"telemetry/oven/s{number}"
-        decoder = address.decode()
-        found.append(Point(name, 1, "holding", at, address.width, 1.0, decoder, "oven", address.letter()))
-        at += max(0, address.width + draw(st.integers(-overlap, 2)))
+        scale: dict[str, Any] = {} if kind == "bool" else draw(scales)
+        order = draw(st.sampled_from(orders_of(kind)))
+        found.append(pointed(f"telemetry/oven/s{number}", holding=at, as_=kind, order=order, **scale))
+        at += max(0, found[-1].width + draw(st.integers(-overlap, 2)))
     return list(block_of(found).points)
 
 
@@ -49,17 +61,15 @@ def test_values_are_the_same_together_as_one_by_one(these: list[Point], data: st
 @given(st.lists(st.booleans(), min_size=1, max_size=40), st.data())
 def test_bits_too(bits: list[bool], data: st.DataObject) -> None:
     places = sorted(data.draw(st.sets(st.integers(0, len(bits) - 1), min_size=1)))
-    read = modbus.Address(coil=0).decode()
-    these = [Point(f"s{at}", 1, "coil", at, 1, 1.0, read, "oven", "?") for at in places]
+    these = [pointed(f"s{at}", coil=at) for at in places]
     assert list(together(these, 0)(bits)) == [bits[at] for at in places]
 
 
 def test_each_table_has_its_lane_and_the_rest_is_left() -> None:
     intake = MemoryIntake("plc")
-    read = modbus.Address.model_validate({"holding": 0, "as": "u16"}).decode()
-    oven = [Point(f"telemetry/oven/{at}", 1, "holding", at, 1, 1.0, read, "oven", "H") for at in (0, 2)]
-    bath = [Point("telemetry/bath/x", 1, "holding", 1, 1, 1.0, read, "bath", "H")]
-    count = Point("press.total", 1, "holding", 3, 1, 1.0, read)
+    oven = [pointed(f"telemetry/oven/{at}", holding=at, as_="u16") for at in (0, 2)]
+    bath = [pointed("telemetry/bath/x", "bath", holding=1, as_="u16")]
+    count = pointed("press.total", "", holding=3, as_="u16")
     samples = samples_of(block_of([*oven, *bath, count]), intake)
     samples.hand_over([10, 11, 12, 13], intake)
     assert intake.samples == [
@@ -67,6 +77,21 @@ def test_each_table_has_its_lane_and_the_rest_is_left() -> None:
         {"telemetry/oven/0": 10, "telemetry/oven/2": 12},
     ]
     assert samples.rest == [count]
+    assert not intake.changed
+
+
+def test_a_text_of_telemetry_goes_by_itself_and_is_none_in_words_where_it_is_noise() -> None:
+    intake = MemoryIntake("plc")
+    word = pointed("telemetry/oven/program", holding=4, as_="text", length=2)
+    number = pointed("telemetry/oven/a", holding=6, as_="u16")
+    samples = samples_of(block_of([word, number]), intake)
+    samples.hand_over([0x4142, 0x4300, 7], intake)
+    samples.hand_over([0xFFFF, 0xFFFF, 8], intake)
+    assert intake.samples == [{"telemetry/oven/a": 7}, {"telemetry/oven/a": 8}]
+    assert intake.changed == [
+        ("telemetry/oven/program", "ABC", None),
+        ("telemetry/oven/program", NoValue("unit 1 holding 4 holds no text"), None),
+    ]
 
 
 # --- on the wire ----------------------------------------------------------------------------------
@@ -100,3 +125,38 @@ async def test_a_register_that_is_refused_is_bad_and_the_others_go_on(plc: Devic
         await intake.until_sampled(lambda: len(intake.samples) > before)
     assert {one.signal for one in intake.seen if one.quality is Quality.BAD} == {"telemetry/oven/b"}
     assert {name for one in intake.samples for name in one} == {"telemetry/oven/a"}
+
+
+async def test_an_array_a_text_and_digits_are_read_in_one_request(plc: Device) -> None:
+    intake = MemoryIntake("plc")
+    await plc.set("holding", 100, 215, 216, 0xFFFF)
+    await plc.set("holding", 103, *struct.unpack("<2H", b"RUN\0"))
+    await plc.set("holding", 105, 0x5678, 0x1234)
+    parts = sampled("zones", "i16", address=40101, scale=0.1, count=3).address.parts()
+    zones = [
+        Signal(f"telemetry/oven/zones_{end}", one, timedelta(seconds=0.05), "oven") for end, one in parts
+    ]
+    program = sampled("program", "text", holding=103, length=2, bytes="little")
+    total, state = (
+        signal("press.total", "bcd32", address="400106", order="CDAB"),
+        signal("press.state", "text", holding=103, length=2, order="BA"),
+    )
+    await plc.tell("count")
+    async with collecting(
+        settings(host=f"tcp://127.0.0.1:{plc.port}"), [*zones, program, total, state], intake
+    ):
+        await intake.until(lambda: len(intake.values("press.total")) > 4)
+        await plc.set("holding", 106, 0xA234)
+        await intake.until(lambda: any(one.quality is Quality.BAD for one in intake.seen))
+        polls = len(intake.samples)
+        assert polls <= await plc.tell("count") <= polls + 1, "one request for all of it"
+    assert intake.samples[0] == {
+        f"telemetry/oven/zones_{at}": value for at, value in enumerate((21.5, 21.6, -0.1))
+    }
+    assert intake.changed[0] == ("telemetry/oven/program", "RUN", None)
+    assert intake.values("press.state")[0] == "RUN"
+    assert intake.values("press.total")[0] == 12345678
+    bad = next(one for one in intake.seen if one.quality is Quality.BAD)
+    assert (bad.signal, bad.detail) == (
+        "press.total", "unit 1 holding 105 holds a digit above 9, which is no BCD",
+    )  # fmt: skip

@@ -350,7 +350,7 @@ async def test_a_path_to_another_server_is_not_written_on_this_one(target: ua.Ex
     server.target = target
     async with linked(server) as link:
         node = Node(link, Write(path="nsu=urn:odd;Press/Release"))
-        for what in (node.look(7), node.write(7)):
+        for what in (node.look(7), node.write(7, lambda: True)):
             with pytest.raises(UnfitError, match="Press/Release leads to another server"):
                 await what
     assert server.written == []
@@ -362,6 +362,6 @@ async def test_a_path_by_the_uri_of_its_namespace_is_written_there() -> None:
     async with linked(server) as link:
         node = Node(link, Write(path="nsu=urn:odd;Press/Release"))
         await node.look(7)
-        await node.write(7)
+        await node.write(7, lambda: True)
     (written,) = server.written
     assert written == ua.NodeId(ua.String("Count"), ua.Int16(1))

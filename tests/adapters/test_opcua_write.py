@@ -3,7 +3,7 @@
 import asyncio
 import math
 import struct
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -18,7 +18,7 @@ from adapters import opcua
 from adapters._opcua.binary import Text
 from adapters._opcua.wire import Sample
 from adapters._opcua.write import Write, same, text_of, typed
-from adapters._writes import Desk, MisfitError, UnfitError, carried_out
+from adapters._writes import Desk, MisfitError, SilentError, UnfitError, carried_out
 from edge.contract import (
     Ask,
     Done,
@@ -149,9 +149,12 @@ class Cell:
     async def ready(self, value: WriteValue) -> None:
         self.steps.append("ready")
 
-    async def write(self, value: WriteValue) -> None:
+    async def write(self, value: WriteValue, is_wanted: Callable[[], bool]) -> bool:
+        if not is_wanted():
+            return False
         self.steps.append("write")
         self.holds = value
+        return True
 
 
 async def test_what_shows_a_little_late_is_confirmed() -> None:
@@ -194,6 +197,32 @@ async def test_what_is_refused_is_an_answer(error: Exception) -> None:
     cell.error = error
     done = await carried_out(WriteAsk("x", "A", only_look=True), cell, 0.0)
     assert done == Done(DoneState.REFUSED, detail="it is read-only")
+
+
+async def test_no_answer_on_a_connection_that_stands_is_told_apart() -> None:
+    cell = Cell()
+    cell.error = SilentError("unit 3 does not answer")
+    done = await carried_out(WriteAsk("x", "A", only_look=False), cell, 0.0)
+    assert done == Done(DoneState.SILENT, detail="unit 3 does not answer")
+
+
+async def test_a_write_whose_answer_is_lost_is_looked_at_and_not_sent_again() -> None:
+    class Lossy(Cell):
+        takes = True
+
+        async def write(self, value: WriteValue, is_wanted: Callable[[], bool]) -> bool:
+            self.steps.append("write")
+            if self.takes:
+                self.holds = value
+            raise SilentError("unit 3: no answer")
+
+    cell = Lossy()
+    assert await carried_out(WriteAsk("x", "A", only_look=False), cell, 0.0) == Done(DoneState.THERE, "A")
+    cell.takes = False
+    assert await carried_out(WriteAsk("x", "B", only_look=False), cell, 0.0) == Done(
+        DoneState.OTHER, "A", "it was written, but unit 3: no answer; it reads back A"
+    )
+    assert cell.steps == ["ready", "write"] * 2
 
 
 async def test_what_a_device_says_is_cut_and_printable() -> None:

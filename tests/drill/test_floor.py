@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters._modbus.codec import decoder
+from adapters._modbus.values import Form, orders_of
 from edge.config import LineConfig, load
 from edge.drill.floor import BEFORE_END, Floor, open_floor
 from edge.drill.spots import Spot, gauges_of, refuse_shared, spot_in
@@ -51,21 +51,23 @@ def reads(image: Image, cell: Cell) -> Any:
     """As the agent decodes it; a number of the right width without one it has never been given."""
     values: Any = image.cells[cell.unit, cell.table]
     kind: Any = cell.kind
-    order: Any = cell.words
-    octets: Any = cell.octets
     if cell.table in ("coil", "discrete"):
         return bool(values[cell.start])
     registers = [values.get(at, 0) for at in range(cell.start, cell.start + 4)]
-    return decoder(kind, order, octets, cell.bit)(registers, 0)
+    return Form(kind, cell.order, cell.bit).decode()(registers, 0)
 
 
-ORDERS = st.sampled_from(["big", "little"])
-NUMBERS = st.builds(
-    Cell, st.just(1), st.sampled_from(["holding", "input"]), st.integers(0, 8),
-    st.sampled_from(["u16", "i16", "u32", "i32", "u64", "i64", "f32", "f64"]), ORDERS, ORDERS,
-)  # fmt: skip
+@st.composite
+def numbers(draw: st.DrawFn) -> Cell:
+    kinds = st.sampled_from(["u16", "i16", "u32", "i32", "u64", "i64", "f32", "f64", "bcd32", "bcd64"])
+    kind: Any = draw(kinds)
+    table: Any = draw(st.sampled_from(["holding", "input"]))
+    return Cell(1, table, draw(st.integers(0, 8)), kind, draw(st.sampled_from(orders_of(kind))))
+
+
+NUMBERS = numbers()
 FLAGS = st.builds(
-    Cell, st.just(1), st.just("holding"), st.integers(0, 8), st.just("bool"), st.just("big"), ORDERS,
+    Cell, st.just(1), st.just("holding"), st.integers(0, 8), st.just("bool"), st.sampled_from(["AB", "BA"]),
     st.none() | st.integers(0, 15),
 )  # fmt: skip
 COILS = st.builds(Cell, st.just(1), st.just("coil"), st.integers(0, 3), st.just("bool"))
@@ -128,7 +130,6 @@ heat_again = { node = "ns=2;i=2" }
 @pytest.mark.parametrize(
     ("signals", "words"),
     [
-        ('total = { source = "plc", coil = 1, counter = "u16" }', "s.total cannot be played: it is one bit"),
         (
             'total = { source = "press", node = "i=2258", counter = "u16" }',
             "s.total cannot be played: i=2258 is a node that every OPC UA server has",

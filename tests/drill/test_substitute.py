@@ -212,3 +212,22 @@ def test_a_drill_writes_nothing_to_a_device() -> None:
     result = substitute(document, PLACES)
     assert "write" not in result.document["station"][0]
     assert "press-3: nothing is written to a device" in "\n".join(result.notes)
+
+
+def test_a_stand_in_of_a_device_server_speaks_modbus_tcp_and_says_nothing_of_itself(tmp_path: Path) -> None:
+    his = press_line()
+    bus = his["source"]["bus-1"]
+    del bus["port"]
+    own = {"serial": {"holding": 1, "as": "u16"}, "heartbeat": {"holding": 2, "as": "u16"}}
+    bus |= {
+        "host": "rtu+tcp://192.168.0.9:4001",
+        "worst_answer": "1s",
+        "unit": {"3": own | {"timeout": "1s", "worst_answer": "2s"}},
+    }
+    place = "tcp://127.0.0.1:5"
+    mine = drilled(his, Places(dict(PLACES.sources) | {"bus-1": place}, PLACES.sinks))
+    kept = {"type": "modbus", "host": place, "timeout": bus["timeout"]}
+    assert mine["source"]["bus-1"] == kept | {"unit": {"3": {"timeout": "1s"}}}
+    file = tmp_path / "drill.toml"
+    file.write_text(to_toml(mine), encoding="utf-8")
+    assert load(file, tmp_path)

@@ -1,0 +1,51 @@
+"""What comes of a request."""
+
+from dataclasses import dataclass
+
+from adapters._modbus.codec import Cells
+
+
+class NoAnswer(Exception):
+    """A request got no answer, or one that was not to it."""
+
+    def __init__(self, why: str, *, late: bool = True) -> None:
+        super().__init__(why)
+        self.late = late
+        """An answer may still come."""
+
+
+class Closed(NoAnswer):
+    """The far end closed the connection and had not begun to answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """The cells that were asked for."""
+
+    cells: Cells
+    """As many registers as were asked for; of bits at least as many."""
+    at: float
+    """When the last byte of the answer came, in the event loop's time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The unit answers with an exception."""
+
+    code: int
+    at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The PDU of an answer, an exception's too."""
+
+    pdu: bytes
+    at: float
+    after_s: float
+    """From the request to the last byte."""
+
+    @property
+    def code(self) -> int:
+        """Of an exception; 0 of any other answer."""
+        return self.pdu[1] if self.pdu[0] & 0x80 else 0

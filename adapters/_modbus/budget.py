@@ -1,0 +1,229 @@
+"""What a line's requests take of its time, before any of them is made. Decisions without I/O; seconds.
+
+A request on a serial line takes: the silence before it, its 8 bytes, the time in which the unit begins
+its answer, the 5 bytes of the answer and its data ("MODBUS over Serial Line V1.02", section 2.5.1), also of
+the cells that are read along to tell it from others. On Modbus TCP it is one round trip: the bytes take no
+time that counts.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from adapters._modbus.frames import READS, data_size
+from adapters._modbus.lines import RtuTcpLine, SerialLine, TcpLine
+from adapters._modbus.names import Names, Read, Trust
+from adapters._modbus.plan import Block, Limits
+from adapters._modbus.roll import TRIES
+from adapters._modbus.units import Manner
+
+ANSWERS_IN_S = 0.010
+"""Assumed of a unit on a serial line that nothing is said of."""
+ROUND_TRIP_S = 0.005
+"""Assumed of a host on the network that nothing is said of: to a PLC that answers between two cycles."""
+QUICKEST_TRIP_S = 0.0005
+"""No host that is not on this machine answers faster."""
+
+_LATER_S = 1e6
+"""A time long after nothing was asked."""
+_REQUEST, _FRAME = 8, 5
+"""Bytes of a request on a serial line; of an answer without its data."""
+
+
+Line = TcpLine | RtuTcpLine | SerialLine
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """What a kind of line takes for bytes, silences and answers."""
+
+    octet_s: float
+    gap_s: float
+    """The silence between two frames."""
+    usual_s: float
+    """Assumed: how long a unit takes to begin its answer."""
+    least_s: float
+    """How long it takes at the very least."""
+    drains: bool
+    """After an answer that did not come the line is listened to for the unit's worst answer."""
+
+
+def pace_of(line: Line) -> Pace:
+    """A serial unit knows the end of a request by the silence after it: no answer begins before that."""
+    if isinstance(line, TcpLine):
+        return Pace(0.0, 0.0, ROUND_TRIP_S, QUICKEST_TRIP_S, drains=False)
+    trip_s, quickest_s = (ROUND_TRIP_S, QUICKEST_TRIP_S) if isinstance(line, RtuTcpLine) else (0.0, 0.0)
+    usual_s, least_s = ANSWERS_IN_S + trip_s, line.gap_s + quickest_s
+    return Pace(line.octet_s, line.gap_s, usual_s, least_s, drains=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What one request takes."""
+
+    block: Block
+    usual_s: float
+    """As the units do by what the file says, or else by what is assumed."""
+    least_s: float
+    """The same where the file says it; else with the fastest unit that there can be."""
+    lost_s: float
+    """Where no answer comes: until the line can be used again."""
+    silence_s: float = 0.0
+    """Before it, as long as the unit needs it."""
+    along: int = 0
+    """Cells that are read along, so that no other request of the unit has an answer of this length."""
+    wait_s: float = 0.0
+    """Of `usual_s`: where others have an answer of the same length, a second answer is listened for."""
+
+    @property
+    def every_s(self) -> float:
+        return self.block.every_s
+
+    def answer(self, seconds: "Seconds") -> float:
+        """From the request to the end of the answer."""
+        return seconds(self) - self.silence_s
+
+
+def costs_of(
+    blocks: Sequence[Block], line: Line, manner: Callable[[int], Manner], limits: Limits
+) -> list[Cost]:
+    """What each request takes, in the order of the requests."""
+    pace = pace_of(line)
+    if not pace.drains:
+        return [cost_of(block, pace, manner(block.unit)) for block in blocks]
+    reads = _named(blocks, manner, limits)
+    costs = [
+        cost_of(block, pace, manner(block.unit), read.count - block.count)
+        for block, read in zip(blocks, reads, strict=True)
+    ]
+    return [
+        cost
+        if read.is_alone
+        else _listened(cost, [one for one in costs if one.block.unit == cost.block.unit])
+        for cost, read in zip(costs, reads, strict=True)
+    ]
+
+
+def _listened(cost: Cost, of_unit: Sequence[Cost]) -> Cost:
+    """After an answer that may be another's, a second one is waited for: twice the unit's longest answer."""
+    usual_s, least_s = (2 * max(one.answer(seconds) for one in of_unit) for seconds in (usual, least))
+    return replace(cost, usual_s=cost.usual_s + usual_s, least_s=cost.least_s + least_s, wait_s=usual_s)
+
+
+def _named(blocks: Sequence[Block], manner: Callable[[int], Manner], limits: Limits) -> list[Read]:
+    """The lengths with which the wire reads them once it trusts the line, and all were asked before."""
+
+    def window_s(unit: int) -> float:
+        return manner(unit).timeout_s + manner(unit).worst_answer_s
+
+    names = Names(limits, window_s)
+    names.trust = Trust.TRUSTED
+    reads: list[Read] = []
+    for now in (_LATER_S, _LATER_S + 0.001):
+        reads = []
+        for block in blocks:
+            reads.append(names.choose(block, now))
+            names.asked(block, reads[-1], now)
+    return reads
+
+
+def cost_of(block: Block, pace: Pace, manner: Manner, along: int = 0) -> Cost:
+    """What one request takes that is alone with its length."""
+    octets = _REQUEST + _FRAME + data_size(READS[block.table], block.count + along)
+    known, silence_s = manner.answers_in_s, max(pace.gap_s, manner.delay_s)
+    usual_s, least_s = (pace.usual_s, pace.least_s) if known is None else (known, known)
+    wire_s = silence_s + octets * pace.octet_s
+    after_s = manner.worst_answer_s if pace.drains else 2 * pace.usual_s
+    lost_s = wire_s + manner.timeout_s + after_s
+    return Cost(block, wire_s + usual_s, wire_s + least_s, lost_s, silence_s, along)
+
+
+Seconds = Callable[[Cost], float]
+
+
+def usual(cost: Cost) -> float:
+    return cost.usual_s
+
+
+def least(cost: Cost) -> float:
+    return cost.least_s
+
+
+@dataclass(frozen=True, slots=True)
+class Tight:
+    """A period that cannot be kept."""
+
+    every_s: float
+    requests: Sequence[Cost]
+    """Those with this period."""
+    needed_s: float
+    """What must be done within the period at the worst."""
+    in_the_way: Cost | None
+    """The longest request of a longer period: it may have begun just before."""
+
+
+def load(costs: Iterable[Cost], seconds: Seconds) -> float:
+    """The part of its time for which the line is in use."""
+    return sum(seconds(cost) / cost.every_s for cost in costs)
+
+
+def tight(costs: Sequence[Cost], seconds: Seconds) -> list[Tight]:
+    """The periods that are missed at times, although the line as a whole has the time.
+
+    Within each period all requests up to that period have to be done, after the longest of the others
+    that has just begun: nothing takes it back (Jeffay, Stanat and Martel, "On non-preemptive scheduling
+    of periodic and sporadic tasks", 1991, with the nearest deadline first).
+    """
+    found = []
+    for every_s in sorted({cost.every_s for cost in costs}):
+        longer = [cost for cost in costs if cost.every_s > every_s]
+        in_the_way = max(longer, key=seconds, default=None)
+        needed_s = sum(_times(every_s, cost) * seconds(cost) for cost in costs if cost.every_s <= every_s)
+        needed_s += seconds(in_the_way) if in_the_way is not None else 0.0
+        if needed_s > every_s:
+            requests = [cost for cost in costs if cost.every_s == every_s]
+            found.append(Tight(every_s, requests, needed_s, in_the_way))
+    return found
+
+
+def _times(every_s: float, cost: Cost) -> int:
+    """How often a request is due in a period; a hair more than a whole number of times is that number."""
+    return int(every_s / cost.every_s * (1 + 1e-9))
+
+
+@dataclass(frozen=True, slots=True)
+class Dead:
+    """What so many units that do not answer take from the others, whichever they are."""
+
+    units: int
+    minute_s: float
+    """Of each minute, in the long run."""
+    pause_s: float
+    """The longest time at a stretch in which no other unit is asked."""
+    first_s: float
+    """In all, before every one of them is given up."""
+    cycle_s: float
+    """All requests to the units that are left once, and one to a dead one."""
+    load: float
+    """Of the line, with the units that are left."""
+
+
+def dead_units(costs: Sequence[Cost], probe_every_s: float) -> list[Dead]:
+    """For one unit up to all but one. One lost unit is asked in each `probe_every_s`, in turn.
+
+    The dead are those that cost the most, and the living those that do.
+    """
+    of_unit = [[cost for cost in costs if cost.block.unit == unit] for unit in _units(costs)]
+    lost = sorted((max(cost.lost_s for cost in some) for some in of_unit), reverse=True)
+    loads = sorted(load(some, usual) for some in of_unit)
+    cycles = sorted(sum(cost.usual_s for cost in some) for some in of_unit)
+    found = []
+    for dead in range(1, len(of_unit)):
+        look_s = sum(lost[:dead]) / dead
+        share = look_s / (probe_every_s + look_s)
+        first_s, cycle_s = TRIES * sum(lost[:dead]), sum(cycles[dead:]) + lost[0]
+        found.append(Dead(dead, 60 * share, lost[0], first_s, cycle_s, sum(loads[dead:]) + share))
+    return found
+
+
+def _units(costs: Iterable[Cost]) -> list[int]:
+    return sorted({cost.block.unit for cost in costs})

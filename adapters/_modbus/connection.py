@@ -1,0 +1,131 @@
+"""One connection at a time to a line, made anew where the far end has closed it after it answered."""
+
+import asyncio
+from collections.abc import Callable
+
+from adapters._modbus.counts import Counts
+from adapters._modbus.lines import RtuTcpLine, SerialLine, TcpLine
+from adapters._modbus.ports import OPENING, SerialPort, Socket, reason
+from edge.errors import SourceLost
+
+_PAUSES_S = (0.0, 0.1, 0.3)
+"""Before each try to connect anew: a device that allows one connection has to notice the end of the last."""
+_SHORT = 3
+"""Connections in a row that were closed after one answer each: then that is the device's habit."""
+_FAREWELL_S = 0.05
+"""How long such a device is given to close before the next request goes out."""
+
+
+class Connection:
+    """The port or socket of one line. Any method may raise SourceLost."""
+
+    def __init__(
+        self,
+        source: str,
+        line: TcpLine | SerialLine | RtuTcpLine,
+        counts: Counts,
+        heard: Callable[[bytes], None],
+        closed: Callable[[], None],
+    ) -> None:
+        self._source = source
+        self.line = line
+        self._counts = counts
+        self._heard = heard
+        self._closed = closed
+        self._port: Socket | SerialPort | None = None
+        self.answers = 0
+        """Since it was opened."""
+        self.opened = 0
+        """How often it was."""
+        self._short = 0
+
+    async def open(self, timeout_s: float) -> None:
+        """Connect; what was open before is closed first."""
+        self.close()
+        line, self.answers = self.line, 0
+        try:
+            if isinstance(line, SerialLine):
+                self._port = SerialPort(line, self._heard, self._gone)
+                self.opened += 1
+                return
+            async with asyncio.timeout(timeout_s):
+                self._port = await Socket.open(line, self._heard, self._gone)
+            self.opened += 1
+        except TimeoutError as error:
+            raise self.lost(f"{line} does not answer; is it on, and the address right?") from error
+        except OPENING as error:
+            raise self.lost(f"cannot open {line}: {reason(error)}") from error
+
+    async def again(self, timeout_s: float, unit: int) -> None:
+        """Close the connection and make a new one, for a request to this unit."""
+        self.close()
+        self._counts.of(unit).reconnects += 1
+        for pause_s in _PAUSES_S[:-1]:
+            await asyncio.sleep(pause_s)
+            try:
+                await self.open(timeout_s)
+                return
+            except SourceLost:
+                pass
+        await asyncio.sleep(_PAUSES_S[-1])
+        await self.open(timeout_s)
+
+    def close(self) -> None:
+        """Let go of the port or socket; harmless when it is closed."""
+        if self._port is not None:
+            self._port.close()
+            self._port = None
+
+    @property
+    def is_open(self) -> bool:
+        return self._port is not None and self._port.is_open
+
+    @property
+    def closes_by_habit(self) -> bool:
+        """The far end closes each connection after one answer."""
+        return self._short >= _SHORT
+
+    def check(self) -> None:
+        """Raises SourceLost where the port has gone, or the far end has closed before it ever answered."""
+        if self.is_open or self.answers:
+            return
+        gone = "the port is gone:" if isinstance(self.line, SerialLine) else "the connection was closed by"
+        raise self.lost(f"{gone} {self.line}")
+
+    async def ready(self, timeout_s: float, unit: int) -> None:
+        """Have a connection for the next request."""
+        if self._short >= _SHORT and self.answers and self.is_open:
+            await self._farewell()
+        if self.is_open:
+            return
+        self.check()
+        try:
+            await self.again(timeout_s, unit)
+        except SourceLost as error:
+            raise self.lost(f"the connection was closed by {self.line}; {error.reason}") from error
+
+    async def _farewell(self) -> None:
+        assert self._port is not None
+        try:
+            async with asyncio.timeout(_FAREWELL_S):
+                await self._port.gone.wait()
+        except TimeoutError:
+            self._short = 0
+
+    def write(self, data: bytes) -> None:
+        if self._port is not None:
+            self._port.write(data)
+
+    def lost(self, why: str) -> SourceLost:
+        return SourceLost(self._source, why)
+
+    def _gone(self) -> None:
+        if isinstance(self.line, SerialLine):
+            self.answers = 0
+        self._short = self._short + 1 if self.answers == 1 else 0
+        if self._short == _SHORT:
+            self._counts.note(
+                f"{self.line} closes the connection after each answer; it is made anew for each request, "
+                "which costs time. Is a keep-alive or idle time set in the device?"
+            )
+        self._closed()

@@ -1,0 +1,67 @@
+"""What happened on a line, counted for each unit; it outlives the connections."""
+
+from dataclasses import dataclass, field
+
+
+@dataclass(slots=True)
+class UnitCounts:
+    """Of one unit, since the agent started."""
+
+    requests: int = 0
+    """All that went out, also those that the wire repeated by itself."""
+    answers: int = 0
+    """Answers that were taken, exceptions among them."""
+    timeouts: int = 0
+    """Requests that nothing came for."""
+    crc_errors: int = 0
+    """Serial: requests that bytes without a right checksum came for."""
+    wrong_answers: int = 0
+    """Answers that were to something else, or have the wrong form."""
+    repeats: int = 0
+    """Serial: whole frames that nobody was waiting for."""
+    stray_bytes: int = 0
+    """Bytes that were no answer; told of the unit that was asked last."""
+    reconnects: int = 0
+    """Connections made anew while this unit was asked."""
+    exceptions: dict[int, int] = field(default_factory=dict)
+    """How often each exception code came."""
+    last_answer_s: float = 0.0
+    """From the request to the end of its answer."""
+    slowest_answer_s: float = 0.0
+
+    def answered(self, after_s: float) -> None:
+        """Note an answer."""
+        self.answers += 1
+        self.last_answer_s = after_s
+        self.slowest_answer_s = max(self.slowest_answer_s, after_s)
+
+    def refused(self, code: int) -> None:
+        """Note an exception, which was noted as an answer already."""
+        self.exceptions[code] = self.exceptions.get(code, 0) + 1
+
+
+class Counts:
+    """The counts of a line, and what a person should be told of it."""
+
+    def __init__(self) -> None:
+        self.units: dict[int, UnitCounts] = {}
+        self._told: set[str] = set()
+        self._notes: list[str] = []
+
+    def of(self, unit: int) -> UnitCounts:
+        """The counts of a unit, from its first request on."""
+        counts = self.units.get(unit)
+        if counts is None:
+            counts = self.units[unit] = UnitCounts()
+        return counts
+
+    def note(self, words: str) -> None:
+        """Have a sentence told, once."""
+        if words not in self._told:
+            self._told.add(words)
+            self._notes.append(words)
+
+    def notes(self) -> list[str]:
+        """The sentences that were not told yet."""
+        notes, self._notes = self._notes, []
+        return notes

@@ -1,0 +1,251 @@
+"""A serial answer has no number; its length serves as one. Decisions without I/O; times are seconds.
+
+An answer says which unit and function it is from and how long it is, but not what was asked. One that is
+repeated on the way, or the second answer to a request that was, therefore passes for the answer to the next
+request of the same length, and its checksum is right. So no two requests of one unit and function that may
+meet have the same length: one of them reads some cells more. On a line where frames were repeated, and on
+one that is not known yet, a request also differs from itself at its last time.
+
+Where a request cannot be made longer, time parts it from its like, and what looks like an older answer is
+looked at twice.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import Enum
+
+from adapters._modbus.frames import READS, data_size
+from adapters._modbus.plan import Block, Limits
+
+CLEAN = 2_000
+"""Answers in a row without a frame too many, after which a line is trusted."""
+_BIT_TABLES = ("coil", "discrete")
+_ENOUGH = 6
+"""Names of one block with which none needs to be used again while an answer to its last use may come."""
+_KEPT = 32
+"""Answers of one request that are remembered."""
+
+
+class Trust(Enum):
+    """What is known of a line; the value is how many lengths a request takes in turn, at the most."""
+
+    NEW = 2
+    WARY = 64
+    TRUSTED = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """What to ask for."""
+
+    start: int
+    count: int
+    size: int
+    """Bytes of data in the answer: its name."""
+    wait_s: float = 0.0
+    """How long to listen before it goes out."""
+    is_alone: bool = True
+    """No other answer that may come has this name."""
+
+
+@dataclass(slots=True)
+class _Past:
+    """What was asked with one name for one block."""
+
+    at: float
+    pdu: bytes = b""
+
+
+@dataclass(slots=True)
+class _Habit:
+    """What is known of one block."""
+
+    longest: int
+    """The most cells that it is read with: the device refuses more, or is silent."""
+    worked: int = 0
+    """The most cells that were answered."""
+    last: bytes = b""
+    """The cells of its last answer, as bytes."""
+    silent: int = 0
+    """Of reads longer than any answered: 1 the last was lost, 2 and a plain one answered since, 3 again."""
+    refused: int = 0
+    """The code by which the device refused it the last time; 0 where it answered."""
+    past: deque[tuple[float, bytes]] = field(default_factory=lambda: deque(maxlen=_KEPT))
+    """Its last answers, and when."""
+
+
+Key = tuple[int, str, int, int]
+"""Unit, table, start and count of a block."""
+
+
+class Names:
+    """The lengths in use on one line.
+
+    Of a unit, `late_s` is how late a frame may be, and `window_s` how long after a request one may come.
+    """
+
+    def __init__(
+        self,
+        limits: Limits,
+        window_s: Callable[[int], float],
+        late_s: Callable[[int], float] | None = None,
+    ) -> None:
+        self._limits = limits
+        self._window_s = window_s
+        self._late_s = late_s or window_s
+        self._uses: dict[tuple[int, str], dict[int, dict[Key, _Past]]] = {}
+        self._habits: dict[Key, _Habit] = {}
+        self._slow_s: dict[int, float] = {}
+        self._clean = 0
+        self.trust = Trust.NEW
+
+    # --- what to ask ---
+
+    def choose(self, block: Block, now: float) -> Read:
+        """How to read a block now."""
+        key, habit = _key(block), self._habit(block)
+        # After a longer read that was lost the next is one that the device is known to answer.
+        longest = max(block.count, habit.worked) if habit.silent % 2 else habit.longest
+        reads = self._reads(block, longest)
+        free = [read for read in reads if not self._met_at(key, read.size, now)]
+        if not free:
+            return self._apart(key, reads[0], now)
+        mine = free[: max(1, min(self.trust.value, len(reads) // self._sharers(key, now)))]
+        read = min(mine, key=lambda read: self._used_at(key, read.size, now))
+        if len(mine) < _ENOUGH or self.trust is not Trust.WARY:
+            return read
+        left_s = self._used_at(key, read.size, now) + self._late_s(block.unit) - now
+        return Read(read.start, read.count, read.size, max(0.0, left_s))
+
+    def _sharers(self, key: Key, now: float) -> int:
+        """How many blocks of this unit and table, this one among them, share the names."""
+        since = now - self._window_s(key[0])
+        pasts = self._uses.get(key[:2], {}).values()
+        return len({other for past in pasts for other in past if past[other].at > since} | {key})
+
+    def _reads(self, block: Block, longest: int) -> list[Read]:
+        function = READS[block.table]
+        reads = [Read(block.start, block.count, data_size(function, block.count))]
+        limits = self._limits.of(block.unit)
+        by, per = (8, 16) if block.table in _BIT_TABLES else (1, 1)
+        count = block.count if by == 1 else 8 * ((block.count + 7) // 8) - 7
+        most = min(longest, limits.max_registers * per, 0x10000 - block.start)
+        for _ in range(2 * limits.max_gap):
+            count += by
+            if count > most:
+                break
+            reads.append(Read(block.start, count, data_size(function, count)))
+        return reads
+
+    def _apart(self, key: Key, read: Read, now: float) -> Read:
+        """The plain request, on a line with repeats when no answer to its like can come any more."""
+        if self.trust is not Trust.WARY:
+            return Read(read.start, read.count, read.size, is_alone=False)
+        left_s = self._met_at(key, read.size, now) + self._late_s(key[0]) - now
+        return Read(read.start, read.count, read.size, max(0.0, left_s))
+
+    def _met_at(self, key: Key, size: int, now: float) -> float:
+        """When another block of this unit and table was last asked by that name; 0 if it is long ago."""
+        pasts = self._uses.get(key[:2], {}).get(size, {})
+        since = now - self._window_s(key[0])
+        return max(
+            (past.at for other, past in pasts.items() if other != key and past.at > since), default=0.0
+        )
+
+    def _used_at(self, key: Key, size: int, now: float) -> float:
+        """When this block was last asked by that name; 0 if it is long ago."""
+        past = self._uses.get(key[:2], {}).get(size, {}).get(key)
+        return past.at if past and past.at > now - self._window_s(key[0]) else 0.0
+
+    def _habit(self, block: Block) -> _Habit:
+        return self._habits.setdefault(_key(block), _Habit(0x10000))
+
+    # --- what came of it ---
+
+    def asked(self, block: Block, read: Read, now: float) -> None:
+        """The request goes out."""
+        sizes = self._uses.setdefault((block.unit, block.table), {})
+        pasts = sizes.setdefault(read.size, {})
+        pasts[_key(block)] = _Past(now)
+        if len(pasts) > _KEPT:
+            window_s = self._window_s(block.unit)
+            for key in [key for key, past in pasts.items() if now - past.at >= window_s]:
+                del pasts[key]
+
+    def is_doubtful(self, block: Block, read: Read, pdu: bytes, now: float) -> bool:
+        """Whether it may be an older answer: it says what another did, and not what this one did last."""
+        habit, since = self._habit(block), now - self._window_s(block.unit)
+        if plain_cells(pdu, block) == habit.last:
+            return False
+        if self._is_another(_key(block), read.size, pdu, since):
+            return True
+        if self.trust is Trust.TRUSTED:
+            return False
+        return any(at > since and old == pdu for at, old in habit.past)
+
+    def _is_another(self, key: Key, size: int, pdu: bytes, since: float) -> bool:
+        pasts = self._uses.get(key[:2], {}).get(size, {})
+        return any(past.at > since and past.pdu == pdu for other, past in pasts.items() if other != key)
+
+    def second_answer_s(self, unit: int) -> float:
+        """How long after an answer a second one, which would be the true one, is to be waited for."""
+        return 2 * self._slow_s.get(unit, self._late_s(unit) / 2)
+
+    def answered(self, block: Block, read: Read, pdu: bytes, now: float, after_s: float) -> None:
+        """The answer was taken."""
+        key, habit = _key(block), self._habit(block)
+        past = self._uses.get(key[:2], {}).get(read.size, {}).get(key)
+        if past is not None:
+            past.at, past.pdu = now, pdu
+        habit.last, habit.refused = plain_cells(pdu, block), 0
+        if self._is_new(block, read):
+            habit.worked, habit.silent = read.count, 0
+        elif habit.silent % 2:
+            habit.silent += 1
+        habit.past.append((now, pdu))
+        self._slow_s[block.unit] = max(after_s, 0.99 * self._slow_s.get(block.unit, 0.0))
+        self._clean += 1
+        if self._clean >= CLEAN:
+            self.trust = Trust.TRUSTED
+
+    def too_long(self, block: Block, read: Read) -> bool:
+        """The device refused the read; True if it may do so because of the cells read along."""
+        habit = self._habit(block)
+        if not self._is_new(block, read):
+            return False
+        habit.longest = max(block.count, habit.worked)
+        return True
+
+    def silent(self, block: Block, read: Read) -> None:
+        """Nothing came for the read: perhaps for the cells read along, as some devices have it."""
+        habit = self._habit(block)
+        if self._is_new(block, read):
+            habit.silent += 1
+            if habit.silent >= 3:
+                habit.longest, habit.silent = max(block.count, habit.worked), 0
+
+    def _is_new(self, block: Block, read: Read) -> bool:
+        return read.count > max(block.count, self._habit(block).worked)
+
+    def must_confirm(self, block: Block, code: int) -> bool:
+        """Whether a refusal is to be asked for once more: it has no length that could name it."""
+        habit = self._habit(block)
+        known, habit.refused = habit.refused, code
+        return code != known and (self.trust is Trust.WARY or bool(habit.last))
+
+    def repeated(self) -> None:
+        """A frame came that nobody waited for."""
+        self.trust, self._clean = Trust.WARY, 0
+
+
+def plain_cells(pdu: bytes, block: Block) -> bytes:
+    """The cells of the block alone, whatever was read along."""
+    cells = pdu[2 : 2 + data_size(READS[block.table], block.count)]
+    if block.table in _BIT_TABLES and block.count % 8:
+        return cells[:-1] + bytes((cells[-1] & (1 << block.count % 8) - 1,))
+    return cells
+
+
+def _key(block: Block) -> Key:
+    return block.unit, block.table, block.start, block.count

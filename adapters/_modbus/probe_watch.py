@@ -1,0 +1,81 @@
+"""What the registers of a device do while they are watched."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from adapters._modbus.codec import Table
+from adapters._modbus.probe_ask import Asker, Silent
+from adapters._modbus.scan import Area
+from adapters._modbus.wire import Refused
+
+MOST_CELLS = 5_000
+MOST_LOOKS = 40
+_LOOK_S = 0.25
+"""Between two looks at the least."""
+
+
+@dataclass(slots=True)
+class Watched:
+    """One table of one unit, look after look."""
+
+    unit: int
+    table: Table
+    limit: int
+    looks: list[Mapping[int, int]] = field(default_factory=list)
+    """Address and content, at each look."""
+    at_s: list[float] = field(default_factory=list)
+    """When each look was done."""
+
+    def trace(self, at: int) -> list[int]:
+        """What one address held at each look that has it."""
+        return [look[at] for look in self.looks if at in look]
+
+    def changed(self) -> list[int]:
+        """Addresses whose content was not always the same."""
+        first = self.looks[0] if self.looks else {}
+        return [at for at in sorted(first) if len(set(self.trace(at))) > 1]
+
+
+async def watched(asker: Asker, areas: Sequence[Area], for_s: float) -> list[Watched]:
+    """Look at all that can be read, again and again, twice at the least. Raises SourceLost."""
+    found = [Watched(area.unit, area.table, area.limit) for area in areas]
+    blocks = _blocks(areas)
+    began_s = time.monotonic()
+    for number in range(MOST_LOOKS):
+        look_s = time.monotonic()
+        if not await _look(asker, found, blocks):
+            break
+        cycle_s = time.monotonic() - look_s
+        left_s = began_s + for_s - time.monotonic()
+        if asker.is_over or (left_s <= 0 and (number or not for_s)):
+            break
+        await asker.rest(min(left_s, max(_LOOK_S, for_s / MOST_LOOKS, cycle_s)))
+    return found
+
+
+def _blocks(areas: Sequence[Area]) -> list[tuple[int, int, int]]:
+    """Which area, start and count of each request of one look."""
+    blocks, room = [], MOST_CELLS
+    for number, area in enumerate(areas):
+        for start, count in area.blocks():
+            if (taken := min(count, room)) > 0:
+                blocks.append((number, start, taken))
+                room -= taken
+    return blocks
+
+
+async def _look(asker: Asker, found: Sequence[Watched], blocks: Sequence[tuple[int, int, int]]) -> bool:
+    """One look at all; False where it was ended before its end, unless it was the first."""
+    looks: list[dict[int, int]] = [{} for _ in found]
+    is_first = not any(one.looks for one in found)
+    for number, start, count in blocks:
+        if asker.is_over and not is_first:
+            return False
+        answer = await asker.read(found[number].unit, found[number].table, start, count)
+        if not isinstance(answer, Silent | Refused):
+            looks[number] |= dict(enumerate(answer, start))
+    for one, look in zip(found, looks, strict=True):
+        one.looks.append(look)
+        one.at_s.append(time.monotonic())
+    return True

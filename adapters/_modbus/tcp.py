@@ -1,0 +1,152 @@
+"""Frames of Modbus TCP: the right answer out of a stream of bytes, and nothing else.
+
+Layout: "MODBUS Messaging on TCP/IP V1.0b", section 3.1: transaction, protocol (0), length of the rest, unit.
+"""
+
+import secrets
+import struct
+
+from adapters._modbus.frames import REFUSAL, Question, WrongReply, told_size
+
+_RECENT = 16
+"""Answers so many requests old are passed over; anything else that was not asked for is wrong."""
+_HEADER = struct.Struct(">HHHB")
+_NAMED = (
+    (2, "transaction id"), (4, "protocol id"), (6, "length"), (7, "unit"), (8, "function"), (9, "byte count")
+)  # fmt: skip
+_LONGEST = 260
+"""Bytes of a frame."""
+
+
+class TcpFrames:
+    """One connection after another: what goes out, and what comes back."""
+
+    def __init__(self) -> None:
+        # Not from 1 on each connection: a gateway may still have an answer of the one before.
+        self._number = secrets.randbelow(0xFFFF) + 1
+        self._asked = 0
+        self._question: Question | None = None
+        self._whole = 0
+        self._good = b""
+        self._received = b""
+        self.stale = 0
+        """Answers to older requests that were passed over in the present one."""
+
+    @property
+    def heard(self) -> int:
+        """Bytes received that are not used up."""
+        return len(self._received)
+
+    def ask(self, question: Question) -> bytes:
+        """The frame of a request, whose answer is looked for from now on."""
+        self._number = self._number % 0xFFFF + 1
+        self._asked += 1
+        self._question, self.stale = question, 0
+        pdu = question.pdu
+        self._whole = 7 + question.size if question.size else 0
+        self._good = _HEADER.pack(self._number, 0, 1 + question.size, question.unit) + question.head
+        return _HEADER.pack(self._number, 0, 1 + len(pdu), question.unit) + pdu
+
+    def forget(self) -> None:
+        """Of a connection that ended, nothing is left."""
+        self._received, self._question = b"", None
+
+    def end(self) -> None:
+        """No answer is looked for until the next request."""
+        self._question = None
+
+    def hear(self, data: bytes) -> bytes:
+        """The answer's PDU once it is there, empty before. Raises WrongReply."""
+        if not self._received and len(data) == self._whole and data.startswith(self._good):
+            return data[7:]
+        self._received += data
+        while self._pass_over():
+            self.stale += 1
+        return self._answer()
+
+    def clean(self) -> bool:
+        """Whether what came unasked was nothing but older answers. They are forgotten."""
+        while self._pass_over():
+            pass
+        return not self._received
+
+    def keep(self, data: bytes) -> bool:
+        """Keep what comes while no request is open; False where it is more than can be."""
+        self._received += data
+        return len(self._received) <= 4 * _LONGEST
+
+    def _pass_over(self) -> bool:
+        """Take one answer to an older request out of what was received."""
+        received = self._received
+        if len(received) < 8:
+            return False
+        number, protocol, length, _ = _HEADER.unpack_from(received)
+        age = (self._number - number) % 0xFFFF
+        oldest = min(self._asked - 1, _RECENT)
+        youngest = 0 if self._question is None else 1
+        if not youngest <= age <= oldest or protocol or not 3 <= length <= _LONGEST - 6:
+            return False
+        if len(received) < 6 + length:
+            return False
+        self._received = received[6 + length :]
+        return True
+
+    def _answer(self) -> bytes:
+        question, received = self._question, self._received
+        if question is None or not received:
+            return b""
+        if self._is_older_part(received):
+            return b""
+        size = question.size or self._told(question, received)
+        if not size:
+            return b""
+        header = _HEADER.pack(self._number, 0, 1 + size, question.unit)
+        refusal = _HEADER.pack(self._number, 0, 3, question.unit) + bytes((question.function | REFUSAL,))
+        for head, whole in ((header + question.head, 7 + size), (refusal, 9)):
+            if received[: len(head)] == head[: len(received)]:
+                return self._taken(received, whole)
+        wrong = _first_difference(received, header + question.head, refusal)
+        raise WrongReply(f"the answer has the wrong {wrong}")
+
+    def _taken(self, received: bytes, whole: int) -> bytes:
+        frame, rest = received[:whole], received[whole:]
+        if len(frame) < whole:
+            return b""
+        if rest != frame * (len(rest) // whole):
+            raise WrongReply("more bytes came than one answer has")
+        self._received = b""
+        self.stale += len(rest) // whole
+        return frame[7:]
+
+    def _is_older_part(self, received: bytes) -> bool:
+        if len(received) < 2:
+            return False
+        age = (self._number - int.from_bytes(received[:2], "big")) % 0xFFFF
+        if not 1 <= age <= min(self._asked - 1, _RECENT) or len(received) >= _LONGEST:
+            return False
+        length = int.from_bytes(received[4:6], "big") if len(received) >= 6 else 3
+        return b"\0\0".startswith(received[2:4]) and 3 <= length <= _LONGEST - 6
+
+    def _told(self, question: Question, received: bytes) -> int:
+        """Bytes of the PDU, of an answer that tells it itself; a refusal is 2."""
+        if len(received) < 8:
+            return 0
+        length = int.from_bytes(received[4:6], "big")
+        if received[7] == question.function | REFUSAL:
+            return 2
+        if not 3 <= length <= _LONGEST - 6:
+            raise WrongReply("the answer has the wrong length")
+        told = told_size(received[7 : 6 + length])
+        if len(received) >= 6 + length and told != length - 1:
+            raise WrongReply("the answer has the wrong length")
+        return length - 1
+
+
+def _first_difference(received: bytes, good: bytes, refusal: bytes) -> str:
+    same = max(_common(received, good), _common(received, refusal))
+    return next((name for end, name in _NAMED if same < end), "echo of what was written")
+
+
+def _common(one: bytes, other: bytes) -> int:
+    pairs = zip(one, other, strict=False)
+    return next((at for at, (a, b) in enumerate(pairs) if a != b), min(len(one), len(other)))
