@@ -43,6 +43,11 @@ def opcua_probe() -> ModuleType:
     return importlib.import_module("adapters._opcua.probe")
 
 
+def modbus_probe() -> ModuleType:
+    """What the adapters know of a Modbus line that nobody has described yet."""
+    return importlib.import_module("adapters._modbus.probe")
+
+
 def certificates() -> ModuleType:
     """What `lineside certificate` does, for the sources that have certificates."""
     return importlib.import_module("adapters._opcua.certificates")

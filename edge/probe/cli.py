@@ -15,8 +15,11 @@ from edge.shell import err, fail, find_keys, load_line, plain
 
 if TYPE_CHECKING:
     from edge.contract import Secret, SourceSettings
+    from edge.probe.find import Found
     from edge.probe.listen import Wire
+    from edge.probe.modbus import Bus
     from edge.probe.opcua import Server
+    from edge.probe.proposal import Report
 
 PASSWORD = "LINESIDE_PASSWORD"  # noqa: S105  # the variable's name
 """Of the environment: the user's password, where nobody is there to type it."""
@@ -28,18 +31,22 @@ class Probes:
 
     serial: Callable[[], object]
     opcua: Callable[[], object]
+    modbus: Callable[[], object]
 
 
-def add_commands(app: typer.Typer, wire: Callable[[], object], server: Callable[[], object]) -> None:
+def add_commands(
+    app: typer.Typer, wire: Callable[[], object], server: Callable[[], object], bus: Callable[[], object]
+) -> None:
     """Put the group among the other commands."""
     group = typer.Typer(name="probe", help=_HELP, no_args_is_help=True)
 
     @group.callback()
     def _begin(context: typer.Context) -> None:
-        context.obj = Probes(wire, server)
+        context.obj = Probes(wire, server, bus)
 
     group.command()(serial)
     group.command()(opcua)
+    group.command()(modbus)
     app.add_typer(group)
 
 
@@ -78,10 +85,7 @@ def serial(
     from edge.probe.listen import probe as listen
     from edge.production.scanning import OWN_LABELS
 
-    try:
-        for_s = parse_duration(for_).total_seconds()
-    except ValueError as error:
-        fail(f"--for: {error}")
+    for_s = _seconds("--for", for_)
     if parity not in ("none", "even", "odd"):
         fail(f"--parity {parity}: write none, even or odd")
     if ack and ask:
@@ -162,7 +166,63 @@ def _look(server: "Server", wish: Any, *, is_whole: bool) -> None:
         report = asyncio.run(look(server, wish, lambda row: err.print(plain(row))))
     except LinesideError as error:
         fail(str(error))
-    end = concluded(report, wish.name, wish.station, wish.settings is None, is_whole)
+    _print(concluded(report, wish.name, wish.station, wish.settings is None, is_whole))
+
+
+_Units = Annotated[str, typer.Option(help="Which units to ask, such as 1-10,20; else the usual ones.")]
+_Tables = Annotated[str, typer.Option(help="Which tables, such as holding,input; else all four.")]
+_Range = Annotated[
+    str, typer.Option("--range", metavar="A-B", help="Look at each of these addresses, counted from zero.")
+]
+_Requests = Annotated[int, typer.Option(min=1, max=65_536, help="Requests to one table at the most.")]
+_Shows = Annotated[
+    str, typer.Option(metavar="READING", help="What the display shows, such as 229.01: find where that is.")
+]
+_At = Annotated[str, typer.Option(metavar="ADDRESS", help="Where the manual says it is: 100, 0x64 or 40101.")]
+_Pause = Annotated[str, typer.Option(help="Rest after each request.")]
+_Timeout = Annotated[str, typer.Option(help="How long a unit may take to answer; 1s on TCP, else 300ms.")]
+
+
+def modbus(
+    context: typer.Context,
+    url: Annotated[
+        str, typer.Argument(metavar="URL", help="Such as tcp://192.168.1.5:502, or a serial port's path.")
+    ],
+    units: _Units = "",
+    shows: _Shows = "",
+    at: _At = "",
+    for_: _For = "5s",
+    tables: _Tables = "",
+    range_: _Range = "",
+    most: _Requests = 150,
+    pause: _Pause = "20ms",
+    timeout: _Timeout = "",
+    name: Annotated[str, typer.Option(help="What to call the source.")] = "bus-1",
+    station: Annotated[str, typer.Option(help="A station that nothing gives a name to.")] = "station-1",
+) -> None:
+    """Look at a Modbus device or bus, and print the TOML for it. Never writes.
+
+    URL is tcp://HOST:PORT, rtu+tcp://HOST:PORT, or a serial port's path with what it is set to:
+    '/dev/serial/by-id/...?baud=19200&parity=even'. What is found goes to the terminal's error output, the
+    TOML to its output: `> new.toml` keeps it.
+    """
+    from edge.probe.modbus import Typed, concluded, look, wished
+
+    bus = cast("Bus", context.obj.modbus())
+    typed = Typed(url, units, tables, range_, most, shows, at, name, station)
+    for_s, pause_s = _watched_s(for_), _seconds("--pause", pause)
+    try:
+        wish = wished(bus, typed, for_s, pause_s, _seconds("--timeout", timeout) if timeout else None)
+    except ValueError as error:
+        fail(str(error))
+    try:
+        report: Report = asyncio.run(look(bus, wish, lambda row: err.print(plain(row))))
+    except LinesideError as error:
+        fail(str(error))
+    _print(concluded(report, typed))
+
+
+def _print(end: "Found") -> None:
     for sentence in end.words:
         err.print(sentence)
     typer.echo(end.toml, nl=False)
@@ -170,11 +230,15 @@ def _look(server: "Server", wish: Any, *, is_whole: bool) -> None:
         raise typer.Exit(1)
 
 
-def _watched_s(text: str) -> float:
+def _seconds(option: str, text: str) -> float:
     try:
-        for_s = parse_duration(text).total_seconds()
+        return parse_duration(text).total_seconds()
     except ValueError as error:
-        fail(f"--for: {error}")
+        fail(f"{option}: {error}")
+
+
+def _watched_s(text: str) -> float:
+    for_s = _seconds("--for", text)
     if for_s > _LONGEST_S:
         fail(f"--for {text}: ten minutes at the most")
     return for_s

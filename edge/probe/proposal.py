@@ -1,0 +1,135 @@
+"""What was found on a device, and the TOML that reads it: what the probes that ask have in common."""
+
+import asyncio
+import signal
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+from edge.config import load
+from edge.errors import ConfigError
+from edge.probe.find import Found
+from edge.probe.toml import commented, pair, table
+from edge.shell import plain
+
+Tell = Callable[[str], None]
+
+
+class Other(Protocol):
+    """A line that could stand there too, or in the place of one that does."""
+
+    @property
+    def key(self) -> str: ...
+    @property
+    def table(self) -> Mapping[str, Any]: ...
+    @property
+    def words(self) -> str: ...
+
+
+class StationPlan(Protocol):
+    """A station in the making, as the adapters propose it."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def keys(self) -> Mapping[str, Any]: ...
+    @property
+    def comments(self) -> Sequence[str]: ...
+    @property
+    def others(self) -> Sequence[Other]: ...
+
+
+class Report(Protocol):
+    """What the adapters have found."""
+
+    @property
+    def source(self) -> Mapping[str, Any]: ...
+    @property
+    def stations(self) -> Sequence[StationPlan]: ...
+    @property
+    def telemetry(self) -> Mapping[str, Mapping[str, Any]]: ...
+    @property
+    def comments(self) -> Sequence[str]: ...
+    @property
+    def others(self) -> Sequence[Other]: ...
+    @property
+    def words(self) -> Sequence[str]: ...
+    @property
+    def broken(self) -> str: ...
+
+
+@contextmanager
+def enough_by_hand() -> Iterator[asyncio.Event]:
+    """Ctrl-C ends what is being done, and the next thing begins."""
+    enough, loop = asyncio.Event(), asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGINT, enough.set)
+    try:
+        yield enough
+    finally:
+        loop.remove_signal_handler(signal.SIGINT)
+
+
+def concluded(
+    report: Report, name: str, station: str, is_new: bool, is_whole: bool = False, bare: str = ""
+) -> Found:
+    """The tables, once they have passed what `lineside check` does.
+
+    `is_new`: its source is written down too; else the line has it already, and a station.
+    `is_whole`: there is no line yet: it begins as a line's file does.
+    `bare`: what stands above a station that is only there because a line has one.
+    """
+    source = table(["source", name], report.source)
+    stand_in = (
+        ""
+        if report.stations
+        else commented([bare or _BARE])
+        + table(["station"], {"name": station, "ideal_cycle": "30s"}, is_one_of_many=True)
+    )
+    proposed = "\n".join(_signals(report, name))
+    words = [*map(plain, report.words)]
+    if report.broken:
+        words.append(plain(f"it ended before its end: {report.broken}"))
+    is_empty = not (report.stations or report.telemetry)
+    if is_empty:
+        words.append("nothing of it looks like a counter or a measurement: choose from the tree")
+    fault = _fault(f"{source}\n{stand_in}\n{proposed}", words)
+    line = commented([_LINE]) + table(["line"], {"name": "line-1"}) if is_whole else ""
+    text = "\n".join(part for part in ((line, source, stand_in, proposed) if is_new else (proposed,)) if part)
+    return Found(tuple(words), "" if fault else text, runs=not (fault or report.broken or is_empty))
+
+
+_LINE = (
+    "leave these two lines out where the tables are added to a line's file; else write the line's own name"
+)
+_BARE = "NOT FINISHED: no counter was found, and a line has at least one station; write its own"
+
+
+def _signals(report: Report, name: str) -> Iterator[str]:
+    for station in report.stations:
+        keys = {"name": station.name, **station.keys}
+        written = table(["station"], keys, is_one_of_many=True)
+        yield commented(station.comments) + written + commented(_lines(station.others))
+    if report.telemetry:
+        yield table(["telemetry", name], {"source": name, "every": "1s", **report.telemetry})
+    if report.others or report.comments:
+        yield commented([*_lines(report.others), *report.comments])
+
+
+def _lines(others: Sequence[Other]) -> list[str]:
+    """As they can be written, with what they are."""
+    return [f"{pair(one.key, one.table)}  # {one.words}" for one in others]
+
+
+def _fault(text: str, words: list[str]) -> bool:
+    """Whether `lineside check` refuses it; what that says is added to the words."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "line.toml"
+        file.write_text(f'[line]\nname = "probe"\n\n{text}', encoding="utf-8")
+        try:
+            words += map(plain, load(file, Path(folder)).warnings)
+        except ConfigError as error:
+            words += [plain(f"no proposal passes the check: {one.key} {one.what}") for one in error.faults]
+            return True
+    return False
