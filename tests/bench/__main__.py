@@ -21,6 +21,7 @@ from tests.bench.delivery import delivery
 from tests.bench.grown import BYTES_A_UNIT, EVENTS_A_UNIT, on_terminal
 from tests.bench.growth import growth
 from tests.bench.lines import lines
+from tests.bench.modbus import modbus
 from tests.bench.opcua import opcua
 from tests.bench.price import prices
 from tests.bench.process import Figures
@@ -44,6 +45,8 @@ class Scale:
     parts: tuple[int, ...]
     """That are given to another owner."""
     rounds: int
+    turns: int
+    """Of what runs live for some seconds, each with processes of its own."""
 
     @property
     def room(self) -> int:
@@ -51,8 +54,11 @@ class Scale:
         return max(2 * sum(self.sizes), self.history) * BYTES_A_UNIT
 
 
-FULL = Scale(200_000, 20, (10_000, 100_000, 1_000_000), 2_000_000, (1_000, 100_000), 5)
-QUICK = Scale(20_000, 3, (10_000, 100_000), 200_000, (1_000, 10_000), 2)
+FULL = Scale(200_000, 20, (10_000, 100_000, 1_000_000), 2_000_000, (1_000, 100_000), 5, 3)
+QUICK = Scale(20_000, 3, (10_000, 100_000), 200_000, (1_000, 10_000), 2, 1)
+
+LARGE = ("growth", "corrections", "start")
+"""Parts that build journals."""
 
 Part = Callable[[Path], Iterator[tuple[str, Figures]]]
 
@@ -66,8 +72,9 @@ def parts_of(scale: Scale) -> dict[str, Part]:
             folder, scale.sizes[-1], scale.parts, scale.rounds, on_terminal
         ),
         "price": lambda folder: prices(folder, 100_000, 2_000, 2, on_terminal),
-        "telemetry": lambda folder: telemetry(folder, scale.seconds, min(scale.rounds, 3), on_terminal),
-        "opcua": lambda folder: opcua(folder, scale.seconds, min(scale.rounds, 3), on_terminal),
+        "telemetry": lambda folder: telemetry(folder, scale.seconds, scale.turns, on_terminal),
+        "modbus": lambda folder: modbus(folder, scale.seconds, scale.turns, on_terminal),
+        "opcua": lambda folder: opcua(folder, scale.seconds, scale.turns, on_terminal),
         "delivery": lambda folder: chain(
             delivery(folder, scale.observations, scale.rounds),
             lines(folder / "lines", scale.observations // 4, min(scale.rounds, 3)),
@@ -96,6 +103,8 @@ def measure(scale: Scale, names: list[str]) -> Iterator[tuple[str, Figures]]:
     """Every figure of these parts, in turn."""
     parts = parts_of(scale)
     for name in names or parts:
+        if not sys.stderr.isatty():
+            sys.stderr.write(f"measuring {name}\n")
         with tempfile.TemporaryDirectory(dir=Path.cwd(), prefix=".bench-") as folder:
             yield from parts[name](Path(folder))
 
@@ -110,9 +119,10 @@ def main() -> None:
     if unknown := set(options.parts) - set(parts_of(QUICK)):
         parser.error(f"there is no {', '.join(sorted(unknown))}")
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # the folder is removed
-    wanted = QUICK if options.quick else FULL
-    scale = fitting(wanted, shutil.disk_usage(Path.cwd()).free)
-    sys.stderr.write(_said_size(scale, wanted))
+    scale = wanted = QUICK if options.quick else FULL
+    if not options.parts or set(options.parts) & set(LARGE):
+        scale = fitting(wanted, shutil.disk_usage(Path.cwd()).free)
+        sys.stderr.write(_said_size(scale, wanted))
     found = {}
     for name, figures in measure(scale, options.parts):
         found[name] = figures

@@ -1,6 +1,7 @@
 """A Modbus TCP device whose registers all change at every request: `python -m tests.bench.registers`.
 
 It prints its port. Register 0 is the milliseconds of now, as many as it holds: it tells how old a value is.
+The other registers of an answer are a piece of bytes that lie ready: the device is to be no brake.
 """
 
 import asyncio
@@ -8,6 +9,10 @@ import struct
 import time
 
 _HEAD = struct.Struct(">HHHBBHH")
+_ANSWER = struct.Struct(">HHHBBB")
+_STEP = 7
+_RAMP = struct.pack(f">{2 * 65_536}H", *range(65_536), *range(65_536))
+"""Registers that count up, and begin anew."""
 
 
 class Device(asyncio.Protocol):
@@ -24,14 +29,15 @@ class Device(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._received += data
         while len(self._received) >= _HEAD.size:
-            transaction, _, _, unit, function, start, count = _HEAD.unpack(self._received[: _HEAD.size])
+            transaction, _, _, unit, function, start, count = _HEAD.unpack_from(self._received)
             self._received = self._received[_HEAD.size :]
             self._asked += 1
-            values = [(self._asked * 7 + start + number) & 0xFFFF for number in range(count)]
+            first = 2 * ((self._asked * _STEP + start) & 0xFFFF)
+            registers = _RAMP[first : first + 2 * count]
             if start == 0:
-                values[0] = time.time_ns() // 1_000_000 & 0xFFFF
-            head = struct.pack(">HHHBBB", transaction, 0, 3 + 2 * count, unit, function, 2 * count)
-            self._transport.write(head + struct.pack(f">{count}H", *values))
+                registers = struct.pack(">H", time.time_ns() // 1_000_000 & 0xFFFF) + registers[2:]
+            head = _ANSWER.pack(transaction, 0, 3 + 2 * count, unit, function, 2 * count)
+            self._transport.write(head + registers)
 
 
 async def main() -> None:

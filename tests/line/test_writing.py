@@ -240,6 +240,8 @@ class Wire:
         self.holds_asks = False
         """It answers nothing until `release`."""
         self.is_unfit = False
+        self.silence = ""
+        """The connection stands, and this does not answer."""
         self.words: list[WriteWord] = []
         self.after_telling: Callable[[], None] | None = None
 
@@ -256,6 +258,9 @@ class Wire:
         if self.holds_asks:
             self.held.append(ask)
             self.changed.set()
+            return
+        if self.silence:
+            self.answer(ask.number, Done(DoneState.SILENT, detail=self.silence))
             return
         if self.is_unfit:
             self.answer(ask.number, Done(DoneState.UNFIT, detail="it does not fit there"))
@@ -416,6 +421,28 @@ async def test_a_source_that_never_answers_is_asked_again() -> None:
         one.want(True)
         await wire.quiet(0.4)
         wire.is_silent = False
+        await wire.until(*WROTE_TRUE)
+
+
+async def test_a_unit_that_is_silent_on_a_connection_that_stands_is_looked_at_until_it_answers() -> None:
+    async with scribe() as (one, wire):
+        wire.silence = "unit 3 is lost"
+        one.want(True)
+        await wire.until("unknown true")
+        assert one.trouble == "unit 3 is lost"
+        await wire.quiet()
+        wire.silence = ""
+        await wire.until(*WROTE_TRUE)
+        assert wire.words[-1].tries == 1
+
+
+async def test_a_unit_that_falls_silent_with_the_write_is_no_failure_of_the_value() -> None:
+    async with scribe() as (one, wire):
+        wire.after_telling = lambda: setattr(wire, "silence", "unit 3: no answer within 1 s")
+        one.want(True)
+        await wire.until("intended true", "unknown true")
+        assert wire.words[-1].detail == "unit 3: no answer within 1 s"
+        wire.after_telling, wire.silence = None, ""
         await wire.until(*WROTE_TRUE)
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import struct
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ Client = AsyncModbusTcpClient | AsyncModbusSerialClient
 
 def an_image() -> Image:
     image = Image()
-    image.show(Cell(3, "holding", 100, "u32", "little"), 70_000)
+    image.show(Cell(3, "holding", 100, "u32", "CDAB"), 70_000)
     image.show(Cell(3, "input", 7, "f32"), 1.5)
     image.show(Cell(3, "coil", 9), 1)
     image.show(Cell(3, "discrete", 2), 1)
@@ -75,7 +76,9 @@ def test_values_are_written_as_pymodbus_reads_them(kind: str, words: str, raw: b
     if value != value:  # no number equals itself but NaN
         return
     client = AsyncModbusTcpClient
-    registers = encode(Cell(1, "holding", 0, kind, words), value)
+    straight = "ABCDEFGH"[: struct.calcsize(layout)]
+    turned = "".join(straight[at : at + 2] for at in reversed(range(0, len(straight), 2)))
+    registers = encode(Cell(1, "holding", 0, kind, straight if words == "big" else turned), value)
     order: Any = words
     assert client.convert_from_registers(registers, client.DATATYPE[name], word_order=order) == value
 
@@ -87,8 +90,30 @@ def test_a_bit_is_a_bit(table: Table) -> None:
 
 
 def test_bytes_of_a_register_can_be_turned() -> None:
-    assert encode(Cell(1, "holding", 0, "u16", octets="little"), 0x1234) == [0x3412]
+    assert encode(Cell(1, "holding", 0, "u16", "BA"), 0x1234) == [0x3412]
 
 
 def test_the_checksum_is_the_one_of_the_standard() -> None:
     assert crc(b"\x02\x07") == b"\x41\x12"  # MODBUS over Serial Line, 6.2.2
+
+
+@pytest.mark.parametrize(
+    ("cell", "value", "registers"),
+    [
+        (Cell(1, "holding", 0, "bcd32", "CDAB"), 12345678, [0x5678, 0x1234]),
+        (Cell(1, "holding", 0, "text", length=2), "RUN", [0x5255, 0x4E00]),
+        (Cell(1, "holding", 0, "text", "BA", length=2), "RUNNING", [0x5552, 0x4E4E]),
+        (Cell(1, "holding", 0, "u16", scale=Fraction(1, 10), offset=Fraction(-40)), 19.96, [600]),
+        (Cell(1, "holding", 0, "i16", scale=Fraction(1, 1000)), 119.7, [0x7FFF]),
+        (Cell(1, "holding", 0, "u64", "CDABGHEF"), 0x0102030405060708, [0x0304, 0x0102, 0x0708, 0x0506]),
+    ],
+)
+def test_what_is_shown_is_laid_as_the_address_has_it(
+    cell: Cell, value: float | str, registers: list[int]
+) -> None:
+    assert encode(cell, value) == registers
+
+
+def test_what_digits_cannot_show_is_refused() -> None:
+    with pytest.raises(struct.error, match="4 digits"):
+        encode(Cell(1, "holding", 0, "bcd16"), 10_000)
