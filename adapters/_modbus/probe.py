@@ -150,7 +150,7 @@ class _Look:
 
     async def _around(self, aims: Aims, wanted: Shown) -> None:
         """The places that may be meant, and as far beyond each as the widest value reaches."""
-        reach = max(_REACH, len(wanted.text) // 2 + 9)
+        wish, reach = self._wish, max(_REACH, len(wanted.text) // 2 + 9)
         for unit in self.found.units:
             for table in dict.fromkeys(table for table, _ in aims):
                 if self._asker.is_over:
@@ -159,7 +159,8 @@ class _Look:
                 places = sorted(at for of, at in aims if of == table)
                 for start, count in _runs(places, reach):
                     meant = [at for at in places if start <= at < start + count]
-                    if not await gathered(self._asker, area, start, count, meant):
+                    bounds = Bounds(start, start + count - 1, wish.bounds.requests, is_given=True)
+                    if not await gathered(self._asker, area, bounds, meant, self._tell):
                         break
                 self._areas.append(area)
                 self._tell(f"  unit {unit} {area}")
@@ -173,10 +174,13 @@ class _Look:
         looks = max((len(one.looks) for one in seen), default=0)
         many = "1 address" if cells == 1 else f"{cells:,} addresses"
         self._words.append(f"{many} can be read, {changed:,} of them changed in {counted(looks, 'look')}")
+        self._words += [_IN_PAIRS.format(area.unit, area.table) for area in self._areas if area.is_in_pairs]
         if wish.shown is None:
             for row in _rows(seen):
                 self._tell(row)
             self._plan = planned(seen, wish.name, wish.station, self._asker.answer_s)
+            if not (self._plan.stations or self._plan.telemetry):
+                self._words.append("no register held anything but 0: look again while the machine runs")
             return
         rows = await asyncio.to_thread(rank, wish.shown, _stretches(seen), wish.aims)
         for number, match in enumerate(rows[:_SHOWN_ROWS], 1):
@@ -203,6 +207,7 @@ class _Look:
         return keys
 
 
+_IN_PAIRS = "unit {} {} gives two registers from an even address on, or none: a signal has to be such a pair"
 _SHOWN_ROWS = 10
 _GAP = 8
 
@@ -251,7 +256,8 @@ def _stretches(seen: Sequence[Watched]) -> list[Stretch]:
     for one in seen:
         if one.table not in BIT_TABLES:
             step = max(1, math.ceil(len(one.looks) / _RANKED_LOOKS))
-            found += stretches_of(one.unit, one.table, [*one.looks[:-1:step], *one.looks[-1:]])
+            looks = [*one.looks[:-1:step], *one.looks[-1:]]
+            found += stretches_of(one.unit, one.table, looks, one.grain)
     return found
 
 

@@ -10,6 +10,7 @@ from typing import TypeVar
 from adapters._modbus.codec import Table
 from adapters._modbus.plan import Block
 from adapters._modbus.wire import Link, NoAnswer, Refused
+from adapters._probe_patience import Patience
 
 Tell = Callable[[str], None]
 T = TypeVar("T")
@@ -17,9 +18,9 @@ T = TypeVar("T")
 REPORT, DEVICE_INFORMATION = 0x11, 0x2B
 """Functions 17 and 43: the only ones asked for beside the reads, 1 to 4."""
 
-_TELL_S = 5.0
 _NOT_THERE = "the gateway has no answer of it"
-_BUSY_CODES = (5, 6)
+BUSY_CODES = (5, 6)
+"""Of a device that has no time for it now."""
 _GATEWAY_CODES = (10, 11)
 _BUSY_TRIES, _BUSY_S = 5, 0.2
 
@@ -35,10 +36,11 @@ Cells = tuple[int, ...]
 Answer = Cells | Refused | Silent
 
 
-class Asker:
+class Asker(Patience):
     """The requests of one probe. Any of them may raise SourceLost."""
 
     def __init__(self, link: Link, enough: asyncio.Event, pause_s: float) -> None:
+        super().__init__(enough)
         self.requests = 0
         self.whys: Counter[str] = Counter()
         """Why there was no answer."""
@@ -47,46 +49,19 @@ class Asker:
         self._answers = 0
         self._answers_s = 0.0
         self._link = link
-        self._enough = enough
         self._pause_s = pause_s
-        self._told_s = time.monotonic()
 
     @property
     def answer_s(self) -> float:
         """How long a request took as a rule, until its answer was there."""
         return self._answers_s / max(1, self._answers)
 
-    @property
-    def is_over(self) -> bool:
-        """Whether somebody has had enough of what is being done."""
-        return self._enough.is_set()
-
-    def goes_on(self) -> None:
-        """What was ended early is done; the next thing begins."""
-        self._enough.clear()
-
-    def is_time_to_tell(self) -> bool:
-        """Every few seconds."""
-        if time.monotonic() - self._told_s < _TELL_S:
-            return False
-        self._told_s = time.monotonic()
-        return True
-
-    async def rest(self, wait_s: float) -> None:
-        """As long as this, or until it is over."""
-        if wait_s <= 0:
-            return
-        try:
-            await asyncio.wait_for(self._enough.wait(), wait_s)
-        except TimeoutError:
-            return
-
     async def once(self, unit: int, table: Table, start: int, count: int) -> Answer:
         """Read some cells. A unit that is busy is asked again in a moment."""
         block = Block((), unit, table, start, count, 0.0)
         for _ in range(_BUSY_TRIES):
             answer = await self._read(block)
-            if not (isinstance(answer, Refused) and answer.code in _BUSY_CODES):
+            if not (isinstance(answer, Refused) and answer.code in BUSY_CODES):
                 break
             await self.rest(_BUSY_S)
         return answer

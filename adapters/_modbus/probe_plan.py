@@ -12,7 +12,7 @@ from adapters._modbus.codec import BIT_TABLES, Table
 from adapters._modbus.probe_watch import Watched
 from adapters._modbus.ranking import Match
 from adapters._modbus.scan import TABLES
-from adapters._modbus.values import Decoded, Form, orders_of
+from adapters._modbus.values import FLOATS, Decoded, Form, orders_of
 from edge.plural import counted
 
 _EVERY_S = (1, 2, 5, 10, 30, 60)
@@ -139,6 +139,7 @@ class _Rising:
     unit: int
     table: Table
     at: int
+    form: Form
     rate: float
     """In a second."""
     is_even: bool
@@ -147,6 +148,9 @@ class _Rising:
     @property
     def is_likely(self) -> bool:
         return not self.is_even and self.rate <= _FASTEST
+
+    def keys(self) -> dict[str, Any]:
+        return {"unit": self.unit, self.table: self.at, **form_keys(self.form)}
 
     def words(self) -> str:
         clock = "; it may be a clock or a heartbeat" if self.is_even else ""
@@ -160,9 +164,9 @@ def planned(found: Sequence[Watched], source: str, station: str, answer_s: float
     """
     is_one = len({one.unit for one in found}) == 1
     rising = [one for table in found if table.table not in BIT_TABLES for one in _rising(table)]
-    counters = [{"unit": one.unit, one.table: one.at} for one in rising]
+    counters = [one.keys() for one in rising]
     stations, others = _stations(rising, source, station, every(counters, answer_s))
-    taken = {(one.unit, one.table, one.at) for one in rising}
+    taken = {(one.unit, one.table, one.at + place) for one in rising for place in range(one.form.width)}
     signals: dict[str, Any] = {}
     for table in found:
         if table.table not in BIT_TABLES:
@@ -197,7 +201,11 @@ def _rising(table: Watched) -> Iterator[_Rising]:
         is_even = any(abs(rate - clock) < 0.1 * clock for clock in _CLOCKS) and max(steps) <= 2 * max(
             1, min(rises)
         )
-        yield _Rising(table.unit, table.table, at, rate, is_even)
+        start, form = at, Form("u16")
+        if table.grain > 1:
+            start, form = _pair_of(table, at)
+        if form.kind not in FLOATS:
+            yield _Rising(table.unit, table.table, start, form, rate, is_even)
 
 
 def _stations(
@@ -208,7 +216,7 @@ def _stations(
     others: list[Other] = []
     units: set[int] = set()
     for one in rising:
-        keys = {"source": source, "unit": one.unit, one.table: one.at, "as": "u16"}
+        keys = {"source": source, **one.keys()}
         keys |= {"every": period} if period != _FAST else {}
         if one.unit in units or not one.is_likely:
             others.append(Other("total", keys, one.words()))
@@ -216,7 +224,8 @@ def _stations(
         units.add(one.unit)
         name = station if not stations else f"{station}-unit-{one.unit}"
         cycle = {"ideal_cycle": _cycle(one.rate)}
-        comments = [f"a guess: {one.words()}. Is it the number of parts?", _WIDER]
+        comments = [f"a guess: {one.words()}. Is it the number of parts?"]
+        comments += [_WIDER] if one.form.width == 1 else []
         stations.append(StationPlan(name, {**cycle, "total": keys}, comments))
     return stations, others
 
@@ -235,7 +244,7 @@ def _changing(table: Watched, taken: set[tuple[int, Table, int]]) -> Iterator[tu
     for at in table.changed():
         if at < beyond or (table.unit, table.table, at) in taken:
             continue
-        place = _as_float(table, at)
+        place = _as_float(table, at) if table.grain == 1 else _pair_of(table, at)
         if place is not None:
             beyond = place[0] + 2
             yield place
@@ -262,17 +271,30 @@ def _pair(pair: tuple[int, int], high: int) -> float:
     return float(struct.unpack(">f", struct.pack(">HH", pair[high], pair[1 - high]))[0])
 
 
+def _pair_of(table: Watched, at: int) -> tuple[int, Form]:
+    """Where only pairs can be read: a float if it is a plain one, else a whole number."""
+    start = at - at % 2
+    pairs = list(zip(table.trace(start), table.trace(start + 1), strict=False))
+    for order, high in (("ABCD", 0), ("CDAB", 1)):
+        if all(_is_plain_float(_pair(pair, high)) for pair in pairs):
+            return start, Form("f32", order)
+    is_low_first = all(low and not high for low, high in pairs)
+    is_signed = all(pair[is_low_first] > 0xC000 for pair in pairs)
+    return start, Form("i32" if is_signed else "u32", "CDAB" if is_low_first else "ABCD")
+
+
 def _is_plain_float(value: float) -> bool:
     return math.isfinite(value) and _FLOAT_LEAST <= abs(value) <= _FLOAT_MOST
 
 
 def _idle(found: Sequence[Watched], is_one: bool) -> dict[str, Any]:
     signals = {
-        _name(table, at, is_one): {"unit": table.unit, table.table: at, "as": "u16"}
+        _name(table, start, is_one): {"unit": table.unit, table.table: start, **form_keys(form)}
         for table in found
         if table.table not in BIT_TABLES and table.looks
         for at, value in sorted(table.looks[0].items())
         if value
+        for start, form in [(at, Form("u16")) if table.grain == 1 else _pair_of(table, at)]
     }
     return dict(list(signals.items())[:_MOST_IDLE])
 

@@ -1,11 +1,12 @@
 """Which units are on a line, and what they say of themselves."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from adapters._modbus import library
 from adapters._modbus.codec import Table, exception_words
 from adapters._modbus.lines import TcpLine
-from adapters._modbus.probe_ask import DEVICE_INFORMATION, REPORT, Asker, Silent, Tell
+from adapters._modbus.probe_ask import REPORT, Asker, Silent, Tell
 from adapters._modbus.scan import TABLES
 from adapters._modbus.wire import Refused
 from edge.plural import counted
@@ -20,11 +21,9 @@ _FEW = 3
 _NOISE = "bytes that are not one"
 """As the wire says it: somebody spoke, and could not be understood."""
 
-_READ_DEVICE_IDENTIFICATION = 0x0E
 _BASIC, _REGULAR = 1, 2
 _OBJECTS = ("maker", "product", "revision", "maker's page", "product name", "model", "application")
 """Objects 0 to 6 of function 43/14, section 6.21 of the application protocol."""
-_HEAD = 7
 _MOST_PARTS = 8
 _LONGEST_NAME = 60
 
@@ -84,6 +83,7 @@ async def identity(asker: Asker, unit: int) -> list[str]:
             break
     words = [f"{_OBJECTS[at]} {_said(text)}" for at, text in found.items() if at < len(_OBJECTS) and text]
     if not words:
+        # pymodbus takes the last byte for the run indicator; libmodbus and others have text there.
         answer = await asker.ask(unit, bytes([REPORT]))
         if isinstance(answer, bytes) and (text := _said(answer[2:])):
             words = [f"it reports itself as {text}"]
@@ -95,25 +95,15 @@ async def _objects(asker: Asker, unit: int, category: int) -> dict[int, bytes]:
     found: dict[int, bytes] = {}
     first = 0
     for _ in range(_MOST_PARTS):
-        answer = await asker.ask(
-            unit, bytes([DEVICE_INFORMATION, _READ_DEVICE_IDENTIFICATION, category, first])
-        )
-        if not isinstance(answer, bytes) or len(answer) < _HEAD:
+        answer = await asker.ask(unit, library.identify(category, first))
+        if not isinstance(answer, bytes):
             break
-        found |= dict(objects(answer))
-        more, following = answer[4], answer[5]
-        if more != 0xFF or following <= first:
+        part = library.identification(answer)
+        found |= part.objects
+        if part.following is None or part.following <= first:
             break
-        first = following
+        first = part.following
     return found
-
-
-def objects(answer: bytes) -> Iterator[tuple[int, bytes]]:
-    """Number and bytes of each object in an answer to function 43/14, as far as they are whole."""
-    at = _HEAD
-    while at + 2 <= len(answer) and at + 2 + answer[at + 1] <= len(answer):
-        yield answer[at], answer[at + 2 : at + 2 + answer[at + 1]]
-        at += 2 + answer[at + 1]
 
 
 def _said(text: bytes) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from adapters._modbus.codec import Table
-from adapters._modbus.probe_ask import Asker, Silent
+from adapters._modbus.probe_ask import BUSY_CODES, Asker, Silent
 from adapters._modbus.scan import Area
 from adapters._modbus.wire import Refused
 
@@ -21,7 +21,8 @@ class Watched:
 
     unit: int
     table: Table
-    limit: int
+    grain: int = 1
+    """Cells that are read together or not at all."""
     looks: list[Mapping[int, int]] = field(default_factory=list)
     """Address and content, at each look."""
     at_s: list[float] = field(default_factory=list)
@@ -37,9 +38,13 @@ class Watched:
         return [at for at in sorted(first) if len(set(self.trace(at))) > 1]
 
 
+Block = tuple[int, int, int]
+"""Which table, start and count."""
+
+
 async def watched(asker: Asker, areas: Sequence[Area], for_s: float) -> list[Watched]:
     """Look at all that can be read, again and again, twice at the least. Raises SourceLost."""
-    found = [Watched(area.unit, area.table, area.limit) for area in areas]
+    found = [Watched(area.unit, area.table, area.grain) for area in areas]
     blocks = _blocks(areas)
     began_s = time.monotonic()
     for number in range(MOST_LOOKS):
@@ -54,28 +59,47 @@ async def watched(asker: Asker, areas: Sequence[Area], for_s: float) -> list[Wat
     return found
 
 
-def _blocks(areas: Sequence[Area]) -> list[tuple[int, int, int]]:
-    """Which area, start and count of each request of one look."""
+def _blocks(areas: Sequence[Area]) -> list[Block]:
+    """The requests of one look."""
     blocks, room = [], MOST_CELLS
     for number, area in enumerate(areas):
         for start, count in area.blocks():
-            if (taken := min(count, room)) > 0:
+            taken = min(count, room - room % area.grain)
+            if taken > 0:
                 blocks.append((number, start, taken))
                 room -= taken
     return blocks
 
 
-async def _look(asker: Asker, found: Sequence[Watched], blocks: Sequence[tuple[int, int, int]]) -> bool:
-    """One look at all; False where it was ended before its end, unless it was the first."""
+async def _look(asker: Asker, found: Sequence[Watched], blocks: list[Block]) -> bool:
+    """One look at all; False where it was ended before its end, unless it was the first.
+
+    What is refused at the first is asked for in halves from then on: some devices do not read across the
+    border of two ranges that lie side by side.
+    """
     looks: list[dict[int, int]] = [{} for _ in found]
     is_first = not any(one.looks for one in found)
-    for number, start, count in blocks:
+    waiting, done = blocks[::-1], []
+    while waiting:
         if asker.is_over and not is_first:
             return False
+        number, start, count = block = waiting.pop()
         answer = await asker.read(found[number].unit, found[number].table, start, count)
+        may_halve = is_first and not asker.is_over and count > found[number].grain
+        if may_halve and isinstance(answer, Refused) and answer.code not in BUSY_CODES:
+            waiting += reversed(_halves(block, found[number].grain))
+            continue
+        done.append(block)
         if not isinstance(answer, Silent | Refused):
             looks[number] |= dict(enumerate(answer, start))
+    blocks[:] = done
     for one, look in zip(found, looks, strict=True):
         one.looks.append(look)
         one.at_s.append(time.monotonic())
     return True
+
+
+def _halves(block: Block, grain: int) -> list[Block]:
+    number, start, count = block
+    half = max(grain, count // 2 - count // 2 % grain)
+    return [(number, start, half), (number, start + half, count - half)]

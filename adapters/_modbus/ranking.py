@@ -52,6 +52,8 @@ class Stretch:
     table: Table
     start: int
     looks: tuple[tuple[int, ...], ...]
+    grain: int = 1
+    """Registers that the device gives together or not at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +126,9 @@ class _Search:
                     yield replace(match, bits=match.bits - aim.cost, aim=aim.words)
 
     def _offsets(self, stretch: Stretch, width: int) -> list[int]:
-        room = range(len(stretch.looks[0]) - width + 1)
+        room = range(-stretch.start % stretch.grain, len(stretch.looks[0]) - width + 1, stretch.grain)
+        if width % stretch.grain:
+            return []
         if self._aims is None:
             return list(room)
         return [at for at in room if (stretch.table, stretch.start + at) in self._aims]
@@ -346,11 +350,13 @@ def verdict(rows: Sequence[Match]) -> str:
     return "the first one is the likeliest, not the only one: compare it again at another value"
 
 
-def stretches_of(unit: int, table: Table, looks: Sequence[Mapping[int, int]]) -> list[Stretch]:
+def stretches_of(
+    unit: int, table: Table, looks: Sequence[Mapping[int, int]], grain: int = 1
+) -> list[Stretch]:
     """Runs of neighbouring addresses out of looks at single registers; what a look lacks is left out."""
     common = sorted(set.intersection(*(set(look) for look in looks))) if looks else []
     runs = [list(run) for _, run in groupby(enumerate(common), key=lambda pair: pair[1] - pair[0])]
     return [
-        Stretch(unit, table, run[0][1], tuple(tuple(look[at] for _, at in run) for look in looks))
+        Stretch(unit, table, run[0][1], tuple(tuple(look[at] for _, at in run) for look in looks), grain)
         for run in runs
     ]

@@ -105,4 +105,4 @@ _BARE = "a line has at least one station: write its name, and what counts its pa
 def concluded(report: Report, typed: Typed) -> Found:
     """The tables of a line's file, once they have passed what `lineside check` does."""
     bare = _BARE if typed.shows else ""
-    return proposal.concluded(report, typed.name, typed.station, True, True, bare)
+    return proposal.concluded(report, typed.name, typed.station, True, True, bare, empty="")

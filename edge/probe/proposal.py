@@ -71,14 +71,24 @@ def enough_by_hand() -> Iterator[asyncio.Event]:
         loop.remove_signal_handler(signal.SIGINT)
 
 
+_EMPTY = "nothing of it looks like a counter or a measurement: choose from the tree"
+
+
 def concluded(
-    report: Report, name: str, station: str, is_new: bool, is_whole: bool = False, bare: str = ""
+    report: Report,
+    name: str,
+    station: str,
+    is_new: bool,
+    is_whole: bool = False,
+    bare: str = "",
+    empty: str = _EMPTY,
 ) -> Found:
     """The tables, once they have passed what `lineside check` does.
 
     `is_new`: its source is written down too; else the line has it already, and a station.
     `is_whole`: there is no line yet: it begins as a line's file does.
     `bare`: what stands above a station that is only there because a line has one.
+    `empty`: what is said where there is nothing to propose, unless the report has said it.
     """
     source = table(["source", name], report.source)
     stand_in = (
@@ -93,7 +103,7 @@ def concluded(
         words.append(plain(f"it ended before its end: {report.broken}"))
     is_empty = not (report.stations or report.telemetry)
     if is_empty:
-        words.append("nothing of it looks like a counter or a measurement: choose from the tree")
+        words += [empty] if empty else []
     fault = _fault(f"{source}\n{stand_in}\n{proposed}", words)
     line = commented([_LINE]) + table(["line"], {"name": "line-1"}) if is_whole else ""
     text = "\n".join(part for part in ((line, source, stand_in, proposed) if is_new else (proposed,)) if part)
@@ -111,10 +121,10 @@ def _signals(report: Report, name: str) -> Iterator[str]:
         keys = {"name": station.name, **station.keys}
         written = table(["station"], keys, is_one_of_many=True)
         yield commented(station.comments) + written + commented(_lines(station.others))
-    if report.telemetry:
-        yield table(["telemetry", name], {"source": name, "every": "1s", **report.telemetry})
-    if report.others or report.comments:
-        yield commented([*_lines(report.others), *report.comments])
+    telemetry = {"source": name, "every": "1s", **report.telemetry} if report.telemetry else {}
+    written = table(["telemetry", name], telemetry) if telemetry else ""
+    if last := commented(report.comments) + written + commented(_lines(report.others)):
+        yield last
 
 
 def _lines(others: Sequence[Other]) -> list[str]:

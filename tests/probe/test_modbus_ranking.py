@@ -240,3 +240,12 @@ def test_looks_at_single_registers_become_stretches() -> None:
         (1, ((10, 20), (11, 21))), (4, ((40,), (41,))),
     ]  # fmt: skip
     assert stretches_of(1, "input", []) == []
+
+
+def test_of_a_device_that_gives_pairs_only_pairs_are_found() -> None:
+    wanted = shown("2290")
+    for cells in ([2290, 1, 0, 7], [7, 0, 2290, 7]):
+        [odd] = stretches_of(1, "input", [dict(enumerate(cells, AT))], 2)
+        assert not rank(wanted, [odd])
+    [even] = stretches_of(1, "input", [dict(enumerate([7, 7, 0, 2290], AT))], 2)
+    assert [(row.start, row.form.kind) for row in rank(wanted, [even])] == [(AT + 2, "u32")]
