@@ -6,16 +6,16 @@ A batch is JSON, compressed in the journal and nowhere else:
 is no value. `lost` stands before `frames` where values were dropped before them: how many.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 from zlib import compress, decompress
 from zlib import error as ZlibError
 
-from msgspec import Struct, json
+from msgspec import Raw, Struct, json
 
 from edge.observation import Stamp, Value
-from edge.sifting import NO_VALUE, NoValue, Sampled
+from edge.sifting import NO_VALUE, Lane, NoValue, Sampled
 from edge.unread import Unread
 
 PREFIX = "telemetry/"
@@ -38,6 +38,26 @@ class _Frame(Struct, omit_defaults=True):
     at: int
     values: dict[str, Value] = {}
     bad: dict[str, str] = {}
+
+
+class _Sampled(Struct, omit_defaults=True):
+    """A frame whose values are written already."""
+
+    at: int
+    values: Raw
+    bad: dict[str, str] = {}
+
+
+class _Rows:
+    """What lanes gave of one moment."""
+
+    __slots__ = ("span", "written")
+
+    def __init__(self) -> None:
+        self.span = 0
+        """The lanes' spans together: their signals have their say in this moment, also those without news."""
+        self.written: list[bytes] = []
+        """JSON of names and values, without braces."""
 
 
 _encode = json.Encoder().encode
@@ -110,10 +130,12 @@ class Batch:
 class _Layer:
     """Frames by their time; a name is in each of them once at most."""
 
-    __slots__ = ("frames", "values")
+    __slots__ = ("frames", "rows", "values")
 
     def __init__(self) -> None:
         self.frames: dict[int, _Frame] = {}
+        self.rows: dict[int, _Rows] = {}
+        """Beside the frame of their moment, which is there, too."""
         self.values = 0
 
 
@@ -131,6 +153,7 @@ class Table:
         self.unread = Unread(f"{PREFIX}{spec.name}")
         self.lost = 0
         """Values that were dropped since the last batch."""
+        self._bits = {name: 1 << at for at, name in enumerate(spec.signals)}
         self._boot = boot
         self._close = close
         self._moment: Moment | None = None
@@ -143,21 +166,40 @@ class Table:
         self._size = 0
         """In values of a number."""
 
-    def add(self, values: dict[str, Value], bad: dict[str, str], moment: Moment) -> None:
-        """Put numbers that were read together into the frame of their moment."""
+    def span_of(self, names: Iterable[str]) -> int:
+        """For a lane of these signals."""
+        return sum(self._bits[name] for name in names)
+
+    def add(self, lane: Lane, written: bytes, count: int, bad: dict[str, str], moment: Moment) -> None:
+        """Put so many numbers of a lane into the frame of their moment, as JSON without braces."""
         self._turn(moment)
-        frame = self._layers[0].frames.get(moment.at_ms)
-        if self._raised or (frame is not None and not _are_apart(frame, values, bad)):
+        at = moment.at_ms
+        if self._raised or not self._has_room(lane, at):
             self.close()
-            frame = None
         layer = self._layers[0]
+        frame, rows = layer.frames.get(at), layer.rows.get(at)
         if frame is None:
-            layer.frames[moment.at_ms] = _Frame(moment.at_ms, values, bad)
+            frame = layer.frames[at] = _Frame(at)
             self._size += FRAME
-        else:
-            frame.values.update(values)
+        if rows is None:
+            rows = layer.rows[at] = _Rows()
+        rows.span |= lane.span
+        if written:
+            rows.written.append(written)
+        if bad:
             frame.bad.update(bad)
-        self._grow(layer, len(values) + len(bad), sum(map(_weight, bad.values())))
+        self._grow(layer, count + len(bad), sum(map(_weight, bad.values())) if bad else 0)
+
+    def _has_room(self, lane: Lane, at_ms: int) -> bool:
+        """Whether the frame of this moment has none of the lane's signals. It costs what is new, not what
+        the frame holds already."""
+        layer = self._layers[0]
+        if (rows := layer.rows.get(at_ms)) is not None and rows.span & lane.span:
+            return False
+        frame = layer.frames.get(at_ms)
+        if frame is None or not (frame.values or frame.bad):
+            return True
+        return frame.values.keys().isdisjoint(lane.names) and frame.bad.keys().isdisjoint(lane.names)
 
     def put(self, name: str, value: Value | NoValue, at_ms: int, moment: Moment) -> None:
         """Put one value into the frame of its own time, which is of the same clock as `moment`."""
@@ -165,7 +207,7 @@ class Table:
             self._turn(moment)
         layer = self._layers[self._raised.get(name, 0)] if self._raised else self._layers[0]
         frame = layer.frames.get(at_ms)
-        if frame is not None and (name in frame.values or name in frame.bad):
+        if frame is not None and self._has(layer, frame, name):
             layer = self._raise(name)
             frame = layer.frames.get(at_ms)
         if frame is None:
@@ -177,6 +219,13 @@ class Table:
         else:
             frame.values[name] = value
             self._grow(layer, 1, _weight(value))
+
+    def _has(self, layer: _Layer, frame: _Frame, name: str) -> bool:
+        """Whether the signal has its say in the frame."""
+        if name in frame.values or name in frame.bad:
+            return True
+        rows = layer.rows.get(frame.at) if layer.rows else None
+        return rows is not None and bool(rows.span & self._bits[name])
 
     def note(self, name: str, value: Value | NoValue, moment: Moment) -> None:
         """Whether the device gave something, if only something that is no number."""
@@ -213,7 +262,8 @@ class Table:
             return
         for layer in self._layers:
             frames = sorted(layer.frames.items())
-            encoded = [_encode(frame) for _, frame in frames]
+            rows = layer.rows
+            encoded = [_written(frame, rows[at]) if at in rows else _encode(frame) for at, frame in frames]
             self._close(Batch(
                 spec.name, spec.station, frames[0][0], moment.seen_ms, moment.mono_ms, self._boot,
                 moment.stamp, b",".join(encoded), layer.values, self.lost,
@@ -222,10 +272,11 @@ class Table:
         self._begin()
 
 
-def _are_apart(frame: _Frame, values: Mapping[str, Value], bad: Mapping[str, str]) -> bool:
-    """It costs what is new, not what the frame holds already."""
-    known = (frame.values.keys(), frame.bad.keys())
-    return all(keys.isdisjoint(new) for keys in known for new in (values, bad))
+def _written(frame: _Frame, rows: _Rows) -> bytes:
+    written = [*rows.written, _encode(frame.values)[1:-1]] if frame.values else rows.written
+    if not written:
+        return _encode(frame)
+    return _encode(_Sampled(frame.at, Raw(b"{%b}" % b",".join(written)), frame.bad))
 
 
 def _weight(value: Value) -> int:

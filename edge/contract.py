@@ -25,10 +25,16 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
-from pydantic import Field
-
+from edge.addresses import (
+    SignalAddress,
+    SinkSettings,
+    SourceSettings,
+    Span,
+    SwitchAddress,
+    WriteAddress,
+)
 from edge.doing import Done, DoneState, WriteAsk, WriteValue
 from edge.errors import SinkError, SinkLost, SinkRefused, SourceError, SourceLost, SourceRefused
 from edge.observation import (
@@ -57,127 +63,6 @@ __all__ = [
     "refuse",
 ]  # fmt: skip
 
-# --- settings ------------------------------------------------------------------------------
-
-
-class SourceSettings(Settings):
-    """What every `[source.NAME]` has."""
-
-    type: str
-
-    def warnings(self) -> list[str]:
-        """What is valid but doubtful, each in a sentence; `lineside check` prints them."""
-        return []
-
-    def owns(self) -> list[str]:
-        """What no other source may use beside it: a port, a device that takes one connection."""
-        return []
-
-    def needs_a_scan(self) -> bool:
-        """Whether what it sends is of the unit that was scanned last at its station."""
-        return False
-
-
-class SignalAddress(Settings):
-    """What every signal `{ source = "...", ... }` of one protocol adds to the common keys."""
-
-    natural_bits: ClassVar[int | None] = None
-
-    def counter_bits(self) -> int | None:
-        """Width of the counter that this address decodes to, where the protocol knows it."""
-        return self.natural_bits
-
-    def counter_modulus(self) -> int | None:
-        """How many readings that counter has: after the last it begins again at 0."""
-        bits = self.counter_bits()
-        return None if bits is None else 1 << bits
-
-    def identity(self) -> str:
-        """Address and decoding in words: two signals with the same are the same counter."""
-        return self.model_dump_json(exclude_defaults=True)
-
-    def misfit(self, use: str) -> str:
-        """Why it cannot serve as `counter`, `state`, `mode` or `telemetry`, in words; empty where it can."""
-        return ""
-
-    def parts(self) -> "Sequence[tuple[str, SignalAddress]]":
-        """Of an array that becomes columns of telemetry: each value's address, and what its name ends in.
-
-        None of a single value.
-        """
-        return ()
-
-    @classmethod
-    def models(cls) -> Sequence[str]:
-        """What a station's `model` can be: the specifications of machines that this protocol knows."""
-        return ()
-
-    @classmethod
-    def modelled(cls, model: str) -> Mapping[str, Mapping[str, Any]] | None:
-        """For a station's `model`: the keys of each of its signals, by role; None: no such model here."""
-        return None
-
-
-class SwitchAddress(Settings):
-    """An output that a source can switch on and off, such as a lamp: what its protocol needs to know."""
-
-    def identity(self) -> str:
-        """The place and what is written there, in words: two outputs with the same are one."""
-        return self.model_dump_json(exclude_defaults=True)
-
-    def span(self) -> "Span":
-        """What of the device it switches."""
-        return Span(self.identity())
-
-
-class WriteAddress(Settings):
-    """A place in a device that a value may be written to: what its protocol needs to know."""
-
-    def identity(self) -> str:
-        """The place in words: two with the same are one."""
-        return self.model_dump_json(exclude_defaults=True)
-
-    def span(self) -> "Span":
-        """What of the device it writes."""
-        return Span(self.identity())
-
-    def unfit(self, value: WriteValue) -> str:
-        """Why it can never hold this value, in words; empty where it can, or where only the device knows."""
-        return ""
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """A part of what a device holds. What two write must not overlap: they would fight."""
-
-    room: str
-    """Such as a table of registers of one unit; or a place that is all by itself."""
-    first: int = 0
-    end: int = 1
-
-    def overlaps(self, other: "Span") -> bool:
-        return self.room == other.room and self.first < other.end and other.first < self.end
-
-
-class SinkSettings(Settings):
-    """What every `[sink.NAME]` has."""
-
-    type: str
-    linger: Duration = timedelta(0)
-    """How long live events wait for company, so that fewer and larger writes go out."""
-    batch: int = Field(default=500, ge=1, le=5_000)
-    """Events in one write at the most."""
-    backlog_rate: int = Field(default=5_000, ge=1, le=1_000_000)
-    """Events of the backlog a second at the most, so that a far end that is back is not flooded."""
-    replay: Duration = timedelta(seconds=15)
-    """After the far end was away, what it had acknowledged in so long a time is sent again, for one that was
-    killed may have forgotten it."""
-
-    def owns(self) -> list[str]:
-        """What no other sink may use beside it: a folder, a client id at a broker."""
-        return []
-
-
 # --- sources --------------------------------------------------------------------------------
 
 AddressT = TypeVar("AddressT", bound=SignalAddress)
@@ -197,6 +82,8 @@ class Signal(Generic[AddressT]):
     """Of telemetry: its table. Numbers of one table that are read together can go to `Intake.sample`."""
     bits: int | None = None
     """Of a counter: its width as it is declared."""
+    is_early: bool = False
+    """Of a counter: it begins again at 0 before its width is used up, as one of six digits does."""
 
 
 SwitchT = TypeVar("SwitchT", bound=SwitchAddress)
@@ -300,8 +187,8 @@ class Intake(Protocol):
         The place of a signal is its place in this list. Raises KeyError where one is no telemetry.
         """
 
-    def changes(self, channel: Channel, changes: Sequence[Change]) -> None:
-        """Hand over values of a channel in the order in which they came, stamped with the clocks of now.
+    def changes(self, channel: Channel, changes: Sequence[Change], *, ago_ms: int = 0) -> None:
+        """Hand over values of a channel in the order in which they came, received now, or `ago_ms` ago.
 
         Each is a place, a value and how long ago it was, as `observe` has it. A value is None where the
         device gives none, and `NoValue` where it could not be read, with the reason. Deadbands and silences

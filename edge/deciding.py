@@ -10,9 +10,12 @@ from edge.journal.store import encode_data
 from edge.observation import COMMAND, Observation, Outcome, Verdict
 from edge.pending import Batch, CommitFirst
 from edge.production import Decision, Line, decide, needs
+from edge.production.baselines import RESTARTED
 from edge.production.claims import claim_of
+from edge.production.counting import Kind
+from edge.production.devices import CAUSES
 from edge.production.events import Count, Event
-from edge.production.losses import Health
+from edge.production.losses import Health, Loss
 from edge.production.state import Row
 from edge.production.views import is_view
 from edge.working import WorkingRows
@@ -107,6 +110,15 @@ def tell(event: Event) -> None:
         log.warning("%s: cannot be read: %s", data.subject, data.detail)
     elif isinstance(data, Health) and data.state == "readable":
         log.warning("%s: can be read again", data.subject)
+    elif isinstance(data, Loss) and data.cause in CAUSES.values():
+        what = "was restarted" if data.cause == CAUSES[RESTARTED] else "is another device now"
+        log.warning("%s %s: %s", data.subject, what, data.detail)
+    elif isinstance(data, Count) and data.quality == Kind.RESET:
+        words = f"it went back from {data.was} to {data.raw} and began again at zero"
+        log.warning("%s.%s: %s: what was made just before is not known", event.station, data.role, words)
+    elif isinstance(data, Count) and data.read_as:
+        words = f"is read otherwise than before, {data.read_as}"
+        log.warning("%s.%s %s: counting begins at %d", event.station, data.role, words, data.raw)
     elif isinstance(data, Count) and data.held:
         claim = claim_of(data.role, data.was, data.raw, data.held)
         log.warning("%s: %d parts are held: %s", event.station, data.held, claim)

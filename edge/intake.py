@@ -18,7 +18,7 @@ from edge.errors import NotRecorded
 from edge.observation import ACCEPTED, Observation, Outcome, Quality, Stamp, Value, Verdict
 from edge.orders import Entry, Taken, parse, take_in
 from edge.recorder import Recorder
-from edge.tally import MOST_TALLIES, Tally
+from edge.tally import MOST_TALLIES, Tally, unknown
 from edge.telemetry import is_credible
 
 LONGEST_QUESTION = 1_000
@@ -161,11 +161,11 @@ class SourceIntake:
     def channel(self, signals: Sequence[str]) -> Channel:
         return self._telemetry.channel(signals)
 
-    def changes(self, channel: Channel, changes: Sequence[Change]) -> None:
+    def changes(self, channel: Channel, changes: Sequence[Change], *, ago_ms: int = 0) -> None:
         if not changes:
             return
         clock = self._clock
-        seen_ms, mono_ms = clock.wall_ms(), clock.mono_ms()
+        seen_ms, mono_ms = clock.wall_ms() - ago_ms, clock.mono_ms() - ago_ms
         self.last_data_mono_ms = mono_ms
         self._telemetry.changes(channel, changes, Moment(seen_ms, seen_ms, mono_ms, Stamp.RECEIPT))
 
@@ -212,6 +212,7 @@ class SourceIntake:
     def lost(self) -> None:
         """The connection is gone, and with it every ask."""
         self.is_connected = False
+        self.tallies = unknown(self.tallies)
         while not self._asks.empty():
             self._asks.get_nowait()
         self._beside.written(0, None)

@@ -17,6 +17,8 @@ from edge.plural import counted
 from edge.shell import DataFolder, fail, find_line, open_journal, plain, plain_json
 from edge.when import read_time
 
+LITTLE = 5
+"""A silence may be longer than its interval by one part of so many before it is said."""
 CAUSES = {
     "agent-off": "the agent was off",
     "journal-restored": "the journal was replaced by a backup",
@@ -96,7 +98,10 @@ def told(found: Ledger, zone: ZoneInfo) -> Iterator[str]:
             loose = sum(each.parts for each in one.recovered if not each.assigned)
             are = "is" if loose == 1 else "are"
             unassigned = f"; {loose} of them {are} of no order" if loose else ""
-            yield f"    recovered {counted(one.parts, 'part')} ({by}){unassigned}"
+            yield f"    recovered {counted(one.parts, 'part')}{_silence(one, zone)} ({by}){unassigned}"
+        if one.elsewhere:
+            its = f"{', '.join(one.elsewhere)}: what was made meanwhile is told"
+            yield f"    {its} in another interval of the same silence"
         if one.records:
             yield f"    lost {counted(one.records, 'record')}"
         if one.unseen:
@@ -106,6 +111,15 @@ def told(found: Ledger, zone: ZoneInfo) -> Iterator[str]:
     sure = f"{found.uncertain} uncertain" if found.uncertain else "nothing uncertain"
     recovered = counted(found.parts, "part")
     yield f"{found.line}: {counted(len(found.intervals), 'interval')}, {recovered} recovered, {sure}"
+
+
+def _silence(one: Interval, zone: ZoneInfo) -> str:
+    """Where the counters were not read for much longer than the interval was."""
+    since_ms = min(each.since_ms for each in one.recovered)
+    silent_ms = max(each.until_ms for each in one.recovered) - since_ms
+    if silent_ms * LITTLE <= ((one.until_ms or one.since_ms) - one.since_ms) * (LITTLE + 1):
+        return ""
+    return f" of {silent_ms / 1000:.1f} s without a reading, from {_shown(since_ms, zone)}"
 
 
 def _who(one: Interval) -> str:

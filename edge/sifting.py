@@ -3,9 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
+from functools import cached_property
+from itertools import compress
 from math import isfinite, nan
 from operator import ne
 from typing import Any, NamedTuple
+
+from msgspec import Struct, defstruct, json
 
 from edge.observation import Value
 
@@ -17,6 +21,10 @@ _LEAST, _MOST = -(1 << 63), (1 << 64) - 1
 
 Number = bool | int | float | None
 """None: the device gives no number."""
+
+_encode = json.Encoder().encode
+_NULL = b'":null'
+"""In JSON, a value that is none: None, NaN or infinity. No name has a quote."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +47,13 @@ class Sampled:
 class Lane:
     """Numbers of one table that are always read together, and what was last kept of each."""
 
-    def __init__(self, table: str, bad: dict[str, str], signals: Sequence[Sampled]) -> None:
-        """`bad` is the table's own: names whose last word was that there is no value, and why."""
+    def __init__(self, table: str, bad: dict[str, str], signals: Sequence[Sampled], span: int = 0) -> None:
+        """`bad` is the table's own: names whose last word was that there is no value, and why.
+
+        `span` has a bit for each signal, the same in every lane of the table; 0: no other lane has any.
+        """
         self.table = table
+        self.span = span
         self._bad = bad
         self.names = [one.name for one in signals]
         self._signals = signals
@@ -54,32 +66,52 @@ class Lane:
         self._silent_ms = 0
         """Before it no silence is too long."""
 
+    def whole(self, values: Sequence[Number], now_ms: int) -> bytes:
+        """All of them as JSON without the braces, where each is a number and news without a deadband.
+
+        Else nothing, and `sift` tells. Registers that all move are written without a look at each name:
+        that is half of what they cost.
+        """
+        if self._bad:
+            self._recover(values)
+        if not self._exact or not all(map(ne, values, self._lows)):
+            return b""
+        written = _encode(self._form(*values))
+        if _NULL in written:
+            return b""
+        self._keep_all(values, now_ms)
+        return written[1:-1]
+
+    @cached_property
+    def _form(self) -> type[Struct]:
+        """What msgspec writes as an object of these names: it takes the values as they come."""
+        places = [f"at_{at}" for at in range(len(self.names))]
+        return defstruct("Row", places, rename=dict(zip(places, self.names, strict=True)), gc=False)
+
     def sift(self, values: Sequence[Number], now_ms: int) -> dict[str, Value]:
         """Those that are news, by name. `now_ms` is monotonic."""
         if self._bad:
             self._recover(values)
-        if self._exact and None not in values and all(map(ne, values, self._lows)):
-            return self._keep_all(values, now_ms)
         kept = self._moved(values)
         if now_ms >= self._silent_ms:
             kept = self._with_silent(values, kept, now_ms)
         if len(kept) == len(values) and self._exact:
-            return self._keep_all(values, now_ms)
+            self._keep_all(values, now_ms)
+            return dict(zip(self.names, values, strict=True))
         for at in kept:
             self._settle(at, values[at] or 0, now_ms)
         return {self.names[at]: values[at] for at in kept}
 
-    def _keep_all(self, values: Sequence[Number], now_ms: int) -> dict[str, Value]:
+    def _keep_all(self, values: Sequence[Number], now_ms: int) -> None:
         """Where there is no deadband: both bounds are what was kept last."""
         self._lows = self._highs = list(values)  # type: ignore[arg-type]
         self._heard_ms = [now_ms] * len(values)
-        return dict(zip(self.names, values, strict=True))
 
     def _moved(self, values: Sequence[Number]) -> list[int]:
         lows, highs = self._lows, self._highs
-        if None not in values:
-            numbers: Sequence[float] = values  # type: ignore[assignment]
-            return [at for at, value in enumerate(numbers) if not lows[at] <= value <= highs[at]]
+        if self._exact:
+            moved = compress(range(len(values)), map(ne, values, lows))
+            return [at for at in moved if values[at] is not None]
         return [
             at for at, value in enumerate(values) if value is not None and not lows[at] <= value <= highs[at]
         ]

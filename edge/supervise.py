@@ -24,6 +24,8 @@ LONGEST_S = 5.0
 """Between two tries; jitter takes up to half of it away, so that agents do not come in step."""
 
 
+SHORT_S = 2.0
+"""A time away below this is told with a tenth of a second."""
 MOST_WORDS = 5
 """Refusals that are said of one outage besides its first reason, each once."""
 
@@ -59,6 +61,7 @@ class Supervisor:
         self._clock = clock
         self._untold: list[Observation] = []
         self._said: set[str] = set()
+        self._unseen_s = 0.0
 
     async def run(self, collect: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """A SourceError is retried with back-off; any other exception stops this source only."""
@@ -82,8 +85,8 @@ class Supervisor:
     def back(self) -> None:
         """The adapter says that the connection stands."""
         if self.presence.state == LOST:
-            away_s = (self._clock.mono_ms() - self.presence.since_mono_ms) / 1000
-            log.warning("%s: back after %.0f s", self._intake.name, away_s)
+            away_s = (self._clock.mono_ms() - self.presence.since_mono_ms) / 1000 + self._unseen_s
+            log.warning("%s: back after %.*f s", self._intake.name, 1 if away_s < SHORT_S else 0, away_s)
         else:
             log.info("%s: connected", self._intake.name)
         self.presence = Presence("connected", "", self._clock.mono_ms())
@@ -108,7 +111,7 @@ class Supervisor:
         if end.state == LOST:
             log.warning("%s: unavailable: %s", self._intake.name, end.reason)
         self.presence = Presence(end.state, end.reason, self._clock.mono_ms())
-        self._said = {end.reason}
+        self._said, self._unseen_s = {end.reason}, end.unseen_s
         lost = self._word(LOST, end.reason)
         self._untold = [replace(lost, at_ms=lost.seen_ms - round(end.unseen_s * 1000))]
 

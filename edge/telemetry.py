@@ -65,21 +65,32 @@ class Telemetry:
         """For numbers of these signals, of one table, that come together. Raises KeyError."""
         singles = [self._signals[name] for name in signals]
         table = self._tables[singles[0].table]
-        return Lane(table.spec.name, table.bad, [one.spec for one in singles])
+        names = [one.name for one in singles]
+        return Lane(table.spec.name, table.bad, [one.spec for one in singles], table.span_of(names))
 
     def sample(self, lane: Lane, values: Sequence[Number], moment: Moment, why: str = "no number") -> None:
         """Take one reading of a lane; `why` is told of values that are None."""
         table = self._tables[lane.table]
         if table.unread:
             table.unread.read(lane.names, moment.seen_ms, moment.mono_ms)
+        if written := lane.whole(values, moment.mono_ms):
+            table.add(lane, written, len(values), {}, moment)
+        elif not self._sift(table, lane, values, moment, why):
+            return
+        if lane.table not in self._open:
+            self._opened((lane.table,))
+
+    def _sift(self, table: Table, lane: Lane, values: Sequence[Number], moment: Moment, why: str) -> bool:
+        """Take those of a reading that are news; False where none is."""
         bad = {}
         if None in values:
             pairs = zip(lane.names, values, strict=True)
             bad = {name: why for name, value in pairs if value is None and table.bad.get(name) != why}
             table.bad |= bad
-        if (kept := lane.sift(values, moment.mono_ms)) or bad:
-            table.add(kept, bad, moment)
-            self._opened((lane.table,))
+        kept = lane.sift(values, moment.mono_ms)
+        if kept or bad:
+            table.add(lane, json.encode(kept)[1:-1], len(kept), bad, moment)
+        return bool(kept or bad)
 
     def channel(self, signals: Sequence[str]) -> Channel:
         """For these signals, of any tables, whose values come one at a time. Raises KeyError."""

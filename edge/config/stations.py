@@ -150,8 +150,7 @@ class SignalBuilder:
         modulus = self._modulus(place, table, address)
         if modulus is None:
             return None
-        bits = int(table.counter[1:]) if table.counter else address.counter_bits()
-        self._add(place, table, address, bits)
+        self._add(place, table, address, modulus)
         return CounterSpec(
             place.signal, role, table.source, f"counter/{table.source}|{address.identity()}", modulus,
             table.parts_per_count, table.parts_by_item,
@@ -165,6 +164,12 @@ class SignalBuilder:
                 hint = 'its width, such as counter = "u32"'
                 self.faults.add(where, "is missing: where does it roll over?", hint)
             return natural
+        if isinstance(table.counter, int):
+            if natural is not None and table.counter > natural:
+                what = f"{table.counter:,} is more than it can read: it rolls over at {natural:,} at last"
+                self.faults.add(where, what, "leave counter out")
+                return None
+            return table.counter
         if natural is not None and natural & natural - 1:
             what = f"has a width in bits, and digits roll over at {natural:,}"
             self.faults.add(where, what, "leave counter out")
@@ -209,8 +214,12 @@ class SignalBuilder:
             self._add(replace(place, signal=place.signal + end), table, part)
         return [(end, table) for end, _ in parts]
 
-    def _add(self, place: Place, table: SignalTable, address: SignalAddress, bits: int | None = None) -> None:
-        made = Signal(place.signal, address, table.every, place.batch, bits)
+    def _add(
+        self, place: Place, table: SignalTable, address: SignalAddress, modulus: int | None = None
+    ) -> None:
+        bits = None if modulus is None else (modulus - 1).bit_length()
+        is_early = modulus is not None and bool(modulus & modulus - 1)
+        made = Signal(place.signal, address, table.every, place.batch, bits, is_early)
         self.signals.setdefault(table.source, []).append(made)
 
     def _checked(

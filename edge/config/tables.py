@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from edge.contract import Duration, Secret, Settings, Size
 from edge.journal.retention import Keep
@@ -187,12 +187,26 @@ class SignalTable(Settings):
     """How often it is sampled."""
 
 
+Width = Literal["u8", "u15", "u16", "u24", "u31", "u32", "u48", "u63", "u64"]
+FEWEST_READINGS, MOST_READINGS = 10, 1 << 64
+
+
+def _width(value: object) -> str | int:
+    if value in get_args(Width):
+        return str(value)
+    if type(value) is int and FEWEST_READINGS <= value <= MOST_READINGS:
+        return value
+    words = f"must be one of {', '.join(get_args(Width))}, or how many readings it has, such as 1000000"
+    raise ValueError(words)
+
+
 class CounterTable(SignalTable):
     """`total`, `good` or `reject` of a station: a cumulative counter."""
 
-    counter: Literal["u8", "u15", "u16", "u24", "u31", "u32", "u48", "u63", "u64"] | None = None
-    """Its width; where the address tells it (Modbus `as`), it can be left out. A signed integer that begins
-    again at 0 has one bit less than its type."""
+    counter: Annotated[Width | int, BeforeValidator(_width)] | None = None
+    """Its width, or how many readings it has where it begins again at 0 earlier: 1000000 for one of six
+    digits. Where the address tells it (Modbus `as`), it can be left out. A signed integer that begins again
+    at 0 has one bit less than its type."""
     parts_per_count: Annotated[int, Field(ge=1, le=10_000)] = 1
     """Cavities: how many parts one count stands for."""
     parts_by_item: Annotated[dict[str, Annotated[int, Field(ge=1, le=10_000)]], Field(max_length=1_000)] = (

@@ -47,11 +47,13 @@ class StationWrite:
     """Also of an order: where none runs."""
     at_most: int
     """Writes in a minute."""
+    fits: bool = False
+    """What the place holds is known, and the values fit there."""
 
     def words(self) -> str:
         """For a person who checks the file."""
         off = shown(self.off) or "an empty text"
-        number = "" if shown(self.off) else " (a place that holds a number needs none = 0)"
+        number = "" if shown(self.off) or self.fits else " (a place that holds a number needs none = 0)"
         when = f"{off} where none runs{number}" if self.what == "order" else f"else {off}"
         what = MEANS[self.what] if self.what == "order" else f"{shown(self.on)} {MEANS[self.what]}"
         return f"writes {self.what} to {self.place}: {what}, {when}; also when the agent starts"
@@ -165,7 +167,7 @@ class _Builder:
             if unfit := address.unfit(value):
                 self.faults.add(f"{key}.{name}", unfit, "a value that fits, such as 0")
         self.writes.append(StationWrite(
-            station, table.what, table.source, target, place, on, off, table.at_most
+            station, table.what, table.source, target, place, on, off, table.at_most, address.knows
         ))  # fmt: skip
         self.targets.setdefault(table.source, []).append(Target(target, address, table.confirm))
 

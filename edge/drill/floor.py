@@ -213,7 +213,7 @@ def _variable(config: LineConfig, signal: str) -> tuple[str, float | str]:
     """The type of a node and its first value, by what its signal is for."""
     line = config.line
     if signal in line.counters:
-        bits = line.counters[signal].counter.modulus.bit_length() - 1
+        bits = (line.counters[signal].counter.modulus - 1).bit_length()
         return f"u{next(width for width in (8, 16, 32, 64) if width >= bits)}", 0
     if signal in line.states:
         code = _executing(line.states[signal])
@@ -237,7 +237,7 @@ async def _open_station(spec: StationSpec, spots: dict[str, Spot], floor: Floor)
 
 def _dial(spec: CounterSpec, spot: Spot) -> Dial:
     """It rolls over soon where what it is read from holds its last readings."""
-    bits = spec.modulus.bit_length() - 1
+    bits = (spec.modulus - 1).bit_length()
     return Dial(spec, spec.modulus - BEFORE_END if bits <= min(ROLLS_OVER, spot.holds) else 0, spot.show)
 
 

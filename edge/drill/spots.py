@@ -34,6 +34,8 @@ class Form(Protocol):
     length: int
     scale: Fraction
     offset: Fraction
+    encoding: str
+    has_header: bool
 
 
 class Place(Protocol):
@@ -49,7 +51,7 @@ def cell_of(place: Place) -> Cell:
     form = place.form
     return Cell(
         place.unit, place.table, place.start, form.kind, form.order, form.bit, form.length, form.scale,
-        form.offset,
+        form.offset, form.encoding, form.has_header,
     )  # fmt: skip
 
 

@@ -69,6 +69,12 @@ class Device(Struct, frozen=True, omit_defaults=True, tag="device"):
     read_from: str = ""
 
 
+class ReadAs(Struct, frozen=True, tag="read-as"):
+    """How a counter was read last: the key of its baseline."""
+
+    key: str
+
+
 class Counter(Struct, frozen=True, omit_defaults=True, tag="counter"):
     """The baseline of one counter: the reading that the next one is compared with."""
 

@@ -5,7 +5,7 @@ import re
 from msgspec.structs import replace
 
 from edge.observation import Observation, Outcome, Quality, Stamp, Verdict
-from edge.production.baselines import Counter, Former
+from edge.production.baselines import Counter, Former, ReadAs
 from edge.production.claims import Claim, with_claim
 from edge.production.context import Context
 from edge.production.counting import FORMER_MS, Kind, Reading, judge
@@ -45,6 +45,13 @@ def count(draft: Draft, place: CounterAt) -> None:
     if draft.station(place.station).bad_signals:
         readable_again(draft, place.station, spec.signal)
     before = draft.get(spec.key, Counter)
+    read_as = draft.get(spec.read_as_key, ReadAs)
+    if read_as is None or read_as.key != spec.key:
+        draft.put(spec.read_as_key, ReadAs(spec.key))
+        if read_as is not None:
+            words = f"{_address(read_as.key)} before, {_address(spec.key)} now"
+            _first(draft, place, raw, draft.get(read_as.key, Counter), words)
+            return
     if before is None or before.raw >= spec.modulus:  # declared with fewer bits since: it cannot go on
         _first(draft, place, raw, before)
         return
@@ -91,12 +98,14 @@ def readable_again(draft: Draft, station: StationSpec, signal: str) -> None:
 def _whole(now: Observation, spec: CounterSpec) -> int | None:
     """The reading as a whole number within the declared width, or None.
 
-    A signed integer that passes its top goes on at its bottom: below zero it is the same count.
+    A signed integer that passes its top goes on at its bottom: below zero it is the same count. One that
+    rolls over at another number than a power of 2 has no bottom.
     """
     value = now.value
     if now.quality is Quality.BAD or isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    if not -spec.modulus <= value < spec.modulus or value != int(value):
+    least = 0 if spec.modulus & spec.modulus - 1 else -spec.modulus
+    if not least <= value < spec.modulus or value != int(value):
         return None
     if _LEAST_ERROR_CODE <= value < 0:
         return None
@@ -117,6 +126,9 @@ def _no_count(now: Observation, spec: CounterSpec) -> tuple[str, str]:
     value = now.value
     if isinstance(value, bool) or not isinstance(value, int | float) or not value >= spec.modulus:
         return f"{shown(value)} is no count below {spec.modulus}", NO_VALUE
+    if spec.modulus & spec.modulus - 1:
+        most = f"is more than a counter of {spec.modulus:,} readings counts to, so nothing is counted"
+        return f"{shown(value)} {most}: write a larger `counter`", most
     wide = f"is more than a u{spec.modulus.bit_length() - 1} counts to, so nothing is counted"
     return f"{shown(value)} {wide}: write a wider `counter`", wide
 
@@ -145,12 +157,16 @@ def _baseline(now: Observation, raw: int, row: Station) -> Counter:
     return Counter(raw, now.at_ms, now.seen_ms, now.mono_ms, now.boot, row.context, others, synced=now.synced)
 
 
-def _first(draft: Draft, place: CounterAt, raw: int, before: Counter | None) -> None:
+def _first(draft: Draft, place: CounterAt, raw: int, before: Counter | None, read_as: str = "") -> None:
     row = draft.station(place.station)
     draft.put(place.counter.key, _baseline(draft.observation, raw, row))
-    _say_count(
-        draft, place, Share(row.context, 0), raw, Reading(Kind.BASELINE), before.raw if before else None
-    )
+    was = before.raw if before else None
+    _say_count(draft, place, Share(row.context, 0), raw, Reading(Kind.BASELINE), was, read_as)
+
+
+def _address(key: str) -> str:
+    """Source, address and decoding, out of the key of a baseline."""
+    return key.partition("/")[2].replace("|", " ", 1)
 
 
 def _believe(draft: Draft, place: CounterAt, before: Counter, raw: int, reading: Reading) -> None:
@@ -221,14 +237,16 @@ def _add(draft: Draft, place: CounterAt, share: Share) -> Share:
 
 
 def _say_count(
-    draft: Draft, place: CounterAt, share: Share, raw: int, reading: Reading, was: int | None
-) -> None:
+    draft: Draft, place: CounterAt, share: Share, raw: int, reading: Reading, was: int | None,
+    read_as: str = "",
+) -> None:  # fmt: skip
     spec = place.counter
     held = reading.delta * spec.parts(share.context.item) if reading.kind is Kind.IMPLAUSIBLE else 0
     say_count(
         draft, place.station, spec.role, share, raw, reading.kind,
         held=held, counts=place.station.counts_by is not CountsBy.OPERATOR,
         of_total=spec.role is Role.REJECT and place.station.total_has_rejects, was=was,
+        read_as=read_as,
     )  # fmt: skip
 
 

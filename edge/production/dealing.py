@@ -173,7 +173,7 @@ def dispose(
 def say_count(
     draft: Draft, spec: StationSpec, role: Role, share: Share, raw: int, quality: str,
     *, held: int = 0, counts: bool = True, source: str = "machine", of_total: bool = False, reason: str = "",
-    was: int | None = None,
+    was: int | None = None, read_as: str = "",
 ) -> None:  # fmt: skip
     """A count event with the figures of the share's owner as they are now."""
     on = draft.station(spec).run
@@ -184,7 +184,7 @@ def say_count(
     draft.say(
         Count(
             role, share.parts, raw, quality, made.of(role), figures.good_parts, figures.scrap_parts,
-            held, figures.rework, source, counts, of_total, reason, was,
+            held, figures.rework, source, counts, of_total, reason, was, read_as,
         ),
         spec.name, share.context,
     )  # fmt: skip

@@ -18,7 +18,7 @@ from edge.observation import (
     WorkOrder,
 )
 from edge.production.badges import end_badge
-from edge.production.baselines import Counter
+from edge.production.baselines import Counter, ReadAs
 from edge.production.clocks import clock, clock_needs
 from edge.production.corrections import back_needs, undo_needs
 from edge.production.counts import NO_VALUE, count, readable_again, shown, unreadable
@@ -81,7 +81,9 @@ _NEEDED: dict[str, Callable[[Line, Observation, Rows], tuple[str, ...]]] = {
 
 def _counter_needs(place: CounterAt, rows: Rows) -> tuple[str, ...]:
     """A reading that the device took before the context changed is of a run that may have ended."""
-    row = rows.get(place.counter.key)
+    row, before = rows.get(place.counter.key), rows.get(place.counter.read_as_key)
+    if isinstance(before, ReadAs) and before.key != place.counter.key:
+        return (*place.needs, before.key)
     if not isinstance(row, Counter) or row.earlier is None or row.earlier.context.order is None:
         return place.needs
     owners = [context for context in (row.earlier.context, *row.earlier.others) if context.order]

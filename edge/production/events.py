@@ -46,6 +46,8 @@ class Count(Struct, frozen=True, omit_defaults=True):
     """Of scrap that an operator counts."""
     was: int | None = None
     """The reading before, where this one is held, a reset or another device's, or begins a baseline anew."""
+    read_as: str = ""
+    """Of a baseline: how the counter was read before and how now, where the file changed that."""
 
 
 class Cycle(Struct, frozen=True, omit_defaults=True):

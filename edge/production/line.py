@@ -51,10 +51,15 @@ class CounterSpec:
     """Row of its baseline: source, address and decoding, so that a remapped counter starts anew. The width
     that it is declared with is none of these: a counter outlives its correction."""
     modulus: int
-    """2 to its bits, or 10 to its digits: the reading after `modulus - 1` is 0."""
+    """2 to its bits, 10 to its digits, or as the file has it: the reading after `modulus - 1` is 0."""
     parts_per_count: int = 1
     parts_by_item: Mapping[str, int] = field(default_factory=dict)
     """Cavities of the tool that makes an item, where they differ from `parts_per_count`."""
+
+    @property
+    def read_as_key(self) -> str:
+        """Row of how it was read last: `ReadAs`."""
+        return f"read-as/{self.signal}"
 
     def parts(self, item: str | None) -> int:
         """Parts that one count stands for."""
@@ -168,7 +173,7 @@ class Line:
 
         index("counters", {
             counter.signal: CounterAt(
-                station, counter, (counter.key, station.key, "line", *_stops(station)),
+                station, counter, (counter.key, station.key, "line", counter.read_as_key, *_stops(station)),
                 counter.role is Role.TOTAL or Role.TOTAL not in station.roles,
             )
             for station in self.stations

@@ -62,6 +62,8 @@ def split_job(draft: Draft, body: str) -> tuple[WorkOrder, int | None]:
     order = find_order(draft, name)
     if order is None:
         raise RefusedError(f"this line has no order {body}")
+    if not order.operations:
+        raise _no_operations(order)
     if not operation.isdigit() or int(operation) not in order.operations:
         raise RefusedError(f"order {name} has no operation {operation}, only {_listed(order)}")
     return order, int(operation)
@@ -72,13 +74,19 @@ def known_job(draft: Draft, order_id: str, operation: int | None) -> tuple[WorkO
     order = find_order(draft, order_id)
     if order is None:
         raise RefusedError(f"this line has no order {order_id}")
+    if operation is not None and not order.operations:
+        raise _no_operations(order)
     if operation not in (order.operations or (None,)):
         raise RefusedError(f"{order_id} has operations {_listed(order)}: scan the card of one of them")
     return order, operation
 
 
+def _no_operations(order: WorkOrder) -> RefusedError:
+    return RefusedError(f"order {order.id} has no operations: scan the card of the order, $J{order.id}")
+
+
 def _listed(order: WorkOrder) -> str:
-    return ", ".join(str(operation) for operation in order.operations) or "none"
+    return ", ".join(str(operation) for operation in order.operations)
 
 
 def job_name(order: str, operation: int | None) -> str:

@@ -6,7 +6,7 @@ from msgspec import Struct, json
 from msgspec.structs import replace
 
 from edge.observation import Verdict, WorkOrder, WriteWord
-from edge.production.baselines import Counter, Device
+from edge.production.baselines import Counter, Device, ReadAs
 from edge.production.beside import Badge, LastUnit, Mount, Rig, Stops, Taken, View
 from edge.production.claims import Claim
 from edge.production.context import NO_CONTEXT, Context, Kind
@@ -282,7 +282,7 @@ class Written(Struct, frozen=True, tag="written"):
 
 Row = (
     Counter | Station | Job | Run | Unit | Rig | Asked | LineRow | WorkOrder | View | Doubt | Stops | Written
-    | Device
+    | Device | ReadAs
 )  # fmt: skip
 
 LINE = "line"

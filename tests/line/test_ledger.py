@@ -2,8 +2,10 @@
 
 from collections.abc import Iterable, Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given, settings
@@ -18,6 +20,7 @@ from edge.journal import Journal, JournalReader
 from edge.journal.backup import back_up, restore
 from edge.journal.begin import news
 from edge.ledger import Interval, Ledger, read_ledger
+from edge.ledger_cli import told as in_words
 from edge.observation import AGENT, CLOCK, OVERFLOWED, ClockWord, Missed, Observation, Quality
 from edge.office_words import told_held
 from edge.production import Line
@@ -29,6 +32,7 @@ from tests.support.line import bulky, counter, line, no_room, recording, run_qui
 
 TOTAL, REJECT = "press.total", "press.reject"
 SOURCE = "source/plc"
+PRESS = line(station("press", counter("press", Role.TOTAL)))
 
 
 def two_stations() -> Line:
@@ -182,6 +186,80 @@ async def test_a_signal_that_cannot_be_read_is_an_interval(path: Path, clock: Ma
     assert (one.cause, one.subject, one.parts, one.uncertain) == ("signal-unreadable", TOTAL, 5, ())
 
 
+async def test_what_an_outage_recovered_is_told_once_with_the_whole_time_of_silence(
+    path: Path, clock: ManualClock
+) -> None:
+    """A cable is pulled: first a unit does not answer, then nothing does, then all of it is back."""
+    async with recording(line(), path) as recorder:
+        bad = {"quality": Quality.BAD, "detail": "unit 1 does not answer"}
+        for passed_ms, signal, value, how in (
+            (0, TOTAL, 100, {}), (0, REJECT, 5, {}), (1_000, TOTAL, None, bad), (6_000, SOURCE, "lost", {}),
+            (500, SOURCE, "back", {}), (1_500, TOTAL, 116, {}), (0, REJECT, 5, {}),
+        ):  # fmt: skip
+            clock.pass_ms(passed_ms)
+            await recorder.emit([see(clock, signal, value, **how)])  # type: ignore[arg-type]
+    found = ledger(path)
+    unread, down = found.intervals
+    assert (unread.cause, unread.parts, unread.elsewhere) == ("signal-unreadable", 16, ())
+    assert (down.cause, down.parts, down.elsewhere) == ("source-down", 0, (TOTAL,))
+    assert [(one.signal, one.until_ms - one.since_ms) for one in unread.recovered] == [(TOTAL, 9_000)]
+    words = "\n".join(in_words(found, ZoneInfo("UTC")))
+    assert "for 0.5 s  plc: out of reach\n    recovered 0 parts of 9.0 s without a reading" in words
+    assert found.uncertain == 0
+
+
+async def test_one_reading_that_leaves_a_question_open_is_one_sentence(
+    path: Path, clock: ManualClock
+) -> None:
+    async with recording(PRESS, path) as recorder:
+        await recorder.emit([see(clock, TOTAL, 7_161)])
+        clock.pass_ms(1_000)
+        await recorder.emit([see(clock, TOTAL, None, quality=Quality.BAD, detail="no answer")])
+        clock.pass_ms(3_000_000)
+        for _ in range(3):
+            clock.pass_ms(500)
+            await recorder.emit([see(clock, TOTAL, 3_027)])
+    found = ledger(path, PRESS)
+    [one] = found.intervals
+    assert (found.uncertain, one.uncertain) == (1, (
+        "press.total: it went back from 7161 to 3027: it began again at zero, what was made just before is"
+        " not known",
+    ))  # fmt: skip
+
+
+async def test_a_first_reading_is_told_once_whoever_waited_for_it(path: Path, clock: ManualClock) -> None:
+    await told(path, clock, (AGENT, "start"), (REJECT, 1), (AGENT, "stop"))
+    found = await told(
+        path, clock, (AGENT, "start"), (REJECT, 1), (SOURCE, "lost"), (SOURCE, "back"), (AGENT, "stop"),
+        (AGENT, "start"), (REJECT, 1), (TOTAL, 9),
+    )  # fmt: skip
+    assert len(found.intervals) == 3
+    assert found.uncertain == 1
+
+
+async def test_a_counter_that_the_file_reads_otherwise_now_is_told_with_both_ways(
+    path: Path, clock: ManualClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """And what was counted by the one way is not counted by the other again, though the file goes back."""
+    left, right = (
+        line(station("press", replace(counter("press", Role.TOTAL), key=f"counter/plc|words {order}")))
+        for order in ("little", "big")
+    )
+    await told(path, clock, (AGENT, "start"), (TOTAL, 65_536), (TOTAL, 65_537), (AGENT, "stop"), of=left)
+    off = await told(path, clock, (AGENT, "start"), (TOTAL, 1), (TOTAL, 3), (AGENT, "stop"), of=right)
+    [one, _] = off.intervals
+    ways = "it is read otherwise than before, plc words little before, plc words big now"
+    assert one.uncertain == (f"press.total: {ways}: what was counted from 65537 to 1 is of nobody",)
+    again = await told(path, clock, (AGENT, "start"), (TOTAL, 65_540), of=left)
+    assert "plc words big before, plc words little now" in again.intervals[1].uncertain[0]
+    assert again.parts == 0
+    [warning, _] = [text for text in caplog.messages if "otherwise" in text]
+    assert warning == (
+        "press.total is read otherwise than before, plc words little before, plc words big now: counting"
+        " begins at 1"
+    )
+
+
 async def test_the_first_and_the_last_reason_of_an_interval_are_told(path: Path, clock: ManualClock) -> None:
     async with recording(line(), path) as recorder:
         await recorder.emit([see(clock, TOTAL, 100)])
@@ -293,8 +371,6 @@ async def test_only_what_overlaps_the_span_is_told(path: Path, clock: ManualCloc
     assert ledger(path, to_ms=off.since_ms).intervals == whole[:1]
     assert ledger(path, from_ms=off.since_ms + 1, to_ms=off.until_ms).intervals == (off,)
 
-
-PRESS = line(station("press", counter("press", Role.TOTAL)))
 
 troubles = st.lists(
     st.sampled_from(["kill", "stop", "lost", "back", "read", "read", "no room"]), min_size=1, max_size=10

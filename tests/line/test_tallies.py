@@ -55,6 +55,12 @@ def test_an_intake_keeps_and_tells_and_knows_the_time_of_receipt(tmp_path: Path)
             assert intake.recall(Kept) is intake.recall(Kept)
             intake.tell([WELL, LOST] * MOST_TALLIES)
             assert len(intake.tallies) == MOST_TALLIES
+            intake.lost()
+            assert {one.words for one in intake.tallies} == {
+                "unit 1: unknown while the source is lost (1,200 requests)",
+                "unit 2: unknown while the source is lost (2 requests, 2 timeouts)",
+            }
+            assert ailing(intake.tallies) == ""
             now, before = intake.observe("press.total", 1), intake.observe("press.total", 1, ago_ms=700)
             assert now.mono_ms - before.mono_ms == now.seen_ms - before.seen_ms == 700
             assert before.at_ms == before.seen_ms

@@ -64,6 +64,8 @@ class MemoryIntake:
         """Every reading of a lane, by the signals' names."""
         self.changed: list[tuple[str, Value | NoValue, int | None]] = []
         """Every value of a channel, by its signal's name, and how long ago it was."""
+        self.ages_ms: list[int] = []
+        """Of each handing over of a channel, how long ago it was received."""
         self.connections = 0
         self.renewals = 0
         """How often values were there again on the same connection."""
@@ -118,7 +120,8 @@ class MemoryIntake:
     def channel(self, signals: Sequence[str]) -> Channel:
         return Channel([Single(name.rpartition("/")[0], Sampled(name), {}) for name in signals])
 
-    def changes(self, channel: Channel, changes: Sequence[Change]) -> None:
+    def changes(self, channel: Channel, changes: Sequence[Change], *, ago_ms: int = 0) -> None:
+        self.ages_ms.append(ago_ms)
         self.changed += [(channel.signals[place].name, value, aged_ms) for place, value, aged_ms in changes]
         self._sampled.set()
 

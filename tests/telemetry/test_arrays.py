@@ -57,6 +57,29 @@ def test_a_counter_of_digits_rolls_over_at_a_power_of_ten(tmp_path: Path) -> Non
     assert "digits roll over at 10,000 leave counter out" in found["station[press].total.counter"]
 
 
+def test_a_counter_can_roll_over_earlier_than_its_registers(tmp_path: Path) -> None:
+    wide = {"holding": "7", "words": '"big"', "counter": "1000000"}
+    for kind in ('"u32"', '"i32"', '"bcd32"', '"f32"'):
+        config = loaded(tmp_path, station(**wide, **{"as": kind}))
+        (counter,) = config.line.stations[1].counters
+        assert counter.modulus == 10**6
+    known = {"holding": "7", "words": '"big"', "as": '"u32"'}
+    both = (known, known | wide)
+    keys = [loaded(tmp_path, station(**one)).line.stations[1].counters[0].key for one in both]
+    assert keys[0] == keys[1], "the history goes on when the key is corrected"
+    one = station(holding="7", counter="65536", **{"as": '"u16"'})
+    assert loaded(tmp_path, one).line.stations[1].counters[0].modulus == 65536
+
+
+def test_a_counter_that_cannot_roll_over_so_is_refused(tmp_path: Path) -> None:
+    where = "station[press].total.counter"
+    narrow = faults(tmp_path, station(holding="7", counter="1000000", **{"as": '"u16"'}))
+    assert "1,000,000 is more than it can read: it rolls over at 65,536 at last" in narrow[where]
+    for wrong in ("9", "true", '"1000000"', "1e6", f"{(1 << 64) + 1}"):
+        found = faults(tmp_path, station(holding="7", counter=wrong, **{"as": '"u16"'}))
+        assert "or how many readings it has, such as 1000000" in found[where]
+
+
 def test_what_a_counter_cannot_be_is_said(tmp_path: Path) -> None:
     scaled = faults(tmp_path, station(holding="7", scale="0.1", **{"as": '"u16"'}))
     assert "parts_per_count says what a count stands for" in scaled["station[press].total"]

@@ -83,6 +83,27 @@ def test_lanes_of_one_moment_share_its_frame() -> None:
     assert frames(oven) == [(5, {"a": 1, "b": 2})]
 
 
+def test_a_signal_of_two_lanes_is_in_no_frame_twice() -> None:
+    oven = telemetry("a", "b", "c")
+    signals = [signal_of("oven", name) for name in ("a", "b", "c")]
+    one, other = oven.lane(signals[:2]), oven.lane(signals[1:])
+    oven.sample(one, [1, 2], moment(5))
+    oven.sample(other, [3, 4], moment(5))
+    oven.observe(seen("a", 7, 5))
+    oven.observe(seen("b", 8, 5))
+    assert frames(oven) == [(5, {"a": 1, "b": 2}), (5, {"b": 3, "c": 4, "a": 7}), (5, {"b": 8})]
+
+
+def test_a_lane_and_what_came_by_itself_share_a_frame() -> None:
+    oven = telemetry("a", "b")
+    oven.observe(seen("b", 2, 5))
+    oven.sample(oven.lane([signal_of("oven", "a")]), [1], moment(5))
+    oven.sample(oven.lane([signal_of("oven", "b")]), [3], moment(5))
+    [first, second] = oven.take()
+    assert opened(first)["frames"] == [{"at": 1_000_005, "values": {"a": 1, "b": 2}}]
+    assert (first.values, second.values) == (2, 1)
+
+
 def test_a_signal_that_speaks_twice_in_a_millisecond_begins_a_batch() -> None:
     """The points of one record must differ in time."""
     oven = telemetry("a")

@@ -1,5 +1,7 @@
 """What is news: against a filter that looks at each signal by itself, as slowly and plainly as can be."""
 
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import pytest
@@ -58,6 +60,14 @@ def readings(draw: st.DrawFn) -> Readings:
     return found
 
 
+def news(lane: Lane, values: Sequence[Number], now_ms: int) -> dict[str, Value]:
+    """As telemetry asks a lane."""
+    if whole := lane.whole(values, now_ms):
+        found: dict[str, Value] = json.loads(b"{%b}" % whole)
+        return found
+    return lane.sift(values, now_ms)
+
+
 @given(readings())
 def test_a_lane_keeps_what_each_signal_by_itself_would(given: Readings) -> None:
     bad: dict[str, str] = {}
@@ -67,7 +77,7 @@ def test_a_lane_keeps_what_each_signal_by_itself_would(given: Readings) -> None:
         bad.update(
             {one.name: "no" for one, value in zip(given.signals, values, strict=True) if value is None}
         )
-        kept = lane.sift(values, now_ms)
+        kept = news(lane, values, now_ms)
         expected = {
             one.signal.name: value
             for one, value in zip(plain, values, strict=True)
@@ -75,6 +85,25 @@ def test_a_lane_keeps_what_each_signal_by_itself_would(given: Readings) -> None:
         }
         assert kept == expected
         assert [type(one) for one in kept.values()] == [type(expected[name]) for name in kept]
+
+
+def test_numbers_that_all_move_are_news_together() -> None:
+    lane = Lane("oven", {}, [Sampled("a.1"), Sampled("b-2", silence_ms=100)])
+    assert lane.whole([1, 2.5], 0) == b'"a.1":1,"b-2":2.5'
+    assert lane.whole([2, 2.5], 1) == b""
+    assert lane.sift([2, 2.5], 1) == {"a.1": 2}
+    assert lane.whole([3, 3.5], 2) == b'"a.1":3,"b-2":3.5'
+    assert lane.whole([4, None], 3) == b""
+    assert lane.sift([4, None], 3) == {"a.1": 4}
+    assert lane.sift([4, 3.5], 102) == {"b-2": 3.5}
+
+
+def test_with_a_deadband_each_is_looked_at() -> None:
+    lane = Lane("oven", {}, [Sampled("a", 1.0), Sampled("b")])
+    assert lane.whole([1, 2], 0) == b""
+    assert lane.sift([1, 2], 0) == {"a": 1, "b": 2}
+    assert lane.whole([1.5, 3], 1) == b""
+    assert lane.sift([1.5, 3], 1) == {"b": 3}
 
 
 @given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=50), st.floats(0, 100))

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from edge.deciding import tell
 from edge.observation import AGENT, DEVICE, DeviceWord, Quality
 from edge.production.counting import Kind
 from edge.production.events import Count
@@ -329,3 +330,69 @@ def test_a_counter_that_cannot_be_read_after_a_restart_keeps_waiting_for_it() ->
     plant.core.see(see(plant.clock, SIGNAL, plant.raw))
     counts = [event.data for event in plant.core.events if isinstance(event.data, Count)]
     assert (counts[-1].quality, counts[-1].produced) == (Kind.RESET, 8)
+
+
+def test_an_uptime_that_went_back_by_less_than_has_passed_is_a_restart_all_the_same() -> None:
+    """Another clock was put in, or it was read when the device was switched back: it did not grow."""
+    plant = a_plant(16, 100)
+    plant.run(30_000, 0.0)
+    plant.uptime_ms = 40_000_000
+    plant.read()
+    assert [one.cause for one in plant.losses] == ["device-restarted"]
+
+
+def test_a_reading_within_two_steps_of_the_new_begin_is_taken_for_one_before_it() -> None:
+    """An uptime in minutes: nobody knows whether the reading was made just before the restart."""
+    plant = a_plant(16, 100, tick_ms=60_000)
+    plant.run(300_000, 0.0)
+    plant.uptime_ms = 0
+    plant.run(30_000, 0.0)
+    plant.core.see(see(plant.clock, SIGNAL, 100))
+    plant.run(40_000, 0.0)
+    plant.read()
+    [loss] = plant.losses
+    assert loss.signals == (SIGNAL,)
+
+
+def test_what_was_suspected_of_a_device_is_forgotten_when_it_restarts() -> None:
+    plant = a_plant(16, 100)
+    for _ in range(2):
+        plant.run(400, 0.0)
+        plant.core.see(see(plant.clock, SIGNAL, 50_000))
+    plant.uptime_ms = 0
+    plant.run(400, 0.0)
+    plant.core.see(see(plant.clock, DEVICE, plant.word()))
+    plant.core.see(see(plant.clock, SIGNAL, 50_000))
+    assert plant.qualities == [Kind.BASELINE]
+
+
+@pytest.mark.parametrize(("length", "verdict"), [(250, "accepted"), (251, "refused")])
+def test_a_serial_number_is_as_long_as_one_request_holds(length: int, verdict: str) -> None:
+    plant = a_plant()
+    decision = plant.core.see(see(plant.clock, DEVICE, replace(plant.word(), serial="9" * length)))
+    assert decision.outcome.verdict == verdict
+
+
+def test_a_restart_whose_age_no_clock_tells_is_one_all_the_same() -> None:
+    plant = a_plant(16, 65_500)
+    plant.clock.is_synced = False
+    unsynced = replace(see(plant.clock, DEVICE, replace(plant.word(), uptime_ms=0)), synced=False)
+    plant.core.see(unsynced)
+    plant.clock = ManualClock(plant.clock.wall_ms(), 3_000, "another boot")
+    plant.core.see(replace(see(plant.clock, SIGNAL, 12), synced=False))
+    assert (plant.qualities[-1], plant.counted) == (Kind.RESET, 12)
+
+
+def test_who_reads_the_log_hears_of_a_restart_and_of_a_swap(caplog: pytest.LogCaptureFixture) -> None:
+    plant = a_plant(16, 500, 1_000, 0)
+    plant.run(60_000, 0.5)
+    plant.read()
+    plant.restart(keeps=False)
+    plant.run(10_000, 0.5)
+    plant.read()
+    plant.swap(40_000)
+    plant.read()
+    for event in plant.core.events:
+        tell(event)
+    assert caplog.text.count("plc unit 1 was restarted: its uptime is") == 1
+    assert caplog.text.count("plc unit 1 is another device now: its serial number is A-2, it was A-1") == 1
