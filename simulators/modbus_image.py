@@ -48,6 +48,10 @@ class Cell:
     scale: Fraction = Fraction(1)
     """What is shown is the number in the registers times this, plus `offset`, as near as it can be."""
     offset: Fraction = Fraction(0)
+    encoding: str = "utf-8"
+    """Of a text."""
+    has_header: bool = False
+    """Of a text: two bytes before it, how many may be in it and how many are."""
 
     @property
     def is_turned(self) -> bool:
@@ -67,7 +71,11 @@ def encode(cell: Cell, value: float | str) -> list[int]:
 
 
 def _text(cell: Cell, value: str) -> bytes:
-    return value.encode()[: 2 * cell.length].ljust(2 * cell.length, b"\0")
+    room, octets = 2 * cell.length, value.encode(cell.encoding, "replace")
+    if cell.has_header:
+        most = room - 2
+        octets = bytes([most, len(octets[:most])]) + octets
+    return octets[:room].ljust(room, b"\0")
 
 
 def _number(cell: Cell, shown: float, value: float | str) -> bytes:

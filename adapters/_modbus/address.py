@@ -1,16 +1,27 @@
 """How a signal of a Modbus device is written, and what is to be read and decoded for it."""
 
+import math
 import re
+import struct
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator, model_validator
+from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
 from adapters._modbus.codec import BIT_TABLES, Decode, Table
 from adapters._modbus.encode import Written, encoded
-from adapters._modbus.modicon import Spot, spot_of
-from adapters._modbus.values import COIL, DIGITS, Form, Kind, orders_of, registers_of
+from adapters._modbus.modicon import Manual, Spot, spot_of
+from adapters._modbus.values import (
+    COIL,
+    DIGITS,
+    FLOATS,
+    Encoding,
+    Form,
+    Kind,
+    orders_of,
+    registers_of,
+)
 from edge.contract import SignalAddress, refuse
 
 Order = Literal["big", "little"]
@@ -21,6 +32,9 @@ MOST_BITS = 2000
 _TABLES: tuple[Table, ...] = ("holding", "input", "coil", "discrete")
 _MANUALS: dict[Table, int] = {"discrete": 1, "input": 3, "holding": 4}
 """What a manual's address of each table begins with."""
+_OF_REGISTERS = frozenset({
+    "words", "octets", "order", "bit", "length", "scale", "offset", "invalid", "encoding", "header"
+})  # fmt: skip
 _FACTOR = re.compile(r"[+-]?\d{1,25}(\.\d{1,25})?([eE][+-]?\d{1,2})?|[+-]?\d{1,25}/\d{1,25}", re.ASCII)
 _SMALLEST, _LARGEST = Fraction(1, 10**30), 10**30
 
@@ -45,6 +59,15 @@ def _exact(value: object) -> Fraction:
 Exact = Annotated[Fraction, BeforeValidator(_exact), WithJsonSchema({"type": ["number", "string"]})]
 
 
+Raw = int | float
+"""A number as the registers hold it."""
+
+
+def _listed(value: object) -> object:
+    """One number is a list of one."""
+    return [value] if isinstance(value, int | float) else value
+
+
 class Address(SignalAddress):
     """`{ source = "bus-1", unit = 3, holding = 100, as = "u32", words = "little" }`."""
 
@@ -58,7 +81,7 @@ class Address(SignalAddress):
     """A coil, counted from zero: what a manual calls 00001 is 0."""
     discrete: int | None = Field(default=None, ge=0, le=65535)
     """A discrete input, counted from zero: what a manual calls 10001 is 0."""
-    address: int | str | None = None
+    address: Manual = None
     """As the manual writes it (Modicon), in place of the four above: 40101, `"40101.3"`, `"00001"`."""
     kind: Kind | None = Field(default=None, alias="as")
     """What the registers hold: u16, i16, u32, i32, u64, i64, f32, f64, bcd16, bcd32, bcd64, text or bool
@@ -77,6 +100,13 @@ class Address(SignalAddress):
     """The value is the number in the registers times this, to the last digit: `0.1`, `"100/27648"`."""
     offset: Exact = Fraction(0)
     """Added to the value after `scale`."""
+    invalid: Annotated[list[Raw], BeforeValidator(_listed)] = Field(default_factory=list, max_length=16)
+    """What the registers hold where the device has no value: one number or some, before `scale`, such as
+    `0x8000`; of an `i16` that is the same as -32768."""
+    encoding: Encoding = "utf-8"
+    """Of a text: utf-8, latin-1 or cp1252 (Windows)."""
+    header: Literal["s7"] | None = None
+    """Of a text: two bytes before it say how many characters may be in it and how many are (STRING of S7)."""
     count: int | None = Field(default=None, ge=1, le=MOST_BITS)
     """Of telemetry: so many values in a row, read in one request, named NAME_0, NAME_1 and so on."""
     together: str | None = Field(default=None, max_length=64, pattern=r"^[A-Za-z0-9_.-]+$")
@@ -84,16 +114,6 @@ class Address(SignalAddress):
     priority: Literal["high", "normal", "low"] | None = None
     """What goes first where the line cannot do everything at once; counters and states are `high` unless it
     is written, telemetry `normal`."""
-
-    @field_validator("address", mode="before")
-    @classmethod
-    def _a_spot(cls, value: object) -> object:
-        if isinstance(value, bool) or not isinstance(value, int | str | None):
-            value = f"{value}"
-            raise ValueError(f'write it without a point, or as text: address = "{value}"')
-        if value is not None:
-            spot_of(value)
-        return value
 
     @model_validator(mode="after")
     def _one_place(self) -> "Address":
@@ -105,14 +125,17 @@ class Address(SignalAddress):
         else:
             refuse(*self._faults_of_kind())
             refuse(*self._faults_of_order(), *self._faults_of_scale())
+            refuse(*self._faults_of_invalid())
         refuse(self._fault_of_reach())
         return self
 
     def _faults_of_bits(self) -> Iterator[str]:
-        given = {"words", "octets", "order", "bit", "length", "scale", "offset"} & self.model_fields_set
-        if self.kind not in (None, "bool") or given:
-            others = "words, bytes, order, bit, length, scale and offset"
-            yield f"a {self.table} is one bit: leave out as, {others}"
+        mine = Address.model_fields
+        given = {mine[key].alias or key: None for key in mine if key in _OF_REGISTERS & self.model_fields_set}
+        if self.kind not in (None, "bool"):
+            given = {"as": None} | given
+        if given:
+            yield f"a {self.table} is one bit: leave out {' and '.join(given)}"
 
     def _faults_of_kind(self) -> Iterator[str]:
         if self.bit is not None and self._spot.bit is not None:
@@ -125,8 +148,9 @@ class Address(SignalAddress):
             yield "bits of a register do not count on: leave out count, and name each"
         if self.kind == "text" and self.length is None:
             yield "say how many registers the text takes, such as length = 8"
-        if self.kind != "text" and self.length is not None:
-            yield "length is of a text: leave it out"
+        if self.kind != "text":
+            given = {"length", "header", "encoding"} & self.model_fields_set
+            yield from (f"{key} is of a text: leave it out" for key in sorted(given))
 
     def _faults_of_order(self) -> Iterator[str]:
         registers = 1 if self.kind is None else registers_of(self.kind)
@@ -147,6 +171,29 @@ class Address(SignalAddress):
         is_number = self.kind not in (None, "bool", "text")
         if not is_number and {"scale", "offset"} & self.model_fields_set:
             yield f"{'a text' if self.kind == 'text' else 'a bit'} is no number: leave out scale and offset"
+
+    def _faults_of_invalid(self) -> Iterator[str]:
+        if not self.invalid:
+            return
+        if self.kind in (None, "bool", "text"):
+            yield f"{'a text' if self.kind == 'text' else 'a bit'} is no number: leave out invalid"
+            return
+        least, most = Form(self.kind).reach
+        highest = (1 << 16 * registers_of(self.kind)) - 1 if self.kind[0] == "i" else most
+        for one in self.invalid:
+            if self.kind in FLOATS:
+                if _rounded(one, self.kind) is None:
+                    yield f"{self.kind} holds no {one}, or it is bad in any case"
+            elif not isinstance(one, int) or not least <= one <= highest:
+                yield f"{self.kind} holds whole numbers from {least} to {most}, no {one}"
+
+    def _none(self, kind: Kind) -> tuple[int | float, ...]:
+        """Those of `invalid` as the registers are read: 0x8000 in an i16 is -32768."""
+        if kind in FLOATS:
+            return tuple(found for one in self.invalid if (found := _rounded(one, kind)) is not None)
+        most = Form(kind).reach[1]
+        turn = 1 << 16 * registers_of(kind)
+        return tuple(int(one) - turn if one > most else int(one) for one in self.invalid)
 
     def _fault_of_reach(self) -> str:
         count, is_bits = self.count or 1, self.table in BIT_TABLES
@@ -195,7 +242,10 @@ class Address(SignalAddress):
         if self.table in BIT_TABLES:
             return COIL
         kind = self.kind or "bool"
-        return Form(kind, self._letters(kind), self.bit_at, self.length or 1, self.scale, self.offset)
+        return Form(
+            kind, self._letters(kind), self.bit_at, self.length or 1, self.scale, self.offset,
+            self._none(kind), self.encoding, self.header == "s7",
+        )  # fmt: skip
 
     def _letters(self, kind: Kind) -> str:
         if self.order is not None:
@@ -222,7 +272,10 @@ class Address(SignalAddress):
         return super().counter_modulus() if digits is None else 10**digits
 
     def identity(self) -> str:
-        """Unit, table, address and decoding, the same whichever way they are written."""
+        """Unit, table, address and decoding, the same whichever way they are written.
+
+        What is invalid is no part of it: a counter goes on when that is added.
+        """
         kind = "bool" if self.kind is None else self.kind
         parts = [f"unit {self.unit} {self.table} {self.start} {kind}"]
         parts += [f"length {self.length}"] if self.length is not None else []
@@ -231,6 +284,8 @@ class Address(SignalAddress):
         parts += [f"scale {self.scale}"] if self.scale != 1 else []
         parts += [f"offset {self.offset}"] if self.offset else []
         parts += [f"count {self.count}"] if self.count is not None else []
+        parts += [self.encoding] if self.encoding != "utf-8" else []
+        parts += [f"header {self.header}"] if self.header is not None else []
         return " ".join(parts)
 
     def _order_in_words(self) -> list[str]:
@@ -280,6 +335,16 @@ class Address(SignalAddress):
             (str(at), self.model_copy(update=shared | {table: start + at * width}))
             for at in range(self.count)
         ]
+
+
+def _rounded(number: int | float, kind: Kind) -> float | None:
+    """As a float of this kind holds it; None for what is no number there."""
+    letter = ">f" if kind == "f32" else ">d"
+    try:
+        (found,) = struct.unpack(letter, struct.pack(letter, number))
+    except (OverflowError, struct.error):
+        return None
+    return found if math.isfinite(found) else None
 
 
 def _letters(kind: Kind, words: Order, octets: Order) -> str:

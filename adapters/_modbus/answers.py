@@ -1,6 +1,7 @@
 """What comes of a request."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from adapters._modbus.codec import Cells
 
@@ -18,8 +19,7 @@ class Closed(NoAnswer):
     """The far end closed the connection and had not begun to answer."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(NamedTuple):
     """The cells that were asked for."""
 
     cells: Cells
@@ -36,8 +36,7 @@ class Refused:
     at: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """The PDU of an answer, an exception's too."""
 
     pdu: bytes

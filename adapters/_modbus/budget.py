@@ -23,6 +23,8 @@ ROUND_TRIP_S = 0.005
 QUICKEST_TRIP_S = 0.0005
 """No host that is not on this machine answers faster."""
 
+_SETTLED = 4
+"""Times after which each request has its lengths."""
 _LATER_S = 1e6
 """A time long after nothing was asked."""
 _REQUEST, _FRAME = 8, 5
@@ -70,13 +72,20 @@ class Cost:
     silence_s: float = 0.0
     """Before it, as long as the unit needs it."""
     along: int = 0
-    """Cells that are read along, so that no other request of the unit has an answer of this length."""
+    """Cells that are read along at the most, so that no answer of the unit that may come has this length."""
     wait_s: float = 0.0
     """Of `usual_s`: where others have an answer of the same length, a second answer is listened for."""
+
+    least_wait_s: float = 0.0
+    """The same of `least_s`."""
 
     @property
     def every_s(self) -> float:
         return self.block.every_s
+
+    def waited(self, seconds: "Seconds") -> float:
+        """How much of it is listening for a second answer."""
+        return self.wait_s if seconds is usual else self.least_wait_s
 
     def answer(self, seconds: "Seconds") -> float:
         """From the request to the end of the answer."""
@@ -90,26 +99,41 @@ def costs_of(
     pace = pace_of(line)
     if not pace.drains:
         return [cost_of(block, pace, manner(block.unit)) for block in blocks]
-    reads = _named(blocks, manner, limits)
-    costs = [
-        cost_of(block, pace, manner(block.unit), read.count - block.count)
-        for block, read in zip(blocks, reads, strict=True)
-    ]
+    turns = [_named(blocks, manner, limits, turn) for turn in range(2)]
+    costs = []
+    for block, reads in zip(blocks, zip(*turns, strict=True), strict=True):
+        each = [cost_of(block, pace, manner(block.unit), read.count - block.count) for read in reads]
+        costs.append(_in_turn(*each))
     return [
         cost
-        if read.is_alone
+        if all(read.is_alone for read in reads)
         else _listened(cost, [one for one in costs if one.block.unit == cost.block.unit])
-        for cost, read in zip(costs, reads, strict=True)
+        for cost, reads in zip(costs, zip(*turns, strict=True), strict=True)
     ]
+
+
+def _in_turn(one: Cost, other: Cost) -> Cost:
+    """A request differs in length from its last time: what it takes on the average."""
+    usual_s, least_s, lost_s = (
+        (a + b) / 2
+        for a, b in (
+            (one.usual_s, other.usual_s), (one.least_s, other.least_s), (one.lost_s, other.lost_s),
+        )
+    )  # fmt: skip
+    along = max(one.along, other.along)
+    return replace(one, usual_s=usual_s, least_s=least_s, lost_s=lost_s, along=along)
 
 
 def _listened(cost: Cost, of_unit: Sequence[Cost]) -> Cost:
     """After an answer that may be another's, a second one is waited for: twice the unit's longest answer."""
     usual_s, least_s = (2 * max(one.answer(seconds) for one in of_unit) for seconds in (usual, least))
-    return replace(cost, usual_s=cost.usual_s + usual_s, least_s=cost.least_s + least_s, wait_s=usual_s)
+    return replace(
+        cost, usual_s=cost.usual_s + usual_s, least_s=cost.least_s + least_s, wait_s=usual_s,
+        least_wait_s=least_s,
+    )  # fmt: skip
 
 
-def _named(blocks: Sequence[Block], manner: Callable[[int], Manner], limits: Limits) -> list[Read]:
+def _named(blocks: Sequence[Block], manner: Callable[[int], Manner], limits: Limits, turn: int) -> list[Read]:
     """The lengths with which the wire reads them once it trusts the line, and all were asked before."""
 
     def window_s(unit: int) -> float:
@@ -118,9 +142,10 @@ def _named(blocks: Sequence[Block], manner: Callable[[int], Manner], limits: Lim
     names = Names(limits, window_s)
     names.trust = Trust.TRUSTED
     reads: list[Read] = []
-    for now in (_LATER_S, _LATER_S + 0.001):
+    for before in range(_SETTLED + turn):
         reads = []
-        for block in blocks:
+        for number, block in enumerate(blocks):
+            now = _LATER_S + 1e-6 * (before * len(blocks) + number)
             reads.append(names.choose(block, now))
             names.asked(block, reads[-1], now)
     return reads

@@ -58,6 +58,11 @@ class Bus:
             raise self._lost
         self._link.check()
 
+    @property
+    def is_sound(self) -> bool:
+        """There is nothing to mend."""
+        return self._lost is None and self._link.is_open
+
     async def mend(self) -> None:
         """Where the far end has closed the connection while nothing was asked, it is made anew at once: one
         that is gone is noticed now and not at the next request."""
@@ -76,29 +81,26 @@ class Bus:
             if not self._link.closes_by_habit:
                 self._listener.reopened()
 
-    async def read(self, block: Block) -> Reply | Refused:
+    def read(self, block: Block) -> Awaitable[Reply | Refused]:
         """Ask for a block."""
-        return await self._asked(block.unit, block, self._link.read(block))
+        return self._asked(block.unit, block, self._link.read(block))
 
-    async def write(self, order: Order) -> Refused | None:
+    def write(self, order: Order) -> Awaitable[Refused | None]:
         """Have something written."""
-        return await self._asked(order.unit, order, self._link.write(order))
+        return self._asked(order.unit, order, self._link.write(order))
 
     async def _asked(self, unit: int, what: object, request: Awaitable[T]) -> T:
-        try:
-            return await self._noted(unit, what, request)
-        except SourceLost as error:
-            self._lost = error
-            raise
-
-    async def _noted(self, unit: int, what: object, request: Awaitable[T]) -> T:
         began = self._now()
         try:
-            answer = await request
-            self._note_opened()
-            self._note(unit, answer)
-        except NoAnswer as error:
-            await self._unanswered(unit, what, error, began)
+            try:
+                answer = await request
+                self._note_opened()
+                self._note(unit, answer)
+            except NoAnswer as error:
+                await self._unanswered(unit, what, error, began)
+                raise
+        except SourceLost as error:
+            self._lost = error
             raise
         return answer
 

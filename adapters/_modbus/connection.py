@@ -12,6 +12,12 @@ _PAUSES_S = (0.0, 0.1, 0.3)
 """Before each try to connect anew: a device that allows one connection has to notice the end of the last."""
 _SHORT = 3
 """Connections in a row that were closed after one answer each: then that is the device's habit."""
+_IDLE = 2
+"""Connections in a row that were closed after the same time without a request: then that is its habit."""
+_SAME_S, _SAME = 0.3, 0.2
+"""Two such times are the same where they differ by so much, or by this share of the longer one."""
+_CONNECT_S = 1.5
+"""To connect takes what the network takes, however quickly the device answers then."""
 _FAREWELL_S = 0.05
 """How long such a device is given to close before the next request goes out."""
 
@@ -33,11 +39,19 @@ class Connection:
         self._heard = heard
         self._closed = closed
         self._port: Socket | SerialPort | None = None
+        self.is_open = False
         self.answers = 0
         """Since it was opened."""
         self.opened = 0
         """How often it was."""
         self._short = 0
+        self._has_answered = False
+        self._asked_at = 0.0
+        """When the last request went out, or it was opened."""
+        self._answers_then = -1
+        """As many as there were before the last request."""
+        self._idle_s: list[float] = []
+        """After which times without a request the last connections were closed by the far end."""
 
     async def open(self, timeout_s: float) -> None:
         """Connect; what was open before is closed first."""
@@ -46,28 +60,34 @@ class Connection:
         try:
             if isinstance(line, SerialLine):
                 self._port = SerialPort(line, self._heard, self._gone)
-                self.opened += 1
+                self._opened(self._port)
                 return
-            async with asyncio.timeout(timeout_s):
+            async with asyncio.timeout(max(timeout_s, _CONNECT_S)):
                 self._port = await Socket.open(line, self._heard, self._gone)
-            self.opened += 1
+            self._opened(self._port)
         except TimeoutError as error:
             raise self.lost(f"{line} does not answer; is it on, and the address right?") from error
         except OPENING as error:
             raise self.lost(f"cannot open {line}: {reason(error)}") from error
+
+    def _opened(self, port: Socket | SerialPort) -> None:
+        """The far end may have closed it already."""
+        self.opened += 1
+        self.is_open = port.is_open
+        self._asked_at, self._answers_then = asyncio.get_running_loop().time(), -1
 
     async def again(self, timeout_s: float, unit: int) -> None:
         """Close the connection and make a new one, for a request to this unit."""
         self.close()
         self._counts.of(unit).reconnects += 1
         for pause_s in _PAUSES_S[:-1]:
-            await asyncio.sleep(pause_s)
+            await asyncio.sleep(min(pause_s, timeout_s))
             try:
                 await self.open(timeout_s)
                 return
             except SourceLost:
                 pass
-        await asyncio.sleep(_PAUSES_S[-1])
+        await asyncio.sleep(min(_PAUSES_S[-1], timeout_s))
         await self.open(timeout_s)
 
     def close(self) -> None:
@@ -75,19 +95,26 @@ class Connection:
         if self._port is not None:
             self._port.close()
             self._port = None
+        self.is_open = False
 
     @property
-    def is_open(self) -> bool:
-        return self._port is not None and self._port.is_open
+    def is_ready(self) -> bool:
+        """The next request may go out at once; else `ready` makes it so."""
+        return self.is_open and self._short < _SHORT
 
     @property
     def closes_by_habit(self) -> bool:
-        """The far end closes each connection after one answer."""
-        return self._short >= _SHORT
+        """The far end closes each connection after one answer, or after some time without a request: that
+        it did says nothing of the device."""
+        return self._short >= _SHORT or self._closes_when_idle
+
+    @property
+    def _closes_when_idle(self) -> bool:
+        return len(self._idle_s) >= _IDLE
 
     def check(self) -> None:
         """Raises SourceLost where the port has gone, or the far end has closed before it ever answered."""
-        if self.is_open or self.answers:
+        if self.is_open or self.answers or self._closes_when_idle:
             return
         gone = "the port is gone:" if isinstance(self.line, SerialLine) else "the connection was closed by"
         raise self.lost(f"{gone} {self.line}")
@@ -114,14 +141,24 @@ class Connection:
 
     def write(self, data: bytes) -> None:
         if self._port is not None:
+            self._asked_at, self._answers_then = asyncio.get_running_loop().time(), self.answers
             self._port.write(data)
 
     def lost(self, why: str) -> SourceLost:
         return SourceLost(self._source, why)
 
     def _gone(self) -> None:
+        self.is_open = False
         if isinstance(self.line, SerialLine):
             self.answers = 0
+        self._has_answered = self._has_answered or self.answers > 0
+        idle_s = asyncio.get_running_loop().time() - self._asked_at
+        if isinstance(self.line, SerialLine) or not self._has_answered or self.answers == self._answers_then:
+            self._idle_s.clear()
+        elif idle_s > _SAME_S:
+            self._note_idle(idle_s)
+            self._closed()
+            return
         self._short = self._short + 1 if self.answers == 1 else 0
         if self._short == _SHORT:
             self._counts.note(
@@ -129,3 +166,15 @@ class Connection:
                 "which costs time. Is a keep-alive or idle time set in the device?"
             )
         self._closed()
+
+    def _note_idle(self, idle_s: float) -> None:
+        """It was closed so long after the last request."""
+        last_s = self._idle_s[-1] if self._idle_s else idle_s
+        if abs(idle_s - last_s) > max(_SAME_S, _SAME * max(idle_s, last_s)):
+            self._idle_s.clear()
+        was_known, self._idle_s = self._closes_when_idle, [*self._idle_s[-_IDLE:], idle_s]
+        if self._closes_when_idle and not was_known:
+            self._counts.note(
+                f"{self.line} closes a connection on which nothing was asked for {idle_s:.1f} s; it is made "
+                "anew when the next request is due. Is a keep-alive or idle time set in the device?"
+            )

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 
+from adapters._modbus.frames import Question
+
 
 @dataclass(slots=True)
 class UnitCounts:
@@ -45,6 +47,10 @@ class Counts:
 
     def __init__(self) -> None:
         self.units: dict[int, UnitCounts] = {}
+        self.silent = 0
+        """TCP: connections in a row that were made, and on which nothing was ever answered."""
+        self.unanswered: dict[int, Question] = {}
+        """TCP: the last read of each unit that nothing came for."""
         self._told: set[str] = set()
         self._notes: list[str] = []
 

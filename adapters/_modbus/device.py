@@ -4,7 +4,9 @@ A serial number and an uptime tell a restart and a swapped device from a counter
 tells that its program runs: a controller that has stopped answers on, with the values of yesterday.
 """
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, ClassVar
 
@@ -13,6 +15,8 @@ from pydantic import field_validator, model_validator
 from adapters._modbus.address import Address
 from edge.contract import Duration, Intake, Observation, Quality, Settings, Signal, Value, refuse
 from edge.observation import DEVICE, LONGEST_UPTIME_MS, DeviceWord
+
+log = logging.getLogger("lineside.source")
 
 TOLD_EVERY_S = 60.0
 """What goes on as it did is told so often, so that the next start of the agent has something to compare."""
@@ -137,6 +141,40 @@ class Device(Settings):
         return ", ".join(parts)
 
 
+MOST_SWAPS = 3
+SWAPS_S = 600.0
+"""A place that changes so often in that time holds no serial number: nobody swaps a device so quickly."""
+
+
+@dataclass(slots=True)
+class Serials:
+    """What outlives a connection: the serial number of each unit, and how often it has changed."""
+
+    last: dict[str, str] = field(default_factory=dict)
+    swaps: dict[str, list[float]] = field(default_factory=dict)
+    moving: set[str] = field(default_factory=set)
+    """Units whose place is not believed any more: each change stops the counting."""
+
+    def is_believed(self, name: str, serial: str, now_s: float) -> bool:
+        """Note what is read of it."""
+        last = self.last.get(name, "")
+        if name in self.moving or not serial or serial == last:
+            return name not in self.moving
+        self.last[name] = serial
+        if not last:
+            return True
+        swaps = self.swaps[name] = [at for at in self.swaps.get(name, ()) if at > now_s - SWAPS_S] + [now_s]
+        if len(swaps) < MOST_SWAPS:
+            return True
+        self.moving.add(name)
+        log.warning(
+            "%s: its serial number changed %d times in %.0f s, from %s to %s at last: that is none. "
+            "It is not looked at until the agent starts again: correct serial in the file",
+            name, len(swaps), swaps[-1] - swaps[0], last, serial,
+        )  # fmt: skip
+        return False
+
+
 class Watch:
     """One unit's own word of who it is, since when it runs and whether its program does."""
 
@@ -157,6 +195,8 @@ class Watch:
         self._looks = 0
         """Since anything of that was read."""
         self._serial, self._uptime_ms = "", -1
+        self._is_moving = False
+        """Its serial number is none."""
         self._before_ms = 0
         """The uptime that was read last, though it cannot be read now."""
         self._is_due = self._has_changed = False
@@ -212,6 +252,8 @@ class Watch:
             self.doubt()  # what it said meanwhile was not handed over, and it may have been restarted
 
     def _take_serial(self, serial: str) -> None:
+        if self._is_moving:
+            return
         self._has_changed = self._has_changed or bool(serial and self._serial and serial != self._serial)
         self._serial = serial or self._serial
 
@@ -229,6 +271,8 @@ class Watch:
         if not self._is_due or self._owed:
             return []
         self.is_anew, self._is_due, self._has_changed = self._has_changed, False, False
+        if not intake.recall(Serials).is_believed(self._name, self._serial, self._told_s):
+            self._is_moving, self._serial = True, ""
         if not self._serial and self._uptime_ms < 0:
             return []
         uptime = self._device.uptime

@@ -19,10 +19,12 @@ def encoded(form: Form, value: Written) -> tuple[int, ...]:
 
     A number for a whole kind has to be a whole number of steps of the scale: 229.05 is none of 0.1. What is a
     float in the registers is the nearest that there is. Raises MisfitValue; also for one bit of a register,
-    which cannot be written without the others.
+    which cannot be written without the others, and for a text with a header, a byte of which is the device's.
     """
     if form.bit is not None:
         raise MisfitValue("one bit of a register cannot be written without knowing the others")
+    if form.has_header:
+        raise MisfitValue("a text with a header is only read: the device says there how long it may be")
     if form.kind == "text":
         return _registers(form, _octets(form, value))
     if form.kind == "bool":
@@ -84,7 +86,10 @@ def _octets(form: Form, value: Written) -> bytes:
         raise MisfitValue(f"{value!r} is no text")
     if not value.isprintable() or value != value.strip(" "):
         raise MisfitValue(f"{value!r} has a space at an end, or a character that cannot be printed")
-    octets, room = value.encode(), 2 * form.length
+    try:
+        octets, room = value.encode(form.encoding), 2 * form.length
+    except UnicodeEncodeError:
+        raise MisfitValue(f"{value!r} has a character that {form.encoding} does not have") from None
     if len(octets) > room:
         raise MisfitValue(f"{value!r} takes {len(octets)} bytes, and {room} fit")
     return octets.ljust(room, b"\0")

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+from adapters._modbus import library
+
 READS = {"coil": 1, "discrete": 2, "holding": 3, "input": 4}
 """The function that reads each table."""
 _TABLES = {function: table for table, function in READS.items()}
@@ -47,7 +49,7 @@ class Question:
 def read_question(unit: int, table: str, start: int, count: int) -> Question:
     """A read of `count` registers or bits of a table."""
     function = READS[table]
-    pdu = struct.pack(">BHH", function, start, count)
+    pdu = library.read(function, start, count)
     size = data_size(function, count)
     return Question(unit, pdu, bytes((function, size)), 2 + size, reads=True)
 

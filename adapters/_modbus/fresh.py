@@ -1,16 +1,17 @@
 """Reads that somebody asks for now, such as at an order change: on the wire, before the next poll."""
 
+import asyncio
 from collections import deque
 from collections.abc import Sequence
 
-from adapters._modbus.answers import NoAnswer, Refused
+from adapters._modbus.answers import NoAnswer, Refused, Reply
 from adapters._modbus.bus import BUSY, Bus
 from adapters._modbus.codec import exception_words
 from adapters._modbus.outbox import Outbox
 from adapters._modbus.plan import Block, Limits, Point, plan
 from adapters._modbus.readings import Readings
 from adapters._modbus.refusals import Refusals
-from adapters._modbus.roll import Roll
+from adapters._modbus.roll import BUSY_S, Roll
 from edge.contract import Ask
 
 
@@ -55,7 +56,7 @@ class Fresh:
             await self._refuse(block.points, self._roll.why(block.unit), number)
             return ()
         try:
-            reply = await self._bus.read(block)
+            reply = await self._insist(block)
             if not isinstance(reply, Refused):
                 await self._readings.answer(block, reply, number)
                 return ()
@@ -66,6 +67,14 @@ class Fresh:
             return parts
         await self._refuse(block.points, f"{block}: {exception_words(reply.code)}", number)
         return ()
+
+    async def _insist(self, block: Block) -> Reply | Refused:
+        """Who asks waits longer than a unit is mostly busy: it is asked once more. Raises NoAnswer."""
+        reply = await self._bus.read(block)
+        if isinstance(reply, Refused) and reply.code in BUSY:
+            await asyncio.sleep(BUSY_S)
+            reply = await self._bus.read(block)
+        return reply
 
     async def _refuse(self, points: Sequence[Point], why: str, number: int) -> None:
         await self._outbox.put(self._readings.complain(points, why, number), urgent=True)

@@ -64,6 +64,11 @@ class Jobs:
         if why := self._why_lost(unit):
             raise UnitLost(why)
 
+    @property
+    def wait(self) -> bool:
+        """Somebody does."""
+        return bool(self._waiting)
+
     async def serve(self, bus: Bus) -> bool:
         """Give the bus to the one whose turn it is, and wait until it is done; False where nobody waits."""
         while self._waiting:

@@ -5,7 +5,9 @@ PI-MBUS-300): 40101 is the holding register that is number 100 on the wire.
 """
 
 import re
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
+
+from pydantic import BeforeValidator
 
 from adapters._modbus.codec import BIT_TABLES, Table
 
@@ -38,6 +40,18 @@ def spot_of(written: int | str) -> Spot:
         first, last = "1".zfill(len(match[2])), "9999" if len(match[2]) == 4 else "65536"
         raise ValueError(f"{written}: such addresses go from {digit}{first} to {digit}{last}")
     return Spot(table, number - 1, _bit(bit, table))
+
+
+def _written(value: object) -> object:
+    if isinstance(value, bool) or not isinstance(value, int | str | None):
+        raise ValueError(f'write it without a point, or as text: address = "{value}"')
+    if value is not None:
+        spot_of(value)
+    return value
+
+
+Manual = Annotated[int | str | None, BeforeValidator(_written)]
+"""The key `address`: 40101, `"40101.3"`, `"00001"`; `spot_of` takes what this has let through."""
 
 
 def _bit(written: str | None, table: Table) -> int | None:

@@ -1,8 +1,9 @@
 """One request that writes, and its answer ("MODBUS Application Protocol V1.1b3", section 6)."""
 
-import struct
 from dataclasses import dataclass
 from typing import Literal
+
+from adapters._modbus import library
 
 Function = Literal[5, 6, 15, 16, 22]
 
@@ -34,17 +35,7 @@ class Order:
     @property
     def pdu(self) -> bytes:
         """Function and data, as they go on the wire."""
-        head = struct.pack(">BH", self.function, self.start)
-        if self.function == COIL:
-            return head + (b"\xff\0" if self.cells[0] else b"\0\0")
-        if self.function == COILS:
-            bits = sum(1 << at for at, bit in enumerate(self.cells) if bit)
-            size = (len(self.cells) + 7) // 8
-            return head + struct.pack(">HB", len(self.cells), size) + bits.to_bytes(size, "little")
-        registers = struct.pack(f">{len(self.cells)}H", *self.cells)
-        if self.function == REGISTERS:
-            return head + struct.pack(">HB", len(self.cells), len(registers)) + registers
-        return head + registers
+        return library.write(self.function, self.start, self.cells)
 
     @property
     def echo(self) -> bytes:

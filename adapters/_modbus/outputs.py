@@ -77,6 +77,11 @@ class Outputs:
     def units(self) -> set[int]:
         return {place.unit for place in self._wanted}
 
+    @property
+    def is_settled(self) -> bool:
+        """All is as it should be, and the newest ask is answered."""
+        return self._number is None and self._known == self._wanted
+
     def want(self, number: int, on: Collection[str]) -> None:
         """From now these are to be on, and no other. What was not done yet of earlier asks is forgotten."""
         self._wanted = self._off | {lamp.place: lamp.on for name, lamp in self._lamps.items() if name in on}

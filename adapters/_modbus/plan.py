@@ -6,6 +6,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count, groupby, pairwise
+from typing import NamedTuple
 
 from adapters._modbus.codec import BIT_TABLES, Decode, Table
 from adapters._modbus.values import COIL, Form
@@ -250,8 +251,7 @@ def halves(block: Block) -> tuple[Block, Block] | None:
     return before, after
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Slot:
+class Slot(NamedTuple):
     """When a request is to go out."""
 
     at: float
@@ -299,11 +299,14 @@ class Schedule:
         self._look(now)
         if not self._due:
             return None
-        nearest = min(self._due, key=lambda priority: (self._due[priority][0][0], priority))
+        nearest = next(iter(self._due)) if len(self._due) == 1 else self._nearest()
         if self._due[nearest][0][0] > now:
             self._overtook = 0
             return self._taken(nearest)
         return self._by_priority()
+
+    def _nearest(self) -> int:
+        return min(self._due, key=lambda priority: (self._due[priority][0][0], priority))
 
     def _by_priority(self) -> Slot:
         first = min(self._due)

@@ -5,6 +5,7 @@ from adapters._modbus.plan import Point
 from edge.contract import Signal
 
 PRIORITIES = {"high": 0, "normal": 1, "low": 2}
+LOWEST = PRIORITIES["low"]
 
 
 def point_of(signal: Signal[Address]) -> Point:

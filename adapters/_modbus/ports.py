@@ -156,9 +156,18 @@ def _nothing(*_: object) -> None:
     pass
 
 
+def _number(error: BaseException | None) -> int | None:
+    """Its errno. pyserial has none where the driver knows no serial settings; what it was is its context."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno
+    if isinstance(error, termios.error):
+        return int(error.args[0]) if error.args and isinstance(error.args[0], int) else None
+    return _number(error.__context__) if isinstance(error, serial.SerialException) else None
+
+
 def reason(error: Exception) -> str:
     """Why a port cannot be opened, and what to do about it."""
-    number = error.errno if isinstance(error, OSError) else None
+    number = _number(error)
     if number is None or number < 0:
         return str(getattr(error, "strerror", None) or error)
     hint = _HINTS.get(number)

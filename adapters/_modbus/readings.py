@@ -25,6 +25,8 @@ class _Vouched(NamedTuple):
 
     reply: Reply
     seen: list[Observation]
+    is_word: bool = False
+    """What its device says of itself is among them, and before them."""
 
 
 class Readings:
@@ -47,6 +49,7 @@ class Readings:
     async def take(self, block: Block, reply: Reply) -> None:
         """Hand over all values of a poll. Where its unit gave no answer to a second question it is dropped:
         the next one has it all."""
+        is_word = False
         samples = self._samples_of(block)
         if self._guards and block.unit in self._guards:
             if (vouched := await self._vouched(block, samples.rest, reply)) is None:
@@ -55,12 +58,14 @@ class Readings:
                 told = [point for point in block.points if point.signal not in self._watched]
                 await self._outbox.put(self.complain(told, still))
                 return
-            reply, seen = vouched
+            reply, seen, is_word = vouched
         else:
-            seen = self._observed(block, samples.rest, reply)
-        self._heal(seen, samples.sampled)
+            seen = self._observed(block, samples.rest, reply) if samples.rest else []
+        if self._bad:
+            self._heal(seen, samples.sampled)
         samples.hand_over(reply.cells, self._intake, self._ago_ms(reply))
-        await self._outbox.put(seen)
+        if seen:
+            await self._outbox.put(seen, is_word=is_word)
 
     async def answer(self, block: Block, reply: Reply, number: int) -> None:
         """Hand over what was asked for. Raises NoAnswer."""
@@ -71,20 +76,19 @@ class Readings:
             if still := self._guards[block.unit].watch.standstill(self._now()):
                 await self._outbox.put(self.complain(block.points, still, number), urgent=True)
                 return
-            seen = vouched.seen
+            _, seen, is_word = vouched
         else:
-            seen = self._observed(block, block.points, reply, number)
+            seen, is_word = self._observed(block, block.points, reply, number), False
         self._heal(seen)
-        await self._outbox.put(seen, urgent=True)
+        await self._outbox.put(seen, urgent=True, is_word=is_word)
 
     def _heal(self, seen: Iterable[Observation], sampled: Iterable[Point] = ()) -> None:
         """They are handed over with good values: when one is bad again, that is said again."""
-        if self._bad:
-            for point in sampled:
-                self._bad.pop(point.signal, None)
-            for one in seen:
-                if one.quality is not Quality.BAD:
-                    self._bad.pop(one.signal, None)
+        for point in sampled:
+            self._bad.pop(point.signal, None)
+        for one in seen:
+            if one.quality is not Quality.BAD:
+                self._bad.pop(one.signal, None)
 
     def _samples_of(self, block: Block) -> Samples:
         samples = self._samples.get(id(block))
@@ -127,21 +131,25 @@ class Readings:
         watch = self._guards[block.unit].watch
         seen = self._observed(block, points, reply, answers)
         if not watch.must_look(seen):
-            return _Vouched(reply, [*self._words(watch), *seen])
+            words = self._words(watch)
+            return _Vouched(reply, [*words, *seen], bool(words))
         try:
             await self._look(self._guards[block.unit])
             words = self._words(watch)
             if not words:
                 return _Vouched(reply, seen)
-            self._outbox.add(words)
-            again = await self._bus.read(block)
         except NoAnswer:
             return None
+        try:
+            again = await self._bus.read(block)
+        except NoAnswer:
+            again = Refused(0)
         if isinstance(again, Refused):
+            await self._outbox.put(words, is_word=True)
             return None
         seen = self._observed(block, points, again, answers)
         watch.must_look(seen)
-        return _Vouched(again, seen)
+        return _Vouched(again, [*words, *seen], is_word=True)
 
     def _words(self, watch: Watch) -> list[Observation]:
         words = watch.words(self._intake)

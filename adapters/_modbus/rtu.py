@@ -11,6 +11,7 @@ the length that are waited for, and then only behind a little noise, as a driver
 from dataclasses import dataclass
 
 from adapters._modbus.frames import REFUSAL, Question, WrongReply, frame_size, told_size
+from adapters._modbus.library import crc
 
 NOISE = 16
 """Bytes before an answer that are forgiven."""
@@ -20,30 +21,14 @@ LONGEST = 256
 """Bytes of a frame."""
 
 
-def _table() -> tuple[int, ...]:
-    rows = []
-    for byte in range(256):
-        row = byte
-        for _ in range(8):
-            row = row >> 1 ^ 0xA001 if row & 1 else row >> 1
-        rows.append(row)
-    return tuple(rows)
-
-
-_TABLE = _table()
-
-
-def crc(data: bytes) -> int:
-    """CRC-16 of appendix B; 0 of a whole frame with a right one."""
-    register = 0xFFFF
-    for byte in data:
-        register = register >> 8 ^ _TABLE[(register ^ byte) & 0xFF]
-    return register
+def is_sealed(frame: bytes) -> bool:
+    """Whether its checksum is right."""
+    return frame[-2:] == crc(frame[:-2])
 
 
 def sealed(body: bytes) -> bytes:
     """A frame: unit and PDU, and their checksum, the low byte first."""
-    return body + crc(body).to_bytes(2, "little")
+    return body + crc(body)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +43,8 @@ class Look:
     """Whole frames that are no answer to this, or copies of the answer."""
     noise: int = 0
     """Bytes around the answer."""
+    end: int = 0
+    """Bytes up to the answer's last."""
     echo: bool = False
     """The line's own request came back before anything else."""
 
@@ -67,16 +54,17 @@ def look(question: Question, sent: bytes, received: bytes, *, echoes: bool) -> L
 
     `echoes` where the line is known to give back what is sent: then that does not pass for an answer.
     """
-    at, others, echo = 0, 0, False
+    at, noise, others, echo = 0, 0, 0, False
     if received.startswith(sent) and (echoes or question.reads):
         at, echo = len(sent), True
-    while (frame := _whole(received, at)) and not _fits(question, frame):
-        at, others = at + len(frame), others + 1
-    for skip in range(NOISE + 1):
-        answer = _answer(question, received, at + skip)
-        if answer:
-            return _taken(received, at + skip, answer, Look(others=others, noise=skip, echo=echo))
-    is_enough = len(received) - at >= 3 + max(question.size, 2)
+    begin = at
+    while noise <= NOISE and at < len(received):
+        if answer := _answer(question, received, at):
+            return _taken(received, at, answer, Look(others=others, noise=noise, echo=echo))
+        # What a frame of somebody else holds may look like one that is waited for.
+        other = _whole(received, at)
+        at, others, noise = at + (len(other) or 1), others + bool(other), noise + (not other)
+    is_enough = len(received) - begin >= 3 + max(question.size, 2)
     return Look(is_enough=is_enough, others=others, echo=echo)
 
 
@@ -94,7 +82,7 @@ def _taken(received: bytes, at: int, frame: bytes, so_far: Look) -> Look:
     rest = len(received) - end
     if rest > AFTER:
         return Look(is_enough=True, others=others, echo=so_far.echo)
-    return Look(frame[1:-2], True, others, so_far.noise + rest, so_far.echo)
+    return Look(frame[1:-2], True, others, so_far.noise + rest, at + len(frame), so_far.echo)
 
 
 def _whole(received: bytes, at: int) -> bytes:
@@ -102,7 +90,7 @@ def _whole(received: bytes, at: int) -> bytes:
     head = received[at : at + 3]
     size = frame_size(head)
     frame = received[at : at + size]
-    return frame if size and len(frame) == size and crc(frame) == 0 else b""
+    return frame if size and len(frame) == size and is_sealed(frame) else b""
 
 
 def _answer(question: Question, received: bytes, at: int) -> bytes:
@@ -114,7 +102,7 @@ def _answer(question: Question, received: bytes, at: int) -> bytes:
         except WrongReply:
             return b""
     frame = received[at : at + 3 + size]
-    return frame if size and len(frame) == 3 + size and _fits(question, frame) and crc(frame) == 0 else b""
+    return frame if size and len(frame) == 3 + size and _fits(question, frame) and is_sealed(frame) else b""
 
 
 def _fits(question: Question, frame: bytes) -> bool:

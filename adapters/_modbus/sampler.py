@@ -4,7 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NoReturn
 
 from adapters._modbus.answers import NoAnswer, Refused
@@ -17,6 +17,7 @@ from adapters._modbus.jobs import Jobs
 from adapters._modbus.outbox import Outbox
 from adapters._modbus.outputs import Lamp, Outputs
 from adapters._modbus.plan import Block, Limits, Point, Schedule, Slot, plan, plan_by_period
+from adapters._modbus.points import LOWEST
 from adapters._modbus.readings import Guard, Readings
 from adapters._modbus.refusals import Refusals
 from adapters._modbus.roll import Memory, Roll
@@ -50,6 +51,13 @@ class Wanted:
         polled = {point.unit for point in self.points}
         return polled | {one.unit for one in self.targets} | {one.place.unit for one in self.lamps.values()}
 
+    @property
+    def looks(self) -> list[Block]:
+        """Of each unit that is written and has nothing to poll, one place: whether the unit is there."""
+        polled = {point.unit for point in self.points}
+        first = {one.unit: one for one in reversed(self.targets) if one.unit not in polled}
+        return [replace(one, every_s=self.probe_every_s, priority=LOWEST) for one in first.values()]
+
 
 class Sampler:
     """Reads on one connection: polls on their grid, and in between what is asked for afresh."""
@@ -66,7 +74,8 @@ class Sampler:
         every_s = wanted.probe_every_s
         self._roll = Roll(wanted.units, every_s, intake.recall(Memory))
         self._refusals = Refusals(every_s)
-        self._schedule = Schedule(plan_by_period(wanted.points, wanted.limits), self._now())
+        blocks = plan_by_period(wanted.points, wanted.limits)
+        self._schedule = Schedule([*blocks, *wanted.looks], self._now())
         self._parked: dict[int, list[Block]] = {}
         """The requests of each lost unit."""
         self._bus = Bus(intake.name, link, self._roll, self)
@@ -142,9 +151,12 @@ class Sampler:
     async def _work(self) -> NoReturn:
         try:
             while True:
-                await self._bus.mend()
-                self._teller.look(self._now())
-                self._forgive()
+                if not self._bus.is_sound:
+                    await self._bus.mend()
+                now = self._now()
+                self._teller.look(now)
+                if self._returned or now >= self._forgive_at:
+                    self._forgive(now)
                 if self._asks:
                     await self._fresh.answer(self._asks.popleft())
                 elif not await self._step():
@@ -157,7 +169,10 @@ class Sampler:
         """One request; polls and what others want take turns. False where there is nothing to do now."""
         for _ in range(2):
             self._is_turn_of_others = not self._is_turn_of_others
-            if await (self._others() if self._is_turn_of_others else self._sample()):
+            if not self._is_turn_of_others:
+                if await self._sample():
+                    return True
+            elif (self._switching.waits or self._jobs.wait) and await self._others():
                 return True
         return False
 
@@ -165,12 +180,13 @@ class Sampler:
         return await self._switching.step(self._bus) or await self._jobs.serve(self._bus)
 
     async def _sample(self) -> bool:
-        if (unit := self._roll.probe(self._now())) is not None:
+        now = self._now()
+        if (unit := self._roll.probe(now)) is not None:
             await self._probe(unit)
             return True
-        if (slot := self._schedule.take(self._now())) is None:
+        if (slot := self._schedule.take(now)) is None:
             return False
-        if (until := self._roll.rests_until(slot.block.unit)) > self._now():
+        if (until := self._roll.rests_until(slot.block.unit)) > now:
             self._schedule.put(slot.block, until, slot.grid)
         else:
             await self._poll(slot)
@@ -192,6 +208,9 @@ class Sampler:
             reply = await self._bus.read(block)
         except NoAnswer:
             self._put(block, self._now(), slot.grid)
+            return
+        if not block.points:  # that it answers, however it does, is all
+            self._schedule.again(slot, self._now())
             return
         if isinstance(reply, Refused) and reply.code in BUSY:
             await self._wait_for(slot, reply.code)
@@ -251,10 +270,10 @@ class Sampler:
         for block, after_s in self._refusals.alone(unit):
             self._put(block, now if soon else now + after_s)
 
-    def _forgive(self) -> None:
+    def _forgive(self, now: float) -> None:
         """Plan units anew that may not refuse any more what they refused: not while one is being asked."""
-        if self._now() >= self._forgive_at:
-            self._forgive_at = self._now() + _FORGIVE_EVERY_S
+        if now >= self._forgive_at:
+            self._forgive_at = now + _FORGIVE_EVERY_S
             self._returned.update(self._roll.units)
         while self._returned:
             unit = self._returned.pop()

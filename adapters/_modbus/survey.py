@@ -23,6 +23,7 @@ from adapters._modbus.lines import TcpLine
 from adapters._modbus.plan import Limits, Point, pieces_of, plan_by_period
 from adapters._modbus.points import point_of
 from adapters._modbus.settings import Settings
+from adapters._modbus.write import Write
 from edge.contract import Output, Signal, Survey, Target, Trouble
 from edge.plural import counted
 
@@ -30,10 +31,15 @@ FULL = 0.8
 """Of the line's time: beyond it little is left for fresh reads, for outputs and for asking again."""
 MOST_FOR_DEAD = 0.2
 """Of the line's time: what units that do not answer may take, or the others do not keep their periods."""
+_GATEWAY_TIMEOUT = 'timeout = "2s"'
 _NAMED = 3
 """Requests or signals that a sentence names at the most."""
 _DEAD_TOLD = 10
 """Lines about dead units at the most: the first ones and the last."""
+_ALIKE_HINT = (
+    "let no two requests to one unit be equally long: one value less in one of them, or room to read some "
+    "along (max_gap of 1 or more, and max_registers above what they read); or read less often"
+)
 _OVERLOAD_HINT = "read less often, allow longer requests, or divide the units among two lines"
 
 
@@ -41,7 +47,7 @@ def survey(
     settings: Settings,
     signals: Sequence[Signal[Address]],
     outputs: Sequence[Output[Any]],
-    targets: Sequence[Target[Any]],
+    targets: Sequence[Target[Write]],
 ) -> Survey:
     """The plan of the line and its budget; faults where units, limits or periods cannot be kept."""
     devices = _devices(settings)
@@ -58,11 +64,13 @@ def survey(
             *_wrong_units(settings, signals, others),
             *_torn_groups(points),
             *_too_wide(points, limits, own),
+            *_too_wide_to_read_back(targets, limits),
             *(Trouble(f"{at_best}{what}", hint) for what, hint in _faults(costs, least)),
         ),
         (
             *_doubts(settings, costs),
             *_idle_tables(settings, {*others, *(signal.address.unit for signal in signals)}),
+            *_hasty(settings, {*others, *(point.unit for point in points)}),
             *_lonely(points),
             *_misread(signals),
         ),
@@ -114,15 +122,39 @@ def _too_wide(points: Sequence[Point], limits: Limits, own: dict[str, str]) -> I
             yield Trouble(what, "a larger max_registers, if the device takes it", key, "" if key else first)
 
 
+def _too_wide_to_read_back(targets: Sequence[Target[Write]], limits: Limits) -> Iterator[Trouble]:
+    """What is written is read back in one request, or it might be half of one value and half of the next."""
+    for target in targets:
+        place = target.address
+        most = limits.of(place.unit).max_registers * (16 if place.table in BIT_TABLES else 1)
+        if place.width > most:
+            what = f"{target.name} is written in {counted(place.width, 'register')}, and could not be read "
+            what += f"back: max_registers lets unit {place.unit} give {most} at once"
+            yield Trouble(what, "a larger max_registers, if the device takes it, or a shorter place")
+
+
 def _faults(costs: Sequence[Cost], seconds: Seconds) -> Iterator[tuple[str, str]]:
     """What and a hint, of each period that cannot be kept."""
     busy = load(costs, seconds)
     is_overloaded = busy > 1 + 1e-9
+    alike = _alike(costs, seconds)
     if is_overloaded:
-        yield _overload(costs, seconds, busy), _OVERLOAD_HINT
+        yield _overload(costs, seconds, busy) + alike, _ALIKE_HINT if alike else _OVERLOAD_HINT
     for one in tight(costs, seconds):
         if not is_overloaded or one.in_the_way is not None:
-            yield _tightness(one, seconds), _tight_hint(one)
+            yield _tightness(one, seconds) + alike, _ALIKE_HINT if alike else _tight_hint(one)
+
+
+def _alike(costs: Sequence[Cost], seconds: Seconds) -> str:
+    """Why so much of it is silence."""
+    waiting = [cost for cost in costs if cost.wait_s]
+    if not waiting:
+        return ""
+    share = sum(cost.waited(seconds) / cost.every_s for cost in waiting)
+    return (
+        f". Listening takes {share:.0%}: {counted(len(waiting), 'request')}, such as {waiting[0].block}, as "
+        "long as another of the unit, and nothing but its length tells an answer from an older one"
+    )
 
 
 def _overload(costs: Sequence[Cost], seconds: Seconds, busy: float) -> str:
@@ -162,6 +194,17 @@ def _doubts(settings: Settings, costs: Sequence[Cost]) -> Iterator[str]:
     yield from (f"{assumed}: {what}. Measure it, and write it as answers_in" for what in doubts)
     if not doubts and (busy := load(costs, usual)) > FULL:
         yield f"the line is in use for {busy:.0%} of its time: little is left for fresh reads and outputs"
+
+
+def _hasty(settings: Settings, units: Collection[int]) -> Iterator[str]:
+    """Several units behind one address: a gateway, which waits for them as long as it was told to."""
+    is_said = "timeout" in settings.model_fields_set or any(one.timeout for one in settings.unit.values())
+    if isinstance(settings.line(), TcpLine) and len(units) > 1 and not is_said:
+        yield (
+            f"{len(units)} units behind one host, as of a gateway: timeout has to be longer than the "
+            "gateway's own (1 s in many), or each dead unit costs the connection. Write it, such as "
+            f"{_GATEWAY_TIMEOUT}"
+        )
 
 
 def _idle_tables(settings: Settings, used: Collection[int]) -> Iterator[str]:
@@ -238,7 +281,7 @@ def _row(cost: Cost) -> tuple[str, str, str, str]:
     noun = "bit" if block.table in BIT_TABLES else "register"
     wanted = len({at for point in block.points for at in range(point.start, point.end)})
     size = counted(block.count, noun) + (f", {wanted} wanted" if wanted < block.count else "")
-    size += f", {cost.along} more along" if cost.along else ""
+    size += f", up to {cost.along} more along" if cost.along else ""
     return f"{block}", size, f"every {_period(cost.every_s)}", _time(cost.usual_s)
 
 

@@ -24,6 +24,11 @@ class Switching:
         """Units that cannot write single bits of a register."""
         self._now = asyncio.get_running_loop().time
 
+    @property
+    def waits(self) -> bool:
+        """There may be something to write or to answer."""
+        return not self._outputs.is_settled
+
     async def step(self, bus: Bus) -> bool:
         """One write; False where there is none to be made now."""
         write = self._outputs.next(self._now(), self._roll.is_lost)

@@ -8,7 +8,7 @@ import struct
 
 from adapters._modbus.frames import REFUSAL, Question, WrongReply, told_size
 
-_RECENT = 16
+_RECENT = 64
 """Answers so many requests old are passed over; anything else that was not asked for is wrong."""
 _HEADER = struct.Struct(">HHHB")
 _NAMED = (
@@ -62,6 +62,8 @@ class TcpFrames:
         self._received += data
         while self._pass_over():
             self.stale += 1
+            if self.stale > _RECENT:
+                raise WrongReply("too many answers to older requests came")
         return self._answer()
 
     def clean(self) -> bool:
@@ -106,6 +108,11 @@ class TcpFrames:
             if received[: len(head)] == head[: len(received)]:
                 return self._taken(received, whole)
         wrong = _first_difference(received, header + question.head, refusal)
+        if wrong == "unit":
+            raise WrongReply(
+                f"the answer is of unit {received[6]} and not of {question.unit}; if the device answers as "
+                f"unit {received[6]} whatever it is asked for, that is its unit: unit = {received[6]}"
+            )
         raise WrongReply(f"the answer has the wrong {wrong}")
 
     def _taken(self, received: bytes, whole: int) -> bytes:
@@ -119,8 +126,9 @@ class TcpFrames:
         return frame[7:]
 
     def _is_older_part(self, received: bytes) -> bool:
+        """Whether it may become an older answer; one byte says nothing yet."""
         if len(received) < 2:
-            return False
+            return True
         age = (self._number - int.from_bytes(received[:2], "big")) % 0xFFFF
         if not 1 <= age <= min(self._asked - 1, _RECENT) or len(received) >= _LONGEST:
             return False

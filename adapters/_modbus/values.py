@@ -25,6 +25,7 @@ Read = Callable[[Cells], Sequence[Decoded]]
 """The cells of a reply to the values of some places, in their order."""
 
 FLOATS: tuple[Kind, ...] = ("f32", "f64")
+Encoding = Literal["utf-8", "latin-1", "cp1252"]
 DIGITS: dict[Kind, int] = {"bcd16": 4, "bcd32": 8, "bcd64": 16}
 """Four bits each (binary coded decimal)."""
 _FORMATS = {
@@ -98,6 +99,12 @@ class Form:
     scale: Fraction = Fraction(1)
     offset: Fraction = Fraction(0)
     """The value is the number in the registers times `scale`, plus `offset`."""
+    invalid: tuple[int | float, ...] = ()
+    """Numbers in the registers, before `scale`, by which the device says that it has no value."""
+    encoding: Encoding = "utf-8"
+    """Of a text."""
+    has_header: bool = False
+    """Of a text: two bytes stand before it, how many may be in it and how many are (STRING of S7)."""
 
     @property
     def width(self) -> int:
@@ -107,9 +114,13 @@ class Form:
     @property
     def nothing(self) -> str:
         """What is wrong where there is no value, to go on after the name of the place."""
-        if self.kind in DIGITS:
-            return "holds a digit above 9, which is no BCD"
-        return "holds no text" if self.kind == "text" else "holds no number"
+        if self.kind == "text":
+            return "holds no text"
+        other = "holds a digit above 9, which is no BCD" if self.kind in DIGITS else "holds no number"
+        if not self.invalid:
+            return other
+        said = f"holds what stands for no value there ({', '.join(map(str, self.invalid))})"
+        return f"{said}, or {other}" if self.kind in DIGITS or self.kind in FLOATS else said
 
     @property
     def scaling(self) -> Scaling | None:
@@ -194,32 +205,45 @@ class _Step(NamedTuple):
     what: Literal["", "float", "bool", "digits", "text"]
     mask: int = 0
     scaling: Scaling | None = None
+    none: frozenset[int | float] = frozenset()
+    """As they were read, before digits are told."""
+    text: tuple[Encoding, bool] = ("utf-8", False)
 
     @classmethod
     def of(cls, form: Form) -> "_Step":
         if form.order and form.kind == "bool":
             return cls(form.has_bytes_swapped, "bool", 0xFFFF if form.bit is None else 1 << form.bit)
-        what: Literal["", "float", "digits", "text"] = ""
+        what: Literal["", "float", "digits"] = ""
         if form.kind in FLOATS:
             what = "float"
         elif form.kind in DIGITS:
             what = "digits"
         elif form.kind == "text":
-            what = "text"
-        return cls(form.has_bytes_swapped, what, 0, form.scaling)
+            return cls(form.has_bytes_swapped, "text", text=(form.encoding, form.has_header))
+        none = (int(str(one), 16) if form.kind in DIGITS else one for one in form.invalid)
+        return cls(form.has_bytes_swapped, what, 0, form.scaling, frozenset(none))
 
     @property
     def group(self) -> tuple[Any, ...]:
-        return (self.has_bytes_swapped, self.what, self.mask, self.scaling or ())
+        return (
+            self.has_bytes_swapped, self.what, self.mask, self.scaling or (), sorted(self.none), self.text
+        )  # fmt: skip
 
     @property
     def finish(self) -> Callable[[Sequence[Any]], Sequence[Decoded]] | None:
         """Numbers as they were read to values; None: they are the values."""
+        plain = self._plain
+        return plain if not self.none else _unless(self.none, plain or list)
+
+    @property
+    def _plain(self) -> Callable[[Sequence[Any]], Sequence[Decoded]] | None:
         if self.what == "bool":
             mask = self.mask
             return lambda raws: [raw & mask != 0 for raw in raws]
         if self.what == "text":
-            return lambda raws: [_text(raw) for raw in raws]
+            encoding, has_header = self.text
+            read = _string if has_header else _text
+            return lambda raws: [read(raw, encoding) for raw in raws]
         if self.what == "float":
             return _finite if self.scaling is None else _scaled_floats(self.scaling)
         scale = None if self.scaling is None else _scaled(self.scaling)
@@ -281,6 +305,19 @@ def _finisher(
 # --- numbers as they were read to values ----------------------------------------------------------
 
 
+def _unless(
+    none: frozenset[int | float], finish: Callable[[Sequence[Any]], Sequence[Decoded]]
+) -> Callable[[Sequence[Any]], Sequence[Decoded]]:
+    """With None for what stands for no value; mostly there is none of it."""
+
+    def found(raws: Sequence[Any]) -> Sequence[Decoded]:
+        if none.isdisjoint(raws):
+            return finish(raws)
+        return [None if raw in none else finish((raw,))[0] for raw in raws]
+
+    return found
+
+
 def _finite(raws: Sequence[float]) -> Sequence[float | None]:
     if all(map(math.isfinite, raws)):
         return raws
@@ -322,10 +359,16 @@ def _where_any(scale: Callable[[Sequence[int]], list[Decoded]]) -> Callable[[Seq
     return lambda raws: [None if number is None else scale((number,))[0] for number in _digits(raws)]
 
 
-def _text(raw: bytes) -> str | None:
-    """Up to the first NUL, without spaces around it. None: no UTF-8, or what cannot be printed."""
+def _string(raw: bytes, encoding: Encoding) -> str | None:
+    """With the header of S7. None also where it says that there is more than fits, or than may be."""
+    most, actual = raw[0], raw[1]
+    return _text(raw[2 : 2 + actual], encoding) if actual <= min(most, len(raw) - 2) else None
+
+
+def _text(raw: bytes, encoding: Encoding) -> str | None:
+    """Up to the first NUL, without spaces around it. None: not so encoded, or what cannot be printed."""
     try:
-        text = raw.split(b"\0", 1)[0].decode().strip(" ")
+        text = raw.split(b"\0", 1)[0].decode(encoding).strip(" ")
     except UnicodeDecodeError:
         return None
     return text if text.isprintable() else None

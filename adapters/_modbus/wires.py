@@ -1,18 +1,18 @@
-"""One request at a time on one line: Modbus TCP by its numbers, RTU by its silences."""
+"""One request at a time on one line, and Modbus TCP, whose answers are told apart by their numbers."""
 
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from contextlib import suppress
+from itertools import cycle
 
 from adapters._modbus.answers import Answer, Closed, NoAnswer
 from adapters._modbus.connection import Connection
 from adapters._modbus.counts import Counts, UnitCounts
 from adapters._modbus.frames import Question, WrongReply
 from adapters._modbus.lines import RtuTcpLine, SerialLine, TcpLine
-from adapters._modbus.rtu import LONGEST, Look, is_speech, look, sealed
 from adapters._modbus.tcp import TcpFrames
 from adapters._modbus.units import Manner
-from edge.errors import SourceLost
 
 Manners = Callable[[int], Manner]
 _ANY = 0
@@ -36,7 +36,12 @@ class Wire(ABC):
         self._on_lost = on_lost
         self._loop = asyncio.get_running_loop()
         self._waiting: asyncio.Future[bytes] | None = None
+        self._limit_at = 0.0
+        """When the answer that is waited for is overdue."""
+        self._alarm: asyncio.TimerHandle | None = None
         self._heard_at = 0.0
+        self._answered_at = 0.0
+        """When the last byte of the last answer came."""
         self._unit = _ANY
         """Asked last."""
         self._unsettled: int | None = None
@@ -47,6 +52,9 @@ class Wire(ABC):
 
     def close(self) -> None:
         self._connection.close()
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
 
     def check(self) -> None:
         self._connection.check()
@@ -55,29 +63,54 @@ class Wire(ABC):
         """The answer, or the exception. Raises NoAnswer."""
         unit = question.unit
         manner, counts = self.manner(unit), self._counts.of(unit)
-        await self._ready(manner, unit)
+        if not self._is_ready(manner):
+            await self._ready(manner, unit)
         counts.requests += 1
         self._unit = self._unsettled = unit
         waiting = self._waiting = self._loop.create_future()
         asked_at = self._loop.time()
-        limit = self._loop.call_at(asked_at + self._limit_s(question, manner), self._overdue)
+        self._set_limit(asked_at + self._limit_s(question, manner))
         try:
             self._send(question)
             pdu = await waiting
         finally:
             self._waiting = None
-            limit.cancel()
             self._end()
         self._unsettled = None
         self._connection.answers += 1
-        answer = Answer(pdu, self._heard_at, self._heard_at - asked_at)
+        answer = Answer(pdu, self._answered_at, self._answered_at - asked_at)
         counts.answered(answer.after_s)
         return answer
+
+    def _set_limit(self, at: float) -> None:
+        """One timer serves many requests: nearly all are answered long before it rings."""
+        self._limit_at = at
+        if self._alarm is None or self._alarm.when() > at:
+            self._set_alarm()
+
+    def _set_alarm(self) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm = self._loop.call_at(self._limit_at, self._ring)
+
+    def _ring(self) -> None:
+        self._alarm = None
+        if self._waiting is None or self._waiting.done():
+            return
+        if self._loop.time() < self._limit_at:
+            self._set_alarm()
+        else:
+            self._overdue()
 
     async def recover(self, unit: int) -> None:
         """Make sure that a late answer cannot be taken for the next request's."""
         await self._recover(self.manner(unit), unit)
         self._unsettled = None
+
+    def _is_ready(self, manner: Manner) -> bool:
+        """It is known without waiting that the next request may go out."""
+        del manner
+        return False
 
     @abstractmethod
     async def _ready(self, manner: Manner, unit: int) -> None:
@@ -136,27 +169,105 @@ class Wire(ABC):
 
 
 class TcpWire(Wire):
-    """Modbus TCP: answers are told apart by their numbers; after a lost one the connection is made anew."""
+    """Modbus TCP: answers are told apart by their numbers; after a lost one the connection is made anew.
+
+    But for one on which nothing was answered yet. A device that serves one connection at a time takes the
+    next out of its queue when it has done with the one before, and that can be one of ours that we closed
+    meanwhile: who closes and connects again and again never has his turn.
+    """
 
     _frames: TcpFrames
+    _question: Question
     _PAUSES_S = (0.1, 0.3)
+    _PATIENCE_S = (12.0, 30.0)
+    """How long the first answer is waited for before all else, by how many connections before had none."""
+    _LONGEST_S, _SHORTEST_S = 5.0, 0.5
+    """Between two requests meanwhile, for all units together and for each."""
+
+    def __init__(
+        self,
+        source: str,
+        line: TcpLine | SerialLine | RtuTcpLine,
+        manner: Manners,
+        counts: Counts,
+        on_lost: Callable[[], None],
+    ) -> None:
+        super().__init__(source, line, manner, counts, on_lost)
+        self._has_answered = False
+        self._closed_for: set[int] = set()
+        """Units for whose sake connections are closed on which others are answered."""
+        self._least_s = 0.0
 
     async def exchange(self, question: Question) -> Answer:
-        """As Wire's; a read is asked again where the far end closes the connection instead of answering.
+        """As Wire's; a read is asked again where the far end closes the connection instead of answering."""
+        try:
+            answer = await super().exchange(question)
+        except Closed as closed:
+            answer = await self._asked_again(question, closed)
+        self._has_answered = True
+        if self._closed_for:
+            self._closed_for.discard(question.unit)
+        return answer
 
-        It may have the habit, or still have the connection before this one, and allow no second.
+    async def _asked_again(self, question: Question, closed: Closed) -> Answer:
+        """The far end may have the habit. Or it still has the connection before this one, and allows no
+        second. Or a gateway says in this way that the unit is dead: then it is not asked again the next time.
+
+        All that takes less than the unit's timeout.
         """
-        for pause_s in self._PAUSES_S if question.reads else ():
-            has_served = self._connection.answers > 0
-            try:
+        if not question.reads or question.unit in self._closed_for:
+            raise closed
+        until = self._loop.time() + self.manner(question.unit).timeout_s
+        for pause_s in (0.0,) if self._connection.answers else self._PAUSES_S:
+            await asyncio.sleep(max(0.0, min(pause_s, (until - self._loop.time()) / 2)))
+            with suppress(Closed):
                 return await super().exchange(question)
-            except Closed:
-                await asyncio.sleep(0.0 if has_served else pause_s)
-        return await super().exchange(question)
+        if self._has_answered:
+            self._closed_for.add(question.unit)
+        raise closed
 
     async def open(self) -> None:
+        """Where the connections before had no answer, this one is given time, and then used."""
         self._frames = TcpFrames()
         await super().open()
+        if not self._counts.silent:
+            self._counts.unanswered.clear()
+        elif self._counts.unanswered:
+            await self._first_word(self._PATIENCE_S[min(self._counts.silent, len(self._PATIENCE_S)) - 1])
+
+    async def _first_word(self, patience_s: float) -> None:
+        """Until anything is answered: ask again what was asked in vain, with growing pauses."""
+        questions = tuple(self._counts.unanswered.values())
+        until, pause_s = self._loop.time() + patience_s, 1.0
+        try:
+            for question in cycle(questions):
+                if self._loop.time() >= until:
+                    return
+                if not (self._connection.is_open and self._is_silent):
+                    self._counts.silent = 0
+                    return
+                self._least_s = max(self._SHORTEST_S, pause_s / len(questions))
+                pause_s = min(pause_s * 2 ** (1 / len(questions)), self._LONGEST_S)
+                with suppress(NoAnswer):
+                    await super().exchange(question)
+                    return
+        finally:
+            self._least_s = 0.0
+
+    def close(self) -> None:
+        """What was never answered is remembered for the next connection."""
+        if self._connection.is_open and self._is_silent:
+            self._counts.silent += bool(self._counts.unanswered)
+        super().close()
+
+    @property
+    def _is_silent(self) -> bool:
+        """Nothing has come on this connection."""
+        return not self._connection.answers and not self._frames.heard
+
+    def _is_ready(self, manner: Manner) -> bool:
+        is_settled = self._unsettled is None and not self._frames.heard
+        return is_settled and self._connection.is_ready and not manner.delay_s
 
     async def _ready(self, manner: Manner, unit: int) -> None:
         if self._unsettled is not None:
@@ -170,9 +281,10 @@ class TcpWire(Wire):
             await self._pause(manner.delay_s)
 
     def _limit_s(self, question: Question, manner: Manner) -> float:
-        return manner.timeout_s
+        return max(manner.timeout_s, self._least_s)
 
     def _send(self, question: Question) -> None:
+        self._question = question
         self._connection.write(self._frames.ask(question))
 
     def _heard(self, data: bytes) -> None:
@@ -192,8 +304,15 @@ class TcpWire(Wire):
             self._fail(NoAnswer(str(error)))
             return
         if pdu:
+            self._answered_at = self._heard_at
             self._count().wrong_answers += self._frames.stale
+            self._is_answered()
             waiting.set_result(pdu)
+
+    def _is_answered(self) -> None:
+        if self._counts.silent or self._counts.unanswered:
+            self._counts.silent = 0
+            self._counts.unanswered.pop(self._unit, None)
 
     def _overdue(self) -> None:
         if bytes_heard := self._frames.heard:
@@ -202,6 +321,8 @@ class TcpWire(Wire):
             self._fail(NoAnswer(f"{self._no_answer()}, but {bytes_heard} bytes that are not one"))
         else:
             self._count().timeouts += 1
+            if self._question.reads:
+                self._counts.unanswered[self._unit] = self._question
             self._fail(self._no_answer())
 
     def _has_begun(self) -> bool:
@@ -211,166 +332,7 @@ class TcpWire(Wire):
         self._frames.end()
 
     async def _recover(self, manner: Manner, unit: int) -> None:
+        if self._connection.is_open and self._is_silent:
+            return
         self._frames.forget()
         await self._connection.again(manner.timeout_s, unit)
-
-
-class RtuWire(Wire):
-    """Modbus RTU, on a serial port or behind a device server.
-
-    An answer counts when the line is silent after it. After a lost one the line is listened to until it was
-    silent for as long as a unit may be late.
-    """
-
-    _PATIENCE_S = 0.05
-    """Silence after which bytes that are no answer are not going to become one."""
-
-    def __init__(
-        self,
-        source: str,
-        line: SerialLine | RtuTcpLine,
-        manner: Manners,
-        counts: Counts,
-        on_lost: Callable[[], None],
-        repeated: Callable[[], None],
-    ) -> None:
-        """`repeated` is called where a frame came that nobody waited for."""
-        super().__init__(source, line, manner, counts, on_lost)
-        self._repeated = repeated
-        self._line = line
-        self._question: Question | None = None
-        self._sent = b""
-        self._received = b""
-        self._stray = b""
-        self._echoes = False
-        self._settle: asyncio.TimerHandle | None = None
-        self._octets = 0
-        """Received since the request, also those that are not kept."""
-
-    # --- before a request ---
-
-    async def _ready(self, manner: Manner, unit: int) -> None:
-        if self._unsettled is not None:
-            await self.recover(self._unsettled)
-        await self._connection.ready(manner.timeout_s, unit)
-        since, silence_s = self._loop.time(), max(self._line.gap_s, manner.delay_s)
-        await asyncio.sleep(0)  # what has come is read before it is asked whether the line is silent
-        while self._heard_at + silence_s > self._loop.time():
-            if self._loop.time() - since > manner.worst_answer_s + silence_s:
-                raise NoAnswer("the line is not silent enough to ask")
-            await self._pause(silence_s)
-        self._judge_stray()
-
-    def _judge_stray(self) -> None:
-        stray, self._stray = self._stray, b""
-        if stray and self._sent and is_speech(stray, self._sent[0], self._sent[1]):
-            self._count().repeats += 1
-            self._repeated()
-
-    def has_more(self) -> bool:
-        """Whether somebody has spoken since the last answer. It is not asked twice about the same bytes."""
-        before = self._count().repeats
-        self._judge_stray()
-        return self._count().repeats > before
-
-    # --- a request and its answer ---
-
-    def _limit_s(self, question: Question, manner: Manner) -> float:
-        octets = 3 + len(question.pdu) + 3 + (question.size or LONGEST)
-        return manner.timeout_s + octets * self._line.octet_s
-
-    def _send(self, question: Question) -> None:
-        self._question, self._received, self._octets = question, b"", 0
-        self._sent = sealed(bytes((question.unit,)) + question.pdu)
-        self._connection.write(self._sent)
-
-    def _heard(self, data: bytes) -> None:
-        self._heard_at = self._loop.time()
-        if self._question is None or self._waiting is None or self._waiting.done():
-            self._count().stray_bytes += len(data)
-            self._stray = (self._stray + data)[-LONGEST:]
-            return
-        self._octets += len(data)
-        self._received = (self._received + data)[: 4 * LONGEST]
-        if self._settle is not None:
-            self._settle.cancel()
-        self._settle = self._loop.call_later(self._line.gap_s, self._silent)
-
-    def _silent(self) -> None:
-        """The line is silent after some bytes."""
-        seen = self._look()
-        if seen.pdu:
-            self._take(seen)
-        elif seen.is_enough:
-            self._settle = self._loop.call_later(self._PATIENCE_S, self._hopeless)
-
-    def _look(self) -> Look:
-        assert self._question is not None
-        return look(self._question, self._sent, self._received, echoes=self._echoes)
-
-    def _take(self, seen: Look) -> None:
-        assert self._waiting is not None
-        self._echoes = self._echoes or seen.echo
-        self._note(seen)
-        self._count().stray_bytes += seen.noise
-        if not self._waiting.done():
-            self._waiting.set_result(seen.pdu)
-
-    def _note(self, seen: Look) -> None:
-        if seen.others:
-            self._count().repeats += seen.others
-            self._repeated()
-
-    def _hopeless(self) -> None:
-        if self._question is not None:
-            self._note(self._look())
-            self._count().crc_errors += 1
-            self._count().stray_bytes += self._octets
-            self._fail(NoAnswer(f"no answer, but {self._octets} bytes that are not one"))
-
-    def _overdue(self) -> None:
-        if self._received and self._look().pdu:
-            return  # it settles in a moment
-        if self._octets:
-            self._hopeless()
-        else:
-            self._count().timeouts += 1
-            self._fail(self._no_answer())
-
-    def _closed(self) -> None:
-        if self._received and (seen := self._look()).pdu:
-            self._take(seen)
-        else:
-            super()._closed()
-
-    def _has_begun(self) -> bool:
-        return self._octets > 0
-
-    def _end(self) -> None:
-        if self._settle is not None:
-            self._settle.cancel()
-        self._settle = self._question = None
-        self._received = b""
-
-    # --- after a request without an answer ---
-
-    async def _recover(self, manner: Manner, unit: int) -> None:
-        if not self._connection.is_open:
-            await self._reopen(manner, unit)
-        since = self._loop.time()
-        while max(since, self._heard_at) + manner.worst_answer_s > self._loop.time():
-            if self._loop.time() - since > 10 * manner.worst_answer_s + 1.0:
-                raise self._never_silent()
-            await asyncio.sleep(max(since, self._heard_at) + manner.worst_answer_s - self._loop.time())
-            self._connection.check()
-        self._stray = b""
-
-    async def _reopen(self, manner: Manner, unit: int) -> None:
-        if isinstance(self._line, SerialLine):
-            self._connection.check()
-        await self._connection.again(manner.timeout_s, unit)
-
-    def _never_silent(self) -> SourceLost:
-        return self._connection.lost(
-            f"{self._line} is never silent; is there a second master, or a wrong speed?"
-        )

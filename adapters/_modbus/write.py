@@ -10,7 +10,7 @@ import re
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from pydantic import model_validator
 
@@ -30,13 +30,15 @@ from adapters._modbus.orders import (
     Order,
 )
 from adapters._modbus.plan import Block
-from adapters._modbus.wire import NoAnswer, Refused
+from adapters._modbus.wire import NoAnswer, Refused, Reply
 from adapters._writes import Desk, MisfitError, SilentError, UnfitError
 from edge.contract import Intake, Span, WriteAddress, WriteValue, refuse
 
 _ILLEGAL_FUNCTION, _ACKNOWLEDGE, _BUSY = 1, 5, 6
 _TRIES = 4
 """Of one request that the device is too busy for."""
+_LOOKS = 3
+"""At a register that is changed by hand, after the first one."""
 _REST_S = 0.5
 """Between two of them."""
 _DIGITS = re.compile(r"-?[0-9]{1,20}")
@@ -64,6 +66,10 @@ class Write(Address, WriteAddress):
             yield f"nobody can write {what}: name a holding register or a coil"
         if self.count is not None or self.together or self.priority is not None:
             yield "single values are written, at once: leave out count, together and priority"
+        if self.invalid:
+            yield "what is written is a value: leave out invalid"
+        if self.header is not None:
+            yield "a text with a header is only read: the device says there how long it may be"
         if self.width > MOST_REGISTERS:
             yield f"one request writes {MOST_REGISTERS} registers at the most"
 
@@ -74,6 +80,8 @@ class Write(Address, WriteAddress):
         if self.bit_at is not None:
             return Span(room, first + self.wire_bit, first + self.wire_bit + 1)
         return Span(room, first, first + size * self.width)
+
+    knows: ClassVar[bool] = True
 
     def unfit(self, value: WriteValue) -> str:
         try:
@@ -141,11 +149,19 @@ class Cell:
         self._block = Block((), address.unit, address.table, address.start, address.width, 0.0)
 
     async def look(self, value: WriteValue) -> tuple[bool, str | None]:
+        """What is there is read twice: one answer may be to an older question, on a serial line or behind a
+        gateway."""
         wanted = self._address.cells(value)
+        cells = await self._read()
+        if self._holds(cells, wanted):
+            cells = await self._read()
+        return self._holds(cells, wanted), self._shown(cells)
+
+    async def _read(self) -> Cells:
         answer = await self._insist(lambda bus: bus.read(self._block))
         if isinstance(answer, Refused):
             raise UnfitError(f"{self._block} cannot be read: {exception_words(answer.code)}")
-        return self._holds(answer.cells, wanted), self._shown(answer.cells)
+        return answer.cells[: self._block.count]
 
     async def ready(self, value: WriteValue) -> None:
         self._address.cells(value)
@@ -173,7 +189,7 @@ class Cell:
             mask = 1 << self._address.wire_bit
             cells = (0xFFFF & ~mask, mask * wanted[0])
         if way.by_hand:
-            found = await bus.read(self._block)
+            found = await self._neighbours(bus)
             if isinstance(found, Refused):
                 return found
             cells = (found.cells[0] & cells[0] | cells[1],)
@@ -181,6 +197,18 @@ class Cell:
                 return False
         refused = await bus.write(Order(unit, way.function, start, cells))
         return True if refused is None else refused
+
+    async def _neighbours(self, bus: Bus) -> Reply | Refused:
+        """The whole register, as two reads in a row have it; where it changes all the time, the last of
+        them: an older answer would put back what its other bits were."""
+        found = await bus.read(self._block)
+        for _ in range(_LOOKS):
+            before, found = found, await bus.read(self._block)
+            if isinstance(before, Refused) or isinstance(found, Refused):
+                break
+            if before.cells == found.cells:
+                break
+        return found
 
     async def _insist(self, request: Callable[[Bus], Awaitable[T]]) -> T:
         """Ask again for a while where the device is busy. Raises SilentError."""

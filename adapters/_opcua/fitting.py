@@ -138,7 +138,7 @@ def fit(signal: "Signal[Address]", node: Attributes, pick: Pick) -> Fitted:
     if signal.bits is None:
         doubt = _no_band(pick, end) if signal.address.server_deadband is not None else ""
         return Fitted(pick, doubt=doubt, bandless=bool(doubt))
-    return Fitted(pick, _no_count(end), _width(end, signal.bits))
+    return Fitted(pick, _no_count(end), _width(end, signal.bits, is_early=signal.is_early))
 
 
 def by_number(
@@ -208,7 +208,7 @@ def _no_band(pick: Pick, end: Leaf) -> str:
     return f"it is {what}, and server_deadband is for numbers: leave it out; it is watched without"
 
 
-def _width(end: Leaf, bits: int) -> str:
+def _width(end: Leaf, bits: int, *, is_early: bool) -> str:
     """Where the counter rolls over on the server, and where the configuration says so."""
     if end.kind in _EXACT:
         most = _EXACT[Kind(end.kind)]
@@ -222,7 +222,9 @@ def _width(end: Leaf, bits: int) -> str:
         word = f'counter = "u{own - 1}" where it goes back to 0, "u{own}" where it goes on below it'
     else:
         return ""
-    if bits in fits:
+    if bits in fits or (is_early and bits < fits[0]):
         return ""
+    if is_early:
+        return f"it is {_titled(end)}, which holds fewer readings than the file says: write {word}"
     beyond = f"; until then nothing above {(1 << bits) - 1:,} is counted" if bits < fits[0] else ""
     return f"it is {_titled(end)}, and the file says u{bits}: write {word}{beyond}"

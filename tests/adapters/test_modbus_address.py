@@ -138,6 +138,37 @@ def test_what_it_cannot_serve_as_is_said(keys: dict[str, Any], uses: set[str]) -
     assert {use for use, why in found.items() if not why} == uses
 
 
+@pytest.mark.parametrize(
+    ("keys", "none"),
+    [
+        ({"as_": "i16", "invalid": 0x8000}, (-32768,)),
+        ({"as_": "i16", "invalid": -32768}, (-32768,)),
+        ({"as_": "i16", "invalid": [0x8000, 0x7FFF]}, (-32768, 32767)),
+        ({"as_": "u16", "invalid": 0xFFFF}, (65535,)),
+        ({"as_": "i64", "order": "ABCDEFGH", "invalid": 1 << 63}, (-(1 << 63),)),
+        ({"as_": "bcd16", "invalid": 9999}, (9999,)),
+        ({"as_": "f64", "words": "big", "invalid": [-1, 0.1]}, (-1.0, 0.1)),
+        ({"as_": "f32", "words": "big", "invalid": 3.4e38}, (3.3999999521443642e38,)),
+        ({"as_": "u16"}, ()),
+    ],
+)
+def test_what_is_invalid_is_what_the_registers_hold(
+    keys: dict[str, Any], none: tuple[int | float, ...]
+) -> None:
+    found = address(holding=0, **keys)
+    assert found.form.invalid == none
+    without = address(holding=0, **{key: value for key, value in keys.items() if key != "invalid"})
+    assert found.identity() == without.identity(), "a counter goes on when it is added"
+
+
+def test_a_text_says_how_it_is_written_in_its_identity() -> None:
+    plain = address(holding=0, as_="text", length=4)
+    told = address(holding=0, as_="text", length=4, encoding="cp1252", header="s7")
+    assert told.identity() == "unit 1 holding 0 text length 4 cp1252 header s7"
+    assert told.form.has_header
+    assert address(holding=0, as_="text", length=4, encoding="utf-8").identity() == plain.identity()
+
+
 def test_digits_roll_over_at_a_power_of_ten() -> None:
     assert address(holding=0, as_="bcd16").counter_modulus() == 10_000
     assert address(holding=0, as_="bcd32", words="big").counter_modulus() == 10**8
@@ -216,6 +247,22 @@ def test_an_array_with_a_word_of_its_own_goes_with_what_has_the_same() -> None:
         ({"address": 465537, "as_": "u16"}, "465537: such addresses go from 400001 to 465536"),
         ({"address": 50001, "as_": "u16"}, "no table begins with 5: 0 is a coil"),
         ({"holding": 1, "as_": "text"}, "how many registers the text takes"),
+        ({"holding": 1, "as_": "u16", "header": "s7"}, "header is of a text"),
+        ({"holding": 1, "as_": "u16", "encoding": "latin-1"}, "encoding is of a text"),
+        ({"holding": 1, "as_": "text", "length": 2, "encoding": "ascii"}, "'cp1252'"),
+        ({"holding": 1, "as_": "text", "length": 2, "invalid": 0}, "a text is no number: leave out invalid"),
+        ({"holding": 1, "bit": 2, "invalid": 0}, "a bit is no number: leave out invalid"),
+        ({"coil": 1, "invalid": 0}, "a coil is one bit: leave out invalid"),
+        ({"holding": 1, "as_": "u16", "invalid": 65536}, "from 0 to 65535, no 65536"),
+        ({"holding": 1, "as_": "u16", "invalid": -1}, "from 0 to 65535, no -1"),
+        ({"holding": 1, "as_": "i16", "invalid": 65536}, "from -32768 to 32767, no 65536"),
+        ({"holding": 1, "as_": "u16", "invalid": 1.5}, "whole numbers from 0 to 65535, no 1.5"),
+        ({"holding": 1, "as_": "bcd16", "invalid": 0xFFFF}, "from 0 to 9999, no 65535"),
+        ({"holding": 1, "as_": "f32", "words": "big", "invalid": 1e39}, "f32 holds no 1e"),
+        ({"holding": 1, "as_": "f32", "words": "big", "invalid": float("nan")}, "f32 holds no nan"),
+        ({"holding": 1, "as_": "f64", "words": "big", "invalid": 10**400}, "f64 holds no 1000"),
+        ({"holding": 1, "as_": "u16", "invalid": list(range(17))}, "at most 16"),
+        ({"holding": 1, "as_": "u16", "invalid": True}, "valid"),
         ({"holding": 1, "as_": "text", "length": 126}, "less than or equal to 125"),
         ({"holding": 1, "as_": "u16", "length": 2}, "length is of a text"),
         ({"holding": 1, "as_": "text", "length": 2, "scale": 2}, "a text is no number"),

@@ -177,16 +177,16 @@ FEW = [block(1, "holding", 0, 1), block(1, "holding", 40, 1)]
 
 @pytest.mark.parametrize("blocks", [BLOCKS, FEW], ids=["many", "few"])
 async def test_a_bad_bus_gives_no_false_value(blocks: list[Block]) -> None:
-    found = await run(BAD, 400, blocks=blocks)
+    found = await run(BAD, 110, blocks=blocks)
     assert found.false == []
-    assert found.good >= 200
+    assert found.good >= 50
     assert found.refused == 0
     found.assert_all_counted()
     assert sum(unit.repeats for unit in found.counts.units.values()) > 0
 
 
 async def test_a_good_bus_loses_nothing() -> None:
-    found = await run(Faults(), 300, timeout_s=2.0)
+    found = await run(Faults(), 200, timeout_s=2.0)
     assert found.false == []
     assert (found.unanswered, found.refused) == (0, 0)
     assert found.requests <= 1.2 * found.good, "few looks are second ones, at bits that are as they were"
@@ -194,26 +194,29 @@ async def test_a_good_bus_loses_nothing() -> None:
 
 
 async def test_an_echo_is_no_answer() -> None:
-    found = await run(replace(BAD, echo=True, late=0, drop=0, cut=0), 200)
+    found = await run(replace(BAD, echo=True, late=0, drop=0, cut=0), 120)
     assert found.false == []
-    assert found.good >= 100
+    assert found.good >= 60
 
 
 async def test_devices_with_nothing_beyond_are_read_all_the_same() -> None:
     """No request can be made longer: time parts those that differ in the address only."""
     ranges = [(one.start, one.start + one.count) for one in FEW]
-    for mute_beyond in (False, True):
-        found = await run(Faults(repeat=0.02, ranges=ranges, mute_beyond=mute_beyond), 60, blocks=FEW)
+    runs = [
+        run(Faults(repeat=0.02, ranges=ranges, mute_beyond=is_mute), 30, blocks=FEW)
+        for is_mute in (False, True)
+    ]
+    for found in await asyncio.gather(*runs):
         assert found.false == []
         assert found.refused == 0
-        assert found.good >= 40
+        assert found.good >= 10
 
 
 async def test_a_bad_bus_before_devices_on_libmodbus(tmp_path: Path) -> None:
     blocks = [one for one in BLOCKS if one.table == "holding"]
-    found = await run(replace(BAD, late=0.005), 300, blocks=blocks, program=build_device(tmp_path))
+    found = await run(replace(BAD, late=0.005), 100, blocks=blocks, program=build_device(tmp_path))
     assert found.false == []
-    assert found.good >= 100
+    assert found.good >= 40
     found.assert_all_counted()
 
 

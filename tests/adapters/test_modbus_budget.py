@@ -8,6 +8,7 @@ import time
 import tty
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from adapters._modbus.points import point_of
 from adapters._modbus.survey import survey
 from adapters._modbus.units import Manner
 from edge.cli import app
-from edge.contract import Signal, Survey
+from edge.contract import Signal, Survey, Target
 from tests.adapters.modbus_support import build_device, collecting, device, settings, signal, traced
 from tests.support.intake import MemoryIntake
 
@@ -85,7 +86,8 @@ def test_on_the_network_a_request_is_a_round_trip_and_behind_a_device_server_bot
 def test_what_is_read_along_to_tell_answers_apart_is_counted_and_the_time_where_nothing_can_be() -> None:
     blocks = [Block((), 1, "holding", at, 1, 1.0) for at in (0, 50, 90)]
     roomy = costs_of(blocks, BUS, lambda unit: AT_ONCE, Limits(100, 8))
-    assert [one.along for one in roomy] == [0, 1, 2]
+    assert [one.along for one in roomy] == [3, 4, 5], "0 and 3 in turn, 1 and 4, 2 and 5"
+    assert roomy[0].usual_s == pytest.approx((3.5 + 15 + 3) * 11 / 9600 + 0.001)
     assert roomy[2].usual_s - roomy[0].usual_s == pytest.approx(4 * 11 / 9600)
     strict = costs_of(blocks, BUS, lambda unit: AT_ONCE, Limits(100, 0))
     apart_s = 2 * (15 * 11 / 9600 + 0.001)
@@ -101,6 +103,62 @@ def test_requests_of_one_unit_are_planned_with_lengths_of_their_own() -> None:
     assert len(plan_by_period(points, Limits(100, 8))) == 5
     costs = costs_of(planned, BUS, lambda unit: AT_ONCE, Limits(100, 8))
     assert not any(one.wait_s for one in costs)
+
+
+def test_a_refusal_for_the_listening_says_so_and_what_helps() -> None:
+    """Controllers that give four registers at once, and texts of four: nothing can be longer or shorter."""
+    known = {"port": "/dev/ttyS9", "baud": 9600, "parity": "none", "answers_in": "300ms", "max_registers": 4}
+    texts = [
+        signal(f"t{unit}.{name}", "text", 10, unit=unit, holding=at, length=count)
+        for unit in range(1, 9)
+        for name, at, count in (("pv", 0, 4), ("al", 100, 4))
+    ]
+    [refused] = asked(known, *texts).faults
+    assert "16 requests would take 15" in refused.what
+    listening = ": 16 requests, such as unit 1 holding 0 to 3, as long as another of the unit, and"
+    assert listening in refused.what
+    assert refused.hint.startswith("let no two requests to one unit be equally long: one value less")
+    shorter = [
+        signal(f"t{unit}.{name}", "text", 10, unit=unit, holding=at, length=count)
+        for unit in range(1, 9)
+        for name, at, count in (("pv", 0, 4), ("al", 100, 3))
+    ]
+    mended = asked(known, *shorter)
+    assert mended.faults == ()
+    assert not any("is listened to" in line for line in mended.lines)
+
+
+def test_what_can_be_divided_is_asked_by_lengths_of_its_own() -> None:
+    places = (*range(4), *range(100, 104))
+    points = [point_of(signal(f"s{at}", "u16", 10.0, holding=at)) for at in places]
+    limits = Limits(4, 0, by_length=True)
+    planned = plan_by_period(points, limits)
+    assert sorted(one.count for one in planned) == [1, 3, 4]
+    assert not any(one.wait_s for one in costs_of(planned, BUS, lambda unit: AT_ONCE, limits))
+
+
+def written(width: int, **keys: Any) -> Target[modbus.Write]:
+    place = modbus.Write.model_validate({"holding": 20, "as": "text", "length": width, **keys})
+    return Target("press.order", place, timedelta(seconds=1))
+
+
+def test_what_is_wider_than_one_request_reads_is_not_written() -> None:
+    narrow = {"host": "tcp://plc", "max_registers": 100, "unit": {"3": {"max_registers": 4}}}
+    [refused] = survey(settings(**narrow), (), (), [written(5, unit=3)]).faults
+    assert refused.what == (
+        "press.order is written in 5 registers, and could not be read back: max_registers lets unit 3 give 4 "
+        "at once"
+    )
+    for fits in (written(4, unit=3), written(5)):
+        assert survey(settings(**narrow), (), (), [fits]).faults == ()
+
+
+def test_a_gateway_s_own_timeout_is_pointed_at_where_none_is_said() -> None:
+    two = [signal("a.total", "u16", 1, unit=1, holding=0), signal("b.total", "u16", 1, unit=2, holding=0)]
+    [warning] = asked({"host": "tcp://plc"}, *two).warnings
+    assert "2 units behind one host, as of a gateway: timeout has to be longer than the gateway's" in warning
+    assert asked({"host": "tcp://plc", "timeout": "2s"}, *two).warnings == ()
+    assert asked({"host": "tcp://plc"}, two[0]).warnings == ()
 
 
 # --- all of them ----------------------------------------------------------------------------------
@@ -140,12 +198,12 @@ def test_dead_units_cost_one_look_in_a_while_however_many_they_are() -> None:
 BUDGET = [
     "9600 baud, 11 bits a byte, 4.0 ms of silence between two frames; assumed: units begin their answer "
     "within 10.0 ms (say what it is, as answers_in)",
-    "  unit 3 holding 100 to 104  5 registers, 2 wanted  every 500ms   40.4 ms",
-    "  unit 4 holding 0           1 register             every 1s      46.2 ms",
-    "2 requests, once each, take 86.6 ms; the line is in use for 13% of its time",
-    "a fresh read or an output waits for 46.2 ms at the most while all units answer",
+    "  unit 3 holding 100 to 104  5 registers, 2 wanted, up to 1 more along  every 500ms   41.5 ms",
+    "  unit 4 holding 0           1 register, up to 1 more along             every 1s      47.3 ms",
+    "2 requests, once each, take 88.9 ms; the line is in use for 13% of its time",
+    "a fresh read or an output waits for 47.3 ms at the most while all units answer",
     "with 1 unit dead: 4.06 s until it is given up, then 1.96 s of each minute, 2.03 s at a stretch (misses "
-    "4 readings of every 500ms); a cycle takes up to 2.08 s, the line is in use for 11%",
+    "4 readings of every 500ms); a cycle takes up to 2.08 s, the line is in use for 12%",
 ]
 
 
@@ -177,7 +235,7 @@ def test_requests_that_nothing_tells_apart_are_named() -> None:
         (
             {"port": "/dev/ttyS9", "baud": 9600},
             [signal("a.total", "u16", 0.02, holding=0)],
-            ["the periods cannot be kept: 1 request would take 126% of the line's time"],
+            ["the periods cannot be kept: 1 request would take 132% of the line's time"],
         ),
         (
             {"port": "/dev/ttyS9", "baud": 9600},
@@ -186,8 +244,8 @@ def test_requests_that_nothing_tells_apart_are_named() -> None:
                 *(signal(f"t{at}", "u16", 10, unit=2, holding=at) for at in range(100)),
             ],
             [
-                'every = "100ms" cannot be kept: unit 1 holding 0 takes 25.2 ms; unit 2 holding 0 to 99 may '
-                "have just begun, 252.1 ms every 10s; with all else that is due by then 277.3 ms"
+                'every = "100ms" cannot be kept: unit 1 holding 0 takes 26.4 ms; unit 2 holding 0 to 99 may '
+                "have just begun, 252.1 ms every 10s; with all else that is due by then 278.4 ms"
             ],
         ),
         (
@@ -331,8 +389,8 @@ def test_a_mended_file_shows_the_plan_and_what_is_doubtful(tmp_path: Path) -> No
     found = CliRunner().invoke(app, ["check", str(file)])
     assert found.exit_code == 0, found.output
     assert "warning: source.bus-1: unit.9: no signal is of unit 9" in found.output
-    assert "\n      unit 3 holding 100  1 register  every 200ms" in found.output
-    assert "\n      unit 1 holding 0 to 7  8 registers  every 1s" in found.output
+    assert "\n      unit 3 holding 100  1 register, up to 1 more along  every 200ms" in found.output
+    assert "\n      unit 1 holding 0 to 7" in found.output
 
 
 # --- the estimate on a line -----------------------------------------------------------------------
@@ -419,7 +477,7 @@ async def test_the_estimate_is_what_a_line_takes(
 @pytest.mark.long
 async def test_a_line_keeps_what_check_accepts(program: Path, tmp_path: Path) -> None:
     """Three quarters of the time of 9600 baud, in four periods: no request goes out too seldom."""
-    periods = {(1, 0): 0.12, (1, 100): 0.2, (2, 0): 0.2, (2, 100): 0.25, (3, 0): 0.25, (1, 200): 1.0}
+    periods = {(1, 0): 0.12, (1, 100): 0.2, (2, 0): 0.2, (2, 100): 0.26, (3, 0): 0.26, (1, 200): 1.0}
     periods |= {(3, 100): 1.0}
     signals = [
         signal(f"s{unit}.{at}", "u16", every, unit=unit, holding=at) for (unit, at), every in periods.items()

@@ -151,7 +151,7 @@ async def test_a_gateway_that_closes_when_it_is_asked_for_a_dead_unit_keeps_its_
 async def test_units_that_are_all_dead_end_the_connection_and_are_asked_once_each_on_the_next(
     intake: MemoryIntake,
 ) -> None:
-    async with slave(lambda unit, start, count: None) as dead:
+    async with slave(lambda unit, start, count: 11) as dead:
         signals = [signal(f"u{unit}", "u16", 0.02, unit=unit, holding=0) for unit in (1, 2, 3)]
         for requests in (6, 3):
             dead.asked.clear()

@@ -324,3 +324,29 @@ def test_a_bit_that_blinks_slower_than_it_is_read_is_seen_to_blink(
 def test_the_clock_bits_of_controllers_are_seen_to_blink(half_ms: int, since_ms: int) -> None:
     """10, 5, 2.5, 2, 1.25, 1, 0.625 and 0.5 Hz."""
     blinks(Bench(heartbeat=HEARTBEAT), half_ms, since_ms)
+
+
+def test_a_serial_number_that_keeps_changing_is_not_believed_any_more(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Each change stops the counting: a place that counts up would stop it for ever."""
+    bench = Bench(serial={"holding": 10, "as": "u16"})
+    told = []
+    for at in range(30):
+        bench.take(float(at), serial=at + 1)
+        told += bench.words()
+    assert [one.serial for one in told] == ["1", "2", "3"]
+    assert caplog.text.count("that is none") == 1
+    after = Bench(serial={"holding": 10, "as": "u16"})
+    after.intake = bench.intake  # the next connection
+    after.take(40.0, serial=99)
+    assert after.words() == []
+
+
+def test_devices_that_are_swapped_in_the_course_of_a_day_are_believed() -> None:
+    bench = Bench(serial={"holding": 10, "as": "u16"})
+    told = []
+    for at in range(6):
+        bench.take(at * 3_600.0, serial=at + 1)
+        told += bench.words()
+    assert len(told) == 6

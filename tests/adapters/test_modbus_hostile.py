@@ -9,8 +9,8 @@ import os
 import random
 import struct
 import tty
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
 
 import pytest
 import serial
@@ -18,7 +18,10 @@ import serial
 from adapters import modbus
 from adapters._modbus.ports import OPENING, reason
 from edge.contract import Quality, SourceLost
+from tests.adapters.modbus_bad_bus import crc
 from tests.adapters.modbus_support import collecting, settings, signal
+from tests.adapters.modbus_talk import Talk, honest_pdu
+from tests.adapters.modbus_talk import host as host_on
 from tests.support.intake import MemoryIntake
 
 LIE = 666
@@ -42,12 +45,6 @@ def _quiet_log(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
 def assert_honest(intake: MemoryIntake) -> None:
     for one in intake.seen:
         assert one.value == (HONEST[one.signal] if one.quality is Quality.GOOD else None)
-
-
-def honest_pdu(request: bytes) -> bytes:
-    """The answer's function, byte count and data to a request's function, address and count."""
-    function, address, count = struct.unpack(">BHH", request)
-    return struct.pack(f">BB{count}H", function, 2 * count, *(1000 + address + at for at in range(count)))
 
 
 # --- TCP ----------------------------------------------------------------------------------------
@@ -94,32 +91,11 @@ LIARS: dict[str, Callable[[bytes], bytes]] = {
 }
 
 
-Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
-
-
 @asynccontextmanager
 async def tcp_device(talk: Talk) -> AsyncIterator[str]:
     """A listener on loopback that speaks as `talk` does; gives its `host`."""
-
-    talks: set[asyncio.Task[None]] = set()
-
-    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(asyncio.IncompleteReadError, ConnectionError):
-            await talk(reader, writer)
-        writer.close()
-        with suppress(ConnectionError):
-            await writer.wait_closed()
-
-    def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        talks.add(asyncio.create_task(handle(reader, writer)))
-
-    server = await asyncio.start_server(accept, "127.0.0.1", 0)
-    try:
-        yield f"tcp://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    finally:
-        server.close()
-        await server.wait_closed()
-        await asyncio.wait_for(asyncio.gather(*talks), 5)
+    async with host_on(talk) as port:
+        yield f"tcp://127.0.0.1:{port}"
 
 
 def answering(answer: Callable[[bytes], bytes]) -> Talk:
@@ -137,7 +113,7 @@ def answering(answer: Callable[[bytes], bytes]) -> Talk:
 async def test_no_lie_becomes_a_value(liar: str, intake: MemoryIntake) -> None:
     async with tcp_device(answering(LIARS[liar])) as host:
         with pytest.raises(SourceLost, match=r"^plc: "):
-            await asyncio.wait_for(modbus.collect(settings(host=host, timeout="60ms"), SIGNALS, intake), 5)
+            await asyncio.wait_for(modbus.collect(settings(host=host, timeout="30ms"), SIGNALS, intake), 5)
     assert_honest(intake)
     assert intake.values("s10") == []
     assert {one.signal for one in intake.seen} == HONEST.keys(), "the loss has to be seen"
@@ -155,7 +131,7 @@ async def test_a_device_that_begins_to_lie_is_found_out(liar: str, intake: Memor
 
     async with tcp_device(answering(answer)) as host:
         with pytest.raises(SourceLost):
-            await asyncio.wait_for(modbus.collect(settings(host=host, timeout="60ms"), SIGNALS, intake), 5)
+            await asyncio.wait_for(modbus.collect(settings(host=host, timeout="30ms"), SIGNALS, intake), 5)
     assert_honest(intake)
     assert intake.values("s10")
 
@@ -173,7 +149,7 @@ async def test_garbage_raises_nothing_but_source_lost(intake: MemoryIntake) -> N
 
     async with tcp_device(answering(answer)) as host:
         how = settings(host=host, timeout="20ms")
-        for _ in range(40):
+        for _ in range(20):
             with pytest.raises(SourceLost):
                 await asyncio.wait_for(modbus.collect(how, SIGNALS, intake), 5)
     assert_honest(intake)
@@ -254,16 +230,6 @@ async def test_a_gateway_that_speaks_for_a_dead_unit_keeps_its_connection(intake
 # --- a serial line --------------------------------------------------------------------------------
 
 
-def crc(data: bytes) -> bytes:
-    """CRC-16 of "MODBUS over Serial Line", appendix B, bit by bit."""
-    register = 0xFFFF
-    for byte in data:
-        register ^= byte
-        for _ in range(8):
-            register = register >> 1 ^ 0xA001 if register & 1 else register >> 1
-    return struct.pack("<H", register)
-
-
 def sealed(body: bytes) -> bytes:
     return body + crc(body)
 
@@ -311,12 +277,12 @@ async def bus() -> AsyncIterator[Bus]:
 
 
 def rtu(bus: Bus, **keys: object) -> modbus.Settings:
-    return settings(port=bus.port, parity="none", **{"timeout": "80ms", "worst_answer": "120ms"} | keys)
+    return settings(port=bus.port, parity="none", **{"timeout": "40ms", "worst_answer": "60ms"} | keys)
 
 
 async def test_rtu_late_answers_meet_nobody(bus: Bus, intake: MemoryIntake) -> None:
     """Same unit, function and length: only silence tells a late answer from the next request's."""
-    delays = iter([0.0, 0.13, 0.07, 0.0, 0.11, 0.0, 0.19])
+    delays = iter([0.0, 0.065, 0.02, 0.0, 0.055, 0.0, 0.09])
     bus.answer = lambda ask: [(next(delays, 0.0), honest(ask))]
     async with collecting(rtu(bus, max_gap=0), SIGNALS, intake):
         await intake.until(lambda: all(len(intake.values(name)) >= 8 for name in HONEST))
@@ -346,7 +312,9 @@ RTU_LIARS: dict[str, Callable[[bytes], bytes]] = {
 async def test_rtu_no_lie_becomes_a_value(bus: Bus, liar: str, intake: MemoryIntake) -> None:
     bus.answer = lambda ask: [(0.0, RTU_LIARS[liar](ask))]
     with pytest.raises(SourceLost, match=r"bytes that are not one|no answer within"):
-        await asyncio.wait_for(modbus.collect(rtu(bus, timeout="50ms", max_gap=0), SIGNALS, intake), 5)
+        await asyncio.wait_for(
+            modbus.collect(rtu(bus, timeout="30ms", worst_answer="30ms", max_gap=0), SIGNALS, intake), 5
+        )
     assert_honest(intake)
     assert {one.signal for one in intake.seen} == HONEST.keys()
 
@@ -358,7 +326,7 @@ async def test_rtu_a_line_that_is_never_silent_is_lost(bus: Bus, intake: MemoryI
     bus.answer = babble
     with pytest.raises(SourceLost, match="never silent"):
         await asyncio.wait_for(
-            modbus.collect(rtu(bus, worst_answer="50ms"), [*SIGNALS, signal("x", unit=2, coil=0)], intake), 5
+            modbus.collect(rtu(bus, worst_answer="20ms"), [*SIGNALS, signal("x", unit=2, coil=0)], intake), 5
         )
     assert_honest(intake)
 
@@ -408,3 +376,9 @@ def test_every_error_of_pyserial_has_words_here(kind: type[Exception]) -> None:
     error = kind() if kind is serial.PortNotOpenError else kind("words")
     assert isinstance(error, OPENING)
     assert reason(error)
+
+
+@pytest.mark.parametrize("path", [os.devnull, __file__])
+async def test_what_is_no_serial_port_is_called_so(path: str, intake: MemoryIntake) -> None:
+    with pytest.raises(SourceLost, match="it is not a serial port"):
+        await modbus.collect(settings(port=path), SIGNALS, intake)

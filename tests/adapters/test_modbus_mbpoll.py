@@ -230,7 +230,11 @@ def test_every_kind_and_order_is_there() -> None:
 
 
 @pytest.mark.parametrize(
-    ("table", "writings"), [("holding", ("order", "modicon")), ("input", ("words", "modicon"))]
+    ("table", "writings"),
+    [
+        ("holding", ("order", "modicon")),
+        pytest.param("input", ("words", "modicon"), marks=pytest.mark.long),
+    ],
 )
 async def test_over_tcp_both_say_the_same(plc: Device, table: str, writings: tuple[str, ...]) -> None:
     await plc.tell(f"size {END}")
@@ -238,6 +242,7 @@ async def test_over_tcp_both_say_the_same(plc: Device, table: str, writings: tup
     await agree(settings(host=f"tcp://127.0.0.1:{plc.port}"), by_tcp(plc.port), table, *writings)
 
 
+@pytest.mark.long
 async def test_on_a_serial_line_both_say_the_same_in_turn(program: Path, tmp_path: Path) -> None:
     async with serial_line(tmp_path) as (far, near, _), device(program, "rtu", far, "1,3") as plc:
         await plc.tell(f"size {END}")

@@ -180,8 +180,16 @@ async def test_a_serial_line_has_units_1_to_247(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("keys", "words"),
     [
-        ({}, "give exactly one of coil and holding"),
-        ({"coil": 1, "holding": 1}, "give exactly one of coil and holding"),
+        ({}, "give exactly one of coil, holding and address"),
+        ({"coil": 1, "holding": 1}, "give exactly one of coil, holding and address"),
+        ({"holding": 1, "address": 40002}, "give exactly one of coil, holding and address"),
+        ({"address": 30002}, "nobody can write an input register"),
+        ({"address": 10002}, "nobody can write a discrete input"),
+        ({"address": "00002", "bit": 1}, "a coil has no bit"),
+        ({"address": "40011.3", "bit": 3}, "the bit is in the address already"),
+        ({"address": "40011.3", "on": 2}, "a coil and a bit know 0 and 1 only"),
+        ({"address": 11}, "with five or six digits"),
+        ({"address": 40011.3}, 'as text: address = "40011.3"'),
         ({"coil": 1, "bit": 1}, "a coil has no bit"),
         ({"coil": 1, "on": 2}, "a coil and a bit know 0 and 1 only"),
         ({"holding": 1, "bit": 0, "off": 3}, "a coil and a bit know 0 and 1 only"),
@@ -189,9 +197,24 @@ async def test_a_serial_line_has_units_1_to_247(tmp_path: Path) -> None:
         ({"coil": 65536}, "less than or equal to 65535"),
     ],
 )
-def test_a_wrong_output_is_refused_in_words(keys: dict[str, int], words: str) -> None:
+def test_a_wrong_output_is_refused_in_words(keys: dict[str, object], words: str) -> None:
     with pytest.raises(ValidationError, match=words):
         modbus.Switch.model_validate(keys)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"address": "00017"}, {"coil": 16}),
+        ({"address": 40011, "on": 2}, {"holding": 10, "on": 2}),
+        ({"address": "400011.3"}, {"holding": 10, "bit": 3}),
+        ({"address": 40011, "bit": 3}, {"holding": 10, "bit": 3}),
+    ],
+)
+def test_an_output_is_the_same_as_the_manual_writes_it(one: dict[str, Any], other: dict[str, Any]) -> None:
+    first, second = modbus.Switch.model_validate(one), modbus.Switch.model_validate(other)
+    assert (first.identity(), first.span()) == (second.identity(), second.span())
+    assert first.lamp() == second.lamp()
 
 
 def test_two_colours_of_one_register_are_two_outputs_at_one_place() -> None:

@@ -80,13 +80,29 @@ def test_each_table_has_its_lane_and_the_rest_is_left() -> None:
     assert not intake.changed
 
 
+def test_what_stands_for_no_value_is_none_in_words() -> None:
+    intake = MemoryIntake("plc")
+    plain = pointed("telemetry/oven/a", holding=0, as_="i16", scale=0.1)
+    absent = pointed("telemetry/oven/b", holding=1, as_="i16", scale=0.1, invalid=0x8000)
+    samples = samples_of(block_of([plain, absent]), intake)
+    samples.hand_over([0x8000, 0x8000], intake)
+    samples.hand_over([1, 1], intake)
+    assert intake.samples == [
+        {"telemetry/oven/a": -3276.8, "telemetry/oven/b": None},
+        {"telemetry/oven/a": 0.1, "telemetry/oven/b": 0.1},
+    ]
+    [(_, _, why)] = samples.lanes
+    assert why == "the registers hold no number, or one that stands for no value there (invalid)"
+
+
 def test_a_text_of_telemetry_goes_by_itself_and_is_none_in_words_where_it_is_noise() -> None:
     intake = MemoryIntake("plc")
     word = pointed("telemetry/oven/program", holding=4, as_="text", length=2)
     number = pointed("telemetry/oven/a", holding=6, as_="u16")
     samples = samples_of(block_of([word, number]), intake)
     samples.hand_over([0x4142, 0x4300, 7], intake)
-    samples.hand_over([0xFFFF, 0xFFFF, 8], intake)
+    samples.hand_over([0xFFFF, 0xFFFF, 8], intake, ago_ms=70)
+    assert intake.ages_ms == [0, 70], "the time of receipt"
     assert intake.samples == [{"telemetry/oven/a": 7}, {"telemetry/oven/a": 8}]
     assert intake.changed == [
         ("telemetry/oven/program", "ABC", None),

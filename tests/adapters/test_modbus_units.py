@@ -101,6 +101,18 @@ def test_a_unit_that_fails_now_and_then_takes_its_share_and_no_more(
     assert spent_s <= SHARE * now + 3 * cost_s
 
 
+def test_what_the_probes_of_a_lost_unit_cost_is_no_debt_of_those_that_live() -> None:
+    roll, now = Roll([1, 2], 60.0, Memory()), 0.0
+    for _ in range(12):  # two failures, and ten probes
+        roll.failed(2, now, "silence")
+        now += 2.0
+        roll.cost(2, now, 2.0)
+    roll.failed(1, now, "silence")
+    roll.cost(1, now + 0.1, 0.1)
+    rest_s = roll.rests_until(1) - now
+    assert rest_s < 4 * 2.0 / SHARE, "the debt is of the two failures, and of this one"
+
+
 def test_a_busy_unit_rests_longer_each_time_and_short_again_after_it_was_not() -> None:
     roll, now, pauses = Roll([1], 60.0, Memory()), 0.0, []
     told = []

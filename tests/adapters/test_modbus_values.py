@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pymodbus.client import AsyncModbusTcpClient
 
 from adapters._modbus.encode import MisfitValue, encoded
-from adapters._modbus.values import COIL, DIGITS, Form, Kind, orders_of, reader, registers_of
+from adapters._modbus.values import COIL, DIGITS, Encoding, Form, Kind, orders_of, reader, registers_of
 
 _TYPES = AsyncModbusTcpClient.DATATYPE
 _FLOATS_32 = st.floats(width=32, allow_nan=False, allow_infinity=False)
@@ -40,6 +40,10 @@ def wire(octets: bytes, order: str) -> list[int]:
     return [laid[at] << 8 | laid[at + 1] for at in range(0, len(laid), 2)]
 
 
+NONE: st.SearchStrategy[tuple[int | float, ...]] = st.sampled_from([(), (), (0,), (0, 1), (8224,)])
+"""What stands for no value, in some of the kinds."""
+
+
 @st.composite
 def forms(draw: st.DrawFn) -> Form:
     kind = draw(st.sampled_from(KINDS))
@@ -47,10 +51,12 @@ def forms(draw: st.DrawFn) -> Form:
     if kind == "bool":
         return Form(kind, order, draw(st.none() | st.integers(0, 15)))
     if kind == "text":
-        return Form(kind, order, length=draw(st.integers(1, 6)))
+        encodings: list[Encoding] = ["utf-8", "latin-1", "cp1252"]
+        encoding, header = draw(st.sampled_from(encodings)), draw(st.booleans())
+        return Form(kind, order, length=draw(st.integers(1, 6)), encoding=encoding, has_header=header)
     steps = st.sampled_from([Fraction(1), Fraction(1), Fraction(1, 10), Fraction(-3), Fraction(100, 27648)])
     shifts = st.sampled_from([Fraction(0), Fraction(0), Fraction(-40), Fraction(1, 3)])
-    return Form(kind, order, scale=draw(steps), offset=draw(shifts))
+    return Form(kind, order, scale=draw(steps), offset=draw(shifts), invalid=draw(NONE))
 
 
 # --- kinds and orders ---------------------------------------------------------------------------
@@ -233,6 +239,88 @@ def test_a_text_ends_at_its_padding_and_is_none_where_it_is_noise(octets: bytes,
     assert Form("text", length=4).nothing == "holds no text"
 
 
+@pytest.mark.parametrize(
+    ("encoding", "octets", "text"),
+    [
+        ("latin-1", b"Geh\xe4use", "Gehäuse"),
+        ("cp1252", b"5 \x80 Geh\xe4", "5 € Gehä"),
+        ("latin-1", b"5 \x80 Geh\xe4", None),
+        ("cp1252", b"A\x81", None),
+        ("utf-8", b"Geh\xe4use", None),
+    ],
+)
+def test_a_text_has_an_encoding(encoding: Encoding, octets: bytes, text: str | None) -> None:
+    form = Form("text", length=4, encoding=encoding)
+    assert form.decode()(list(struct.unpack(">4H", octets.ljust(8, b"\0"))), 0) == text
+    if text is not None:
+        assert encoded(form, text) == struct.unpack(">4H", octets.ljust(8, b"\0"))
+    with pytest.raises(MisfitValue, match="has a character that latin-1 does not have"):
+        encoded(Form("text", length=4, encoding="latin-1"), "5 €")
+
+
+@pytest.mark.parametrize(
+    ("octets", "text"),
+    [
+        (b"\x08\x06Palle!XX", "Palle!"),
+        (b"\x08\x00Palle!XX", ""),
+        (b"\x08\x08Palle!XX", "Palle!XX"),
+        (b"\xfe\x08Palle!XX", "Palle!XX"),
+        (b"\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00", ""),
+        (b"\x08\x09Palle!XX", None),
+        (b"\xfe\x09Palle!XX", None),
+        (b"\xff\xffPalle!XX", None),
+        (b"\x04\x06Palle!XX", None),
+        (b"\x08\x06Pal\x07e!XX", None),
+    ],
+)
+def test_the_header_of_a_text_says_how_much_of_it_counts(octets: bytes, text: str | None) -> None:
+    form = Form("text", length=5, has_header=True)
+    assert form.decode()(list(struct.unpack(">5H", octets)), 0) == text
+    turned = Form("text", "BA", length=5, has_header=True)
+    assert turned.decode()(list(struct.unpack("<5H", octets)), 0) == text
+    with pytest.raises(MisfitValue, match="is only read"):
+        encoded(form, "A")
+
+
+@given(octets=st.binary(min_size=2, max_size=24).filter(lambda one: not len(one) % 2))
+def test_no_header_reads_beyond_its_text(octets: bytes) -> None:
+    form = Form("text", length=len(octets) // 2, encoding="latin-1", has_header=True)
+    found = form.decode()(list(struct.unpack(f">{form.length}H", octets)), 0)
+    assert found is None or (isinstance(found, str) and len(found) <= min(octets[0], octets[1]))
+
+
+# --- no value ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("form", "cells", "value"),
+    [
+        (Form("i16", invalid=(-32768,)), [0x8000], None),
+        (Form("i16", invalid=(-32768,)), [0x7FFF], 32767),
+        (Form("i16", scale=Fraction(1, 10), invalid=(-32768, 32767)), [0x7FFF], None),
+        (Form("i16", scale=Fraction(1, 10), invalid=(-32768, 32767)), [0x7FFE], 3276.6),
+        (Form("u32", "CDAB", invalid=(0xFFFFFFFF,)), [0xFFFF, 0xFFFF], None),
+        (Form("u32", "CDAB", invalid=(0xFFFFFFFF,)), [0xFFFE, 0xFFFF], 0xFFFFFFFE),
+        (Form("i64", "ABCDEFGH", invalid=(-(2**63),)), [0x8000, 0, 0, 0], None),
+        (Form("f32", "ABCD", invalid=(-9999.0,)), [0xC61C, 0x3C00], None),
+        (Form("f32", "ABCD", invalid=(-9999.0,)), [0x7FC0, 0], None),
+        (Form("bcd16", invalid=(9999,)), [0x9999], None),
+        (Form("bcd16", invalid=(9999,)), [0x9998], 9998),
+        (Form("bcd16", invalid=(9999,)), [0x999A], None),
+    ],
+)
+def test_a_number_can_stand_for_no_value(form: Form, cells: list[int], value: float | None) -> None:
+    assert form.decode()(cells, 0) == value
+    other = [0] * form.width
+    both = reader([(form, 0), (form, form.width)])([*cells, *other])
+    assert list(both) == [value, form.decode()(other, 0)]
+
+
+def test_it_is_said_what_stands_for_no_value() -> None:
+    assert Form("i16", invalid=(-32768,)).nothing == "holds what stands for no value there (-32768)"
+    assert Form("f32", "ABCD", invalid=(-1.0,)).nothing.endswith("(-1.0), or holds no number")
+
+
 @given(text=st.text(max_size=12), length=st.integers(1, 12), order=st.sampled_from(["AB", "BA"]))
 def test_a_text_is_written_and_read_again_or_refused(text: str, length: int, order: str) -> None:
     form = Form("text", order, length=length)
@@ -251,7 +339,7 @@ def test_a_text_is_written_and_read_again_or_refused(text: str, length: int, ord
 @given(form=forms(), cells=CELLS)
 def test_what_was_read_is_written_as_it_was(form: Form, cells: list[int]) -> None:
     value = form.decode()(cells, 0)
-    if value is None or form.kind in ("bool", "text", "f32", "f64") or form.scaling:
+    if value is None or form.invalid or form.kind in ("bool", "text", "f32", "f64") or form.scaling:
         return
     assert encoded(form, value) == tuple(cells[: form.width])
 
@@ -273,6 +361,7 @@ def test_a_scaled_value_goes_back_to_its_register(raw: int, places: int, offset:
         (Form("u16", scale=Fraction(1, 10)), 300.05, "300.05 is no whole number of steps of 0.1"),
         (Form("u16", scale=Fraction(1, 10)), 6553.6, "6553.6 does not fit: u16 holds 0 to 6553.5"),
         (Form("i16", scale=Fraction(2), offset=Fraction(1)), 2, "no whole number of steps of 2 from 1 on"),
+        (Form("u16", scale=Fraction(-1, 10)), 1, "1 does not fit: u16 holds -6553.5 to 0"),
         (Form("u16"), "7", "'7' is no number"),
         (Form("u16"), math.nan, "nan is no number"),
         (Form("f32", "ABCD"), 1e39, "is more than f32 holds"),

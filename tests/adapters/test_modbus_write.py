@@ -21,6 +21,7 @@ from pymodbus.pdu.register_message import (
 
 from adapters import modbus
 from adapters._modbus.orders import Order
+from adapters._modbus.rtu import sealed
 from adapters._modbus.write import Write
 from adapters._writes import MisfitError
 from edge.config import load
@@ -34,7 +35,9 @@ from tests.adapters.modbus_support import (
     serial_line,
     settings,
     signal,
+    traced,
 )
+from tests.adapters.modbus_talk import host
 from tests.support.intake import MemoryIntake
 
 # --- one request -------------------------------------------------------------------------------------
@@ -93,6 +96,8 @@ def place(**keys: Any) -> Write:
         ({"holding": 5, "as_": "u16", "together": "a"}, "single values"),
         ({"holding": 5, "as_": "u16", "priority": "low"}, "single values"),
         ({"holding": 5, "as_": "text", "length": 124}, "123 registers"),
+        ({"holding": 5, "as_": "u16", "invalid": 0}, "leave out invalid"),
+        ({"holding": 5, "as_": "text", "length": 4, "header": "s7"}, "a text with a header is only read"),
         ({"holding": 5}, "say what the register holds"),
         ({"coil": 5, "holding": 5, "as_": "u16"}, "exactly one"),
         ({}, "exactly one"),
@@ -145,6 +150,7 @@ def test_a_value_becomes_what_the_place_holds(
         ({"holding": 5, "as_": "u16"}, 0.5, "no whole number of steps"),
         ({"holding": 5, "as_": "u16", "scale": 0.1}, 0.25, "no whole number of steps of 0.1"),
         ({"holding": 5, "as_": "bcd16"}, 10_000, "0 to 9999"),
+        ({"holding": 5, "as_": "u16", "scale": -0.5}, 1, "u16 holds -32767.5 to 0"),
         ({"holding": 5, "as_": "f32", "words": "big"}, 1e39, "more than f32 holds"),
         ({"holding": 5, "as_": "text", "length": 2}, "WO-10", "5 bytes, and 4 fit"),
     ],
@@ -234,6 +240,15 @@ def test_the_check_says_what_is_written_and_where(tmp_path: Path) -> None:
     assert write.words() == (
         "writes release to bus-1 unit 3 coil 5 bool: true while a job runs there, else false; "
         "also when the agent starts"
+    )
+
+
+def test_the_check_knows_that_a_text_takes_an_empty_one(tmp_path: Path) -> None:
+    text = 'what = "order"\nunit = 3\nholding = 30\nas = "text"\nlength = 8'
+    [write] = load(write_line(tmp_path, text)).writes
+    assert write.words() == (
+        "writes order to bus-1 unit 3 holding 30 text length 8: the number of the order that runs there, "
+        "an empty text where none runs; also when the agent starts"
     )
 
 
@@ -467,3 +482,50 @@ async def test_on_a_serial_line_it_is_the_same(program: Path, tmp_path: Path) ->
             assert await done(intake, "bit", True) == Done(DoneState.THERE, "true")
             assert await done(intake, "order", "WO-1") == Done(DoneState.THERE, "WO-1")
             assert await plc.wrote() == ["3 coil 7 1", "3 holding 50 8", "3 holding 30 22351 11569 0 0"]
+
+
+async def test_a_unit_that_is_only_written_is_asked_when_it_connects_and_once_in_a_while(
+    program: Path, tmp_path: Path
+) -> None:
+    async with tcp(program, x=place(holding=10, as_="u16", unit=3)) as (plc, intake):
+        await told_of(lambda: intake.connections == 1)
+        await plc.tell(f"trace {tmp_path / 'trace'}")
+        await told_of(lambda: len(traced(tmp_path / "trace")) > 2)
+        assert {(one.unit, one.function) for one in traced(tmp_path / "trace")} == {(3, 3)}
+        assert await plc.wrote() == [""], "it is only looked whether the unit is there"
+
+
+async def told_of(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not holds():
+            await asyncio.sleep(0.02)
+
+
+async def test_a_confirmation_does_not_rest_on_one_answer() -> None:
+    """The device takes no write, and an answer from before is repeated right after the read that is to
+    confirm it: on a serial line nothing tells it from the true one."""
+    held, sent = [5], list[bytes]()
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            ask = await reader.readexactly(8)
+            if ask[1] != 3:
+                writer.write(ask)  # the echo of a write that is not done
+                held[:] = [7]
+                continue
+            count = ask[5]
+            answer = sealed(bytes((1, 3, 2 * count)) + b"".join(held[0].to_bytes(2) for _ in range(count)))
+            old = [one for one in sent if len(one) == len(answer) and one != answer]
+            if old:
+                writer.write(old[-1])
+                sent.clear()
+                await asyncio.sleep(0.02)
+            else:
+                sent.append(answer)
+            writer.write(answer)
+
+    async with host(talk) as port:
+        where = settings(host=f"rtu+tcp://127.0.0.1:{port}", timeout="300ms", worst_answer="100ms")
+        async with written(where, targets(x=place(holding=10, as_="u16"))) as intake:
+            assert (await done(intake, "x", 5, only_look=True)).state is DoneState.THERE
+            assert (await done(intake, "x", 5)).state is DoneState.OTHER

@@ -463,6 +463,27 @@ async def test_a_counters_width_is_held_against_the_type(kind: Kind, bits: int, 
     assert (made.fault, made.doubt) == ("", f"ns=2;s=V: {doubt}" if doubt else "")
 
 
+@pytest.mark.parametrize(
+    ("kind", "bits", "doubt"),
+    [
+        (Kind.UINT32, 20, ""),
+        (Kind.INT32, 20, ""),
+        (Kind.DOUBLE, 20, ""),
+        (
+            Kind.UINT16,
+            20,
+            'it is a UInt16, which holds fewer readings than the file says: write counter = "u16"',
+        ),
+    ],
+)
+async def test_a_counter_that_begins_again_earlier_fits_what_is_wide_enough(
+    kind: Kind, bits: int, doubt: str
+) -> None:
+    early = replace(signal(address(node="ns=2;s=V"), bits), is_early=True)
+    (made,) = await resolve(Rooms({"V": variable(kind)}), [early])
+    assert (made.fault, made.doubt) == ("", f"ns=2;s=V: {doubt}" if doubt else "")
+
+
 ONE = Sample(Array(Kind.INT32, 1, struct.pack("<i", 44)), kind=Kind.INT32, is_array=True)
 SINGLE = Sample(43, kind=Kind.INT32)
 
