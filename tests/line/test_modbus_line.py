@@ -61,7 +61,7 @@ async def test_a_dead_unit_costs_the_live_ones_nothing(program: Path, tmp_path: 
     async with bus(program, tmp_path, way, UNITS, pace=38400) as one:
         await one.plc.tell(f"mute {DEAD}")
         async with one.agent() as running:
-            await live_and_dead(one, running, 1.2)
+            await live_and_dead(one, running, 0.8)
             await one.rate(0)
             made = await one.made()
             late = made[f"m{DEAD}"] - counted(tmp_path, UNITS)[f"m{DEAD}"]
@@ -110,6 +110,7 @@ async def test_two_of_three_dead_are_asked_in_turn(program: Path, tmp_path: Path
             assert await running.stop() == 0
 
 
+@pytest.mark.long
 async def test_a_bus_whose_units_are_all_dead_comes_back_by_itself(program: Path, tmp_path: Path) -> None:
     async with bus(program, tmp_path, "rtu", UNITS, pace=38400) as one, one.agent() as running:
         await one.begin(running)
@@ -122,9 +123,8 @@ async def test_a_bus_whose_units_are_all_dead_comes_back_by_itself(program: Path
         await one.settle(running)
 
 
-@pytest.mark.parametrize(
-    "code", [pytest.param(4, marks=pytest.mark.long), pytest.param(6, marks=pytest.mark.long), 11]
-)
+@pytest.mark.long
+@pytest.mark.parametrize("code", [4, 6, 11])
 async def test_a_unit_that_only_refuses_costs_the_others_nothing(
     program: Path, tmp_path: Path, code: int
 ) -> None:

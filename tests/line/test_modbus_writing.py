@@ -180,6 +180,63 @@ async def test_killed_between_the_intention_and_the_wire_it_is_written_once_afte
     assert sorted(after) == ["3 coil 7 1", "3 holding 30 1042 0"]
 
 
+ONLY_WRITTEN = """
+[line]
+name = "line-1"
+
+[source.bus-1]
+type = "modbus"
+host = "tcp://127.0.0.1:{port}"
+probe_every = "500ms"
+
+[[station]]
+name = "press"
+ideal_cycle = "1s"
+{lamp}
+
+[[station.write]]
+what = "release"
+source = "bus-1"
+unit = 3
+holding = 10
+as = "u16"
+off = 5
+on = 6
+"""
+LAMP = """
+scanner = "gun-1"
+
+[source.gun-1]
+type = "serial-scanner"
+port = "{folder}/gun-1"
+
+[station.feedback]
+source = "bus-1"
+accepted = {{ unit = 3, coil = 4 }}
+"""
+
+
+@pytest.mark.parametrize("lamp", ["", LAMP], ids=["alone", "with a lamp"])
+async def test_a_source_that_is_only_written_is_written_and_written_again_after_a_power_cut(
+    program: Path, tmp_path: Path, lamp: str
+) -> None:
+    async with device(program, "tcp") as plc:
+        with plugged(tmp_path / "gun-1"):
+            await written_again(plc, tmp_path, lamp.format(folder=tmp_path))
+
+
+async def written_again(plc: Device, folder: Path, lamp: str) -> None:
+    text = ONLY_WRITTEN.format(port=plc.port, lamp=lamp)
+    async with running_agent(folder, text) as agent:
+        await agent.until(lambda: told(agent, "press.release") == ["intended 5", "confirmed 5"])
+        await holds(plc, "holding 10", 5)
+        await plc.kill()
+        await agent.until(lambda: "bus-1: unavailable" in agent.log)
+        await plc.start()
+        await holds(plc, "holding 10", 5)
+        await agent.until(lambda: told(agent, "press.release") == ["intended 5", "confirmed 5"] * 2)
+
+
 @pytest.mark.long
 async def test_whenever_it_is_killed_nothing_is_written_that_was_not_intended(
     program: Path, tmp_path: Path

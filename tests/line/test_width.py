@@ -87,6 +87,23 @@ def parts_of(path: Path, order: str) -> int:
     )
 
 
+@pytest.mark.parametrize("text", [OPCUA, MODBUS])
+async def test_a_counter_of_six_digits_goes_on_from_zero(
+    line_of: Callable[..., Line], tmp_path: Path, text: str
+) -> None:
+    six = 'as = "u32"\ncounter = 1000000' if text == MODBUS else "counter = 1000000"
+    line = line_of("six", text.replace('as = "{bits}"', six).replace('counter = "{bits}"', six))
+    path, clock = tmp_path / "journal.db", ManualClock()
+    await seen(line, path, clock, 999_998, 999_999, 0, 1, 1_000_000, -200, 2, card=True)
+    assert [one["quality"] for one in counts(path)] == ["baseline", "live", "rollover", "live", "gap"]
+    assert parts_of(path, "WO-1001") == 4
+    [why, *_] = [event["detail"] for event in events_on_disk(path) if event.get("state") == "unreadable"]
+    assert why == (
+        "1000000 is more than a counter of 1,000,000 readings counts to, so nothing is counted: "
+        "write a larger `counter`"
+    )
+
+
 async def test_parts_made_while_the_width_was_corrected_are_the_orders(
     line_of: Callable[..., Line], tmp_path: Path
 ) -> None:
@@ -109,7 +126,7 @@ async def test_a_count_of_more_bits_than_the_file_gives_begins_anew_and_the_ledg
     await seen(line_of("u16"), path, clock, 4_500)
     assert [(one["quality"], one.get("was")) for one in counts(path)][-1] == ("baseline", 70_001)
     [one] = [one for one in ledger(path, line_of("u16")).intervals if one.uncertain]
-    assert "fewer bits" in one.uncertain[0]
+    assert "fewer readings" in one.uncertain[0]
     assert "from 70001 to 4500 is of nobody" in one.uncertain[0]
 
 

@@ -56,6 +56,12 @@ async def test_on_a_serial_line(tmp_path: Path) -> None:
         await read_all(AsyncModbusSerialClient(str(link), baudrate=19200, timeout=5, retries=0))
 
 
+def test_a_text_can_have_a_header_and_an_encoding() -> None:
+    cell = Cell(1, "holding", 0, "text", length=4, encoding="latin-1", has_header=True)
+    assert encode(cell, "Größe") == [0x0605, 0x4772, 0xF6DF, 0x6500]
+    assert encode(cell, "Größenmaß")[0] == 0x0606
+
+
 def test_another_unit_is_silent() -> None:
     assert an_image().answer(4, b"\x03\x00\x64\x00\x01") is None
 
