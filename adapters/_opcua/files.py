@@ -176,7 +176,8 @@ def _enter(above: int, path: Path) -> int:
         try:
             return os.open(path.name, _FOLDER | os.O_NOFOLLOW, dir_fd=above)
         except FileNotFoundError:
-            os.mkdir(path.name, 0o700, dir_fd=above)
+            with suppress(FileExistsError):  # another source's thread was faster
+                os.mkdir(path.name, 0o700, dir_fd=above)
         made = os.open(path.name, _FOLDER | os.O_NOFOLLOW, dir_fd=above)
     except OSError as error:
         words = _LINK if error.errno in _NO_FOLDER else error.strerror

@@ -1,13 +1,15 @@
 """Our own certificate: made once, followed by the next, told where it is damaged."""
 
 import asyncio
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from adapters._opcua.files import Unusable
+from adapters._opcua.files import Unusable, opened
 from adapters._opcua.identity import Own, Party, own_identity
 from tests.support.pki import DAY, make
 
@@ -67,3 +69,17 @@ async def test_many_sources_at_once_make_one_certificate(tmp_path: Path) -> None
         *(asyncio.to_thread(own_identity, party(tmp_path, f"plc-{number}")) for number in range(8))
     )
     assert len({one.thumbprint for one in made}) == 1
+
+
+def test_a_folder_that_many_make_at_once_is_made_once(tmp_path: Path) -> None:
+    def enter(number: int) -> None:
+        with opened(tmp_path / f"{number // 8}", "own", "certs"):
+            pass
+
+    switch_s = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(8) as threads:
+            list(threads.map(enter, range(2_000)))
+    finally:
+        sys.setswitchinterval(switch_s)
