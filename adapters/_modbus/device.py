@@ -5,6 +5,7 @@ tells that its program runs: a controller that has stopped answers on, with the 
 """
 
 import logging
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -26,6 +27,10 @@ FEWEST_LOOKS = 3
 MOST_LOOKS = 3
 """In vain, for who a unit is. Then its values go without: a place that nobody ever answers for is a mistake
 in the file and no restart."""
+PATIENT_LOOKS = 30
+"""The same, of a unit that has said it on this connection: without its word a restart would be missed."""
+JUMP_S = 0.25
+"""Beside two steps of the uptime: what two answers may be late by. A start after that is told at once."""
 
 
 class Own(Address):
@@ -193,12 +198,15 @@ class Watch:
         self._owed = set(self.identity)
         """What has to be read before any other value is handed over."""
         self._looks = 0
-        """Since anything of that was read."""
+        """Since all of that was read."""
         self._serial, self._uptime_ms = "", -1
         self._is_moving = False
         """Its serial number is none."""
         self._before_ms = 0
         """The uptime that was read last, though it cannot be read now."""
+        self._began_s = math.inf
+        """By it, when the device was started."""
+        self._most_looks = MOST_LOOKS
         self._is_due = self._has_changed = False
         self.is_anew = False
         """What `words` gave last is of a device that was restarted, or of another one."""
@@ -224,24 +232,35 @@ class Watch:
         if not self._owed:
             return False
         self._looks += 1
-        return self._looks <= MOST_LOOKS
+        return self._looks <= self._most_looks
 
     def take(self, name: str, value: Value, at_s: float) -> None:
-        """One of `names` was read; None: it holds no value, or is refused. `at_s` is of any steady clock."""
+        """One of `names` was read; None: it holds no value, or a look was refused. `at_s` is of any steady
+        clock."""
         if name not in self.identity:
             self._beat(value, at_s)
             return
-        self._looks = 0
+        if value is not None:
+            self._most_looks = PATIENT_LOOKS
         if name in self._owed:
             self._owed.discard(name)
             self._is_due = self._is_due or not self._owed
+        if not self._owed:
+            self._looks = 0
         if name.endswith("serial"):
             self._take_serial(_serial(value))
         else:
-            self._take_uptime(value)
+            self._take_uptime(value, at_s)
         self._is_due = self._is_due or self._has_changed or at_s >= self._told_s + TOLD_EVERY_S
         if self._is_due:
             self._told_s = at_s
+
+    def missing(self, name: str, at_s: float) -> None:
+        """One of `names` was refused at a poll. A doubt stays: only a look ends it, or its value."""
+        if name not in self.identity:
+            self._beat(None, at_s)
+        elif name.endswith("uptime"):
+            self._uptime_ms = -1
 
     def _beat(self, value: Value, at_s: float) -> None:
         if self._heart is None:
@@ -257,7 +276,7 @@ class Watch:
         self._has_changed = self._has_changed or bool(serial and self._serial and serial != self._serial)
         self._serial = serial or self._serial
 
-    def _take_uptime(self, value: Value) -> None:
+    def _take_uptime(self, value: Value, at_s: float) -> None:
         uptime = self._device.uptime
         if uptime is None or type(value) is not int or value * uptime.tick_ms > LONGEST_UPTIME_MS:
             self._uptime_ms = -1
@@ -265,6 +284,9 @@ class Watch:
         self._uptime_ms = value * uptime.tick_ms
         self._has_changed = self._has_changed or self._uptime_ms < self._before_ms
         self._before_ms = self._uptime_ms
+        # Twice within seconds: it may show more than at the reading after the first restart.
+        began_s, self._began_s = self._began_s, at_s - self._uptime_ms / 1000
+        self._is_due = self._is_due or self._began_s > began_s + 2 * uptime.tick_ms / 1000 + JUMP_S
 
     def words(self, intake: Intake) -> list[Observation]:
         """What is to be handed over before the values: mostly nothing."""

@@ -5,7 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from adapters._modbus.answers import NoAnswer, Refused, Reply
-from adapters._modbus.bus import Bus
+from adapters._modbus.bus import BUSY, Bus
+from adapters._modbus.codec import exception_words
 from adapters._modbus.device import Watch
 from adapters._modbus.outbox import Outbox
 from adapters._modbus.plan import Block, Point, block_of
@@ -161,6 +162,8 @@ class Readings:
         """Raises NoAnswer."""
         for block in guard.identity:
             found = await self._bus.read(block)
+            if isinstance(found, Refused) and found.code in BUSY:
+                raise NoAnswer(exception_words(found.code), late=False)
             if isinstance(found, Refused) and len(block.points) > 1:
                 await self._look(Guard(guard.watch, [block_of([point]) for point in block.points]))
                 continue
@@ -177,18 +180,27 @@ class Readings:
     # --- bad quality ------------------------------------------------------------------------------
 
     def complain(self, points: Iterable[Point], detail: str, answers: int = 0) -> list[Observation]:
-        """Bad quality, said once for each signal and reason, and to everybody who asks."""
+        """Bad quality, said once for each signal and reason, and to everybody who asks. Of what a unit
+        says of itself nothing is handed over."""
         seen = []
         for point in points:
             if point.signal in self._watched:
-                self._watched[point.signal].take(point.signal, None, self._now())
-            elif answers or self._bad.get(point.signal) != detail:
+                continue
+            if answers or self._bad.get(point.signal) != detail:
                 self._bad[point.signal] = detail
                 bad = self._intake.observe(
                     point.signal, None, quality=Quality.BAD, detail=detail, answers=answers
                 )
                 seen.append(bad)
         return seen
+
+    def refused(self, points: Iterable[Point], detail: str) -> list[Observation]:
+        """The unit answers, and does not tell them."""
+        points = tuple(points)
+        for point in points:
+            if point.signal in self._watched:
+                self._watched[point.signal].missing(point.signal, self._now())
+        return self.complain(points, detail)
 
     def why_bad(self, point: Point) -> str:
         """The last reason; empty where its last value was good."""

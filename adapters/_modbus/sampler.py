@@ -255,7 +255,7 @@ class Sampler:
 
     async def _tell_refused(self, block: Block, code: int) -> None:
         detail = f"{block}: {exception_words(code)}"
-        await self._outbox.put(self._readings.complain(block.points, detail))
+        await self._outbox.put(self._readings.refused(block.points, detail))
 
     def _plan_anew(self, unit: int, *, soon: bool) -> None:
         """Around what is refused; `soon`: something came back, and the rest may have, too."""

@@ -22,8 +22,10 @@ CAUSES = {RESTARTED: "device-restarted", REPLACED: "device-replaced"}
 LONGEST_SERIAL = 250
 """As many characters as the registers of one request hold."""
 SLACK_MS = 2_000
-DRIFT = 50
+DRIFT = 100
 """Two clocks may differ by two steps of the device's, by this slack, and by one part of so many."""
+LATE_MS = 500
+"""A counter's reading may be older than it seems by so much, and then of before a restart."""
 
 
 def device_needs(line: Line, now: Observation, rows: Mapping[str, Row | None]) -> tuple[str, ...]:
@@ -62,6 +64,8 @@ def device(draft: Draft) -> None:
         ago_ms = uptime_ms + word.tick_ms
         began = Began(RESTARTED, now.seen_ms - ago_ms, now.mono_ms - ago_ms, now.boot, now.synced)
         _tell(draft, word, before, began, words)
+    elif uptime_ms is not None and not _has_turned(before, word, now):
+        _doubt(draft, word, uptime_ms)
 
 
 def _is_sound(word: DeviceWord) -> bool:
@@ -73,13 +77,43 @@ def _counters(line: Line, word: DeviceWord) -> list[CounterAt]:
     return [line.counters[signal] for signal in word.signals if signal in line.counters]
 
 
+def _tolerance_ms(word: DeviceWord, passed_ms: int) -> int:
+    return SLACK_MS + _steps_ms(word, passed_ms)
+
+
+def _steps_ms(word: DeviceWord, passed_ms: int) -> int:
+    return 2 * word.tick_ms + passed_ms // DRIFT
+
+
+def _has_turned(before: Device, word: DeviceWord, now: Observation) -> bool:
+    """Its uptime does not tell any more since when it runs."""
+    passed_ms = elapsed_ms(before, now) or 0
+    most_ms = (before.uptime_ms or 0) + passed_ms + _tolerance_ms(word, passed_ms)
+    return bool(word.turns_ms) and most_ms >= word.turns_ms
+
+
+def _doubt(draft: Draft, word: DeviceWord, uptime_ms: int) -> None:
+    """A device that had just been started when it went out of sight may have been started once more, too soon
+    to be told by its uptime: what its counters show then is not certain."""
+    now = draft.observation
+    for place in _counters(draft.line, word):
+        row = draft.get(place.counter.key, Counter)
+        if row is None or not row.stale or row.began is not None:
+            continue
+        passed_ms = elapsed_ms(row, now)
+        if passed_ms is not None and uptime_ms <= passed_ms + LATE_MS + _steps_ms(word, passed_ms):
+            ago_ms = uptime_ms + word.tick_ms
+            began = Began(RESTARTED, now.seen_ms - ago_ms, now.mono_ms - ago_ms, now.boot, now.synced)
+            draft.put(place.counter.key, replace(row, began=began, suspect=None))
+
+
 def _is_restarted(before: Device, word: DeviceWord, now: Observation) -> bool:
     """Whether its uptime did other than grow with the time; one that only turned over has grown."""
     was_ms, is_ms, turns_ms = before.uptime_ms or 0, word.uptime_ms or 0, word.turns_ms
     passed_ms = elapsed_ms(before, now)
     if passed_ms is None:
         return is_ms < was_ms
-    tolerance_ms = 2 * word.tick_ms + SLACK_MS + passed_ms // DRIFT
+    tolerance_ms = _tolerance_ms(word, passed_ms)
     behind_ms = was_ms + passed_ms - is_ms
     if turns_ms:
         behind_ms = (behind_ms + turns_ms // 2) % turns_ms - turns_ms // 2

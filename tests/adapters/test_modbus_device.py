@@ -172,6 +172,55 @@ def test_a_doubt_lasts_until_the_device_has_spoken_though_it_says_nothing() -> N
     assert (word.serial, word.uptime_ms) == ("A-1", None)
 
 
+def test_what_could_not_be_read_at_a_poll_ends_no_doubt() -> None:
+    """A device that begins anew is busy at first: that says nothing of who it is."""
+    bench = known()
+    bench.watch.doubt()
+    for role in ("serial", "uptime"):
+        bench.watch.missing(f"bus-1 unit 3 {role}", 9.0)
+    assert bench.watch.must_look(bench.seen(501))
+    assert bench.words() == []
+    bench.take(10.0, serial="A-1", uptime=104)
+    assert [one.uptime_ms for one in bench.words()] == [104_000]
+
+
+def test_an_uptime_that_cannot_be_read_any_more_is_none() -> None:
+    bench = known()
+    bench.watch.missing("bus-1 unit 3 uptime", 9.0)
+    bench.take(70.0, serial="A-1")
+    assert [one.uptime_ms for one in bench.words()] == [None]
+
+
+def test_a_second_restart_soon_after_the_first_is_told_though_the_uptime_is_higher() -> None:
+    """Nobody missed an answer, and the uptime was read just after the first one."""
+    bench = known()
+    bench.take(200.0, serial="A-1", uptime=0)
+    assert len(bench.words()) == 1
+    bench.take(210.0, serial="A-1", uptime=10)
+    assert bench.words() == []
+    bench.take(230.0, serial="A-1", uptime=15)
+    assert [one.uptime_ms for one in bench.words()] == [15_000]
+
+
+def test_who_a_unit_is_that_has_said_so_before_is_asked_more_patiently() -> None:
+    bench = known()
+    answers = []
+    for _ in range(40):
+        bench.watch.doubt()
+        answers.append(bench.watch.must_look(bench.seen(501)))
+    assert answers == [True] * 30 + [False] * 10
+
+
+def test_a_unit_that_says_its_number_and_never_its_uptime_counts_in_the_end() -> None:
+    bench = known()
+    answers = []
+    for _ in range(40):
+        bench.watch.doubt()
+        answers.append(bench.watch.must_look(bench.seen(501)))
+        bench.take(90.0, serial="A-1")
+    assert answers == [True] * 30 + [False] * 10
+
+
 def test_another_device_is_told_of_when_all_of_it_is_known() -> None:
     """Its number beside the uptime of the one before would be a second restart."""
     bench = known()

@@ -124,6 +124,56 @@ async def test_a_counter_that_goes_back_is_explained_though_no_answer_was_missed
     assert just_before(intake, 3).serial == "8"
 
 
+async def test_a_unit_that_was_lost_says_who_it_is_before_anything_else(
+    program: Path, tmp_path: Path
+) -> None:
+    """Another unit keeps the connection. When it is back its uptime is higher than it was said last."""
+    intake = MemoryIntake("bus")
+    async with lines("tcp", program, tmp_path) as (plc, keys):
+        await set_up(plc)
+        keys |= {"probe_every": "200ms"}
+        async with collected(intake, keys, serial=SERIAL, uptime=UPTIME, identity_every="60s"):
+            await until_seen(intake, 500)
+            for total, uptime_ms in ((10, 0), (20, 5_000), (30, 10_000)):
+                seen = len(intake.seen)
+                await plc.tell("mute 3")
+                await intake.until(lambda seen=seen: any(  # type: ignore[misc]
+                    one.signal == TOTAL and one.quality is Quality.BAD for one in intake.seen[seen:]
+                ))  # fmt: skip
+                await plc.tell(f"counter 3 200 32 1000 {uptime_ms}")
+                await plc.tell(f"counter 3 100 16 0 {total}")
+                await plc.tell("speak 3")
+                await until_seen(intake, total)
+                told_ms = just_before(intake, total).uptime_ms
+                assert told_ms is not None
+                assert told_ms >= uptime_ms
+
+
+@pytest.mark.parametrize("code", [5, 6])
+async def test_a_unit_that_is_too_busy_to_say_who_it_is_is_asked_again(
+    code: int, program: Path, tmp_path: Path
+) -> None:
+    intake = MemoryIntake("bus")
+    async with lines("tcp", program, tmp_path) as (plc, keys):
+        await set_up(plc)
+        async with collected(intake, keys, serial=SERIAL, uptime=UPTIME, identity_every="60s"):
+            await until_seen(intake, 500)
+            await plc.tell(f"code 200 {code}")
+            await plc.tell("counter 3 200 32 1000 0")
+            await plc.tell("set holding 100 3")
+            await plc.tell("count")
+            polled = 0
+            while polled < 8:
+                await asyncio.sleep(0.02)
+                polled += await plc.tell("count")
+            assert 3 not in intake.values(TOTAL)
+            await plc.tell("code 200 0")
+            await until_seen(intake, 3)
+    told_ms = just_before(intake, 3).uptime_ms
+    assert told_ms is not None
+    assert told_ms < 60_000
+
+
 async def test_a_unit_that_refuses_to_say_who_it_is_counts_as_before(program: Path, tmp_path: Path) -> None:
     intake = MemoryIntake("bus")
     async with lines("tcp", program, tmp_path) as (plc, keys):

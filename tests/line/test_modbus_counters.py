@@ -310,6 +310,64 @@ async def test_a_counter_that_is_reset_by_hand_is_no_restart(tmp_path: Path) -> 
         assert of_cause(one.ledger(), "device-restarted") == []
 
 
+OTHER = """
+[[station]]
+name = "other"
+ideal_cycle = "4ms"
+[station.total]
+source = "bus"
+unit = 2
+holding = 900
+as = "u16"
+every = "100ms"
+"""
+
+
+async def test_a_unit_that_restarts_twice_within_seconds_is_not_certain(tmp_path: Path) -> None:
+    """Its neighbour keeps the connection. When it is seen again its counter has passed where it was, and its
+    uptime too."""
+    async with plant(tmp_path, (100,), (300, 400), more=OTHER) as one:
+        await one.set_up({100: 5_000, 300: 7, 400: 7})
+        await one.plc.tell("counter 1 200 32 10 90000")
+        line = one.line.replace('tick = "1ms"', 'tick = "100ms"').replace('every = "1s"', 'every = "10s"')
+        line = line.replace('timeout = "200ms"', 'timeout = "200ms"\nprobe_every = "300ms"')
+        async with running_agent(tmp_path, line) as agent:
+            await agent.until(lambda: len({each["station"] for each in one.counts()}) == 4)
+            await _begin_anew(one, agent)
+            await agent.until(lambda: one.qualities(100)["reset"] == 1)
+            await asyncio.sleep(3)
+            await _begin_anew(one, agent, silent_s=1.3, until=300)
+            await agent.until(lambda: len(_gaps(one)) == 2)
+        assert one.qualities(100)["uncertain"] == 1
+        assert len(of_cause(one.ledger(), "device-restarted")) == 2
+        assert [gap["certain"] for gap in _gaps(one)] == [False] * 2
+
+
+def _gaps(one: Plant) -> list[dict[str, Any]]:
+    told = (each["data"] for each in one.records() if each["type"] == "gap")
+    return [gap for gap in told if gap["signal"] == "c100.total"]
+
+
+async def _begin_anew(one: Plant, agent: Agent, silent_s: float = 0.0, until: int = 0) -> None:
+    """Unit 1 is off until it is given up and for so long, and begins at zero; it is heard of again when its
+    counter shows so much."""
+    lost = len(_lost(agent))
+    await one.plc.tell("mute 1")
+    await agent.until(lambda: len(_lost(agent)) > lost)
+    await asyncio.sleep(silent_s)
+    await one.plc.tell("counter 1 200 32 10 0")
+    await one.plc.tell("counter 1 100 16 50 0")
+    while await one.shown(100) < until:
+        await asyncio.sleep(0.05)
+    await one.plc.tell("speak 1")
+
+
+def _lost(agent: Agent) -> list[dict[str, Any]]:
+    return [
+        each for each in _health(agent) if each["subject"] == "c100.total" and each["state"] == "unreadable"
+    ]
+
+
 async def test_a_device_whose_program_stands_still_is_not_believed(tmp_path: Path) -> None:
     """It answers on, and what it shows is of yesterday; when it goes on, the counter has it all."""
     async with plant(tmp_path, (100,), more=ALIVE) as one:

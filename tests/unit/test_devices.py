@@ -211,6 +211,54 @@ def test_a_restart_is_noticed_whether_anybody_looked_or_not(
     assert [one.cause for one in plant.losses] == ["device-restarted"]
 
 
+@given(
+    st.sampled_from([1, 10, 100, 1_000, 60_000]), st.integers(0, 200_000), st.integers(0, 20_000),
+    st.integers(0, 20_000), st.integers(0, 10_000), st.integers(0, 600_000), shares, shares, st.booleans(),
+)  # fmt: skip
+def test_no_restart_that_matters_is_taken_for_none_however_soon_after_another(
+    tick_ms: int, up_ms: int, seen_ms: int, unseen_ms: int, off_ms: int, since_ms: int,
+    share: float, slowly: float, bus_is_lost: bool,
+) -> None:  # fmt: skip
+    """Up for so long when it was told of, read for so long after it, then out of sight: it makes some parts,
+    is restarted, and is seen again."""
+    plant = a_plant(16, 40_000, tick_ms)
+    plant.restart(keeps=False)
+    plant.run(up_ms, share)
+    plant.read()
+    plant.run(seen_ms, share)
+    plant.core.see(see(plant.clock, SIGNAL, plant.raw))
+    counted, made = plant.counted, plant.made
+    if bus_is_lost:
+        plant.core.see(see(plant.clock, SIGNAL, None, quality=Quality.BAD, detail="no answer"))
+    else:
+        plant.restart_the_agent()
+    plant.run(unseen_ms, share)
+    plant.clock.pass_ms(off_ms)
+    plant.uptime_ms = plant.raw = 0
+    plant.run(since_ms, slowly)
+    plant.read()
+    assert not plant.is_certain
+    assert Kind.ROLLOVER not in plant.qualities
+    assert plant.counted - counted <= plant.made - made
+
+
+@pytest.mark.parametrize("up_ms", [10_000, 86_400_000])
+@given(st.integers(0, 300_000), st.integers(-50, 50))
+def test_an_outage_is_certain_of_a_device_that_ran_before_it(up_ms: int, off_ms: int, drift: int) -> None:
+    plant = a_plant(16, 40_000, 100)
+    plant.restart(keeps=False)
+    plant.read()
+    plant.run(up_ms, 0.0)
+    plant.uptime_ms += up_ms * drift // 10_000
+    plant.core.see(see(plant.clock, SIGNAL, plant.raw))
+    plant.core.see(see(plant.clock, SIGNAL, None, quality=Quality.BAD, detail="no answer"))
+    plant.run(off_ms, 0.5)
+    plant.uptime_ms += off_ms * drift // 10_000
+    plant.read()
+    assert plant.is_certain
+    assert len(plant.losses) == 1
+
+
 def test_the_loss_is_from_the_last_reading_to_the_new_begin() -> None:
     plant = a_plant(16, 65_000)
     plant.run(4_000, 1.0)
