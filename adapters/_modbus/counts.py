@@ -16,7 +16,9 @@ class UnitCounts:
     timeouts: int = 0
     """Requests that nothing came for."""
     crc_errors: int = 0
-    """Serial: requests that bytes without a right checksum came for."""
+    """Serial: requests that as many bytes came for as an answer has, and no right checksum."""
+    cut_answers: int = 0
+    """Serial: requests that fewer bytes came for than an answer has."""
     wrong_answers: int = 0
     """Answers that were to something else, or have the wrong form."""
     repeats: int = 0
@@ -51,6 +53,8 @@ class Counts:
         """TCP: connections in a row that were made, and on which nothing was ever answered."""
         self.unanswered: dict[int, Question] = {}
         """TCP: the last read of each unit that nothing came for."""
+        self.babbles = False
+        """Serial: the line was never silent, and has not been heard to be silent since."""
         self._told: set[str] = set()
         self._notes: list[str] = []
 

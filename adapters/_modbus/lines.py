@@ -18,11 +18,10 @@ class TcpLine:
         return f"{self.host} port {self.port}"
 
 
-@dataclass(frozen=True, slots=True)
-class SerialLine:
-    """A bus of devices that speak Modbus RTU."""
+class _Rtu:
+    """What bytes take on a bus of devices that speak Modbus RTU."""
 
-    path: str
+    __slots__ = ()
     baud: int
     parity: Parity
     stop_bits: int
@@ -37,6 +36,16 @@ class SerialLine:
         """The silence that parts two frames: 3.5 bytes, above 19200 baud 1.75 ms (section 2.5.1.1)."""
         return max(3.5 * self.octet_s, 0.00175)
 
+
+@dataclass(frozen=True, slots=True)
+class SerialLine(_Rtu):
+    """A bus on a port of this computer."""
+
+    path: str
+    baud: int
+    parity: Parity
+    stop_bits: int
+
     @property
     def parity_letter(self) -> str:
         """As pyserial wants it. A pseudo-terminal has no parity, and refuses to be given one."""
@@ -48,24 +57,14 @@ class SerialLine:
 
 
 @dataclass(frozen=True, slots=True)
-class RtuTcpLine:
-    """A bus of devices that speak Modbus RTU, behind a device server on the network."""
+class RtuTcpLine(_Rtu):
+    """A bus behind a device server on the network."""
 
     host: str
     port: int
     baud: int
     parity: Parity
     stop_bits: int
-
-    @property
-    def octet_s(self) -> float:
-        """Time of one byte on the bus."""
-        return octet_s(self.baud, self.parity, self.stop_bits)
-
-    @property
-    def gap_s(self) -> float:
-        """The silence that parts two frames on the bus."""
-        return max(3.5 * self.octet_s, 0.00175)
 
     def __str__(self) -> str:
         return f"{self.host} port {self.port} (RTU, {self.baud} baud behind it)"

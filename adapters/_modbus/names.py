@@ -14,12 +14,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
 
+from adapters._modbus.codec import BIT_TABLES
 from adapters._modbus.frames import READS, data_size
 from adapters._modbus.plan import Block, Limits
 
 CLEAN = 2_000
 """Answers in a row without a frame too many, after which a line is trusted."""
-_BIT_TABLES = ("coil", "discrete")
 _ENOUGH = 6
 """Names of one block with which none needs to be used again while an answer to its last use may come."""
 _KEPT = 512
@@ -141,7 +141,7 @@ class Names:
         function = READS[block.table]
         reads = [Read(block.start, block.count, data_size(function, block.count))]
         limits = self._limits.of(block.unit)
-        by, per = (8, 16) if block.table in _BIT_TABLES else (1, 1)
+        by, per = (8, 16) if block.table in BIT_TABLES else (1, 1)
         count = block.count if by == 1 else 8 * ((block.count + 7) // 8) - 7
         most = min(longest, limits.max_registers * per, 0x10000 - block.start)
         for _ in range(2 * limits.max_gap):
@@ -265,7 +265,7 @@ class Names:
 def plain_cells(pdu: bytes, block: Block) -> bytes:
     """The cells of the block alone, whatever was read along."""
     cells = pdu[2 : 2 + data_size(READS[block.table], block.count)]
-    if block.table in _BIT_TABLES and block.count % 8:
+    if block.table in BIT_TABLES and block.count % 8:
         return cells[:-1] + bytes((cells[-1] & (1 << block.count % 8) - 1,))
     return cells
 

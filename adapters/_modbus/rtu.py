@@ -42,7 +42,8 @@ class Look:
     others: int = 0
     """Whole frames that are no answer to this, or copies of the answer."""
     noise: int = 0
-    """Bytes around the answer."""
+    """Bytes around the answer; where there is none, those that are in no whole frame, as far as they were
+    looked at."""
     end: int = 0
     """Bytes up to the answer's last."""
     echo: bool = False
@@ -65,7 +66,7 @@ def look(question: Question, sent: bytes, received: bytes, *, echoes: bool) -> L
         other = _whole(received, at)
         at, others, noise = at + (len(other) or 1), others + bool(other), noise + (not other)
     is_enough = len(received) - begin >= 3 + max(question.size, 2)
-    return Look(is_enough=is_enough, others=others, echo=echo)
+    return Look(is_enough=is_enough, others=others, noise=noise, echo=echo)
 
 
 def is_speech(stray: bytes, unit: int, function: int) -> bool:

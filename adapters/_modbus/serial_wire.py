@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 
-from adapters._modbus.answers import NoAnswer
+from adapters._modbus.answers import Answer, NoAnswer
 from adapters._modbus.counts import Counts
 from adapters._modbus.frames import Question
 from adapters._modbus.lines import RtuTcpLine, SerialLine
@@ -43,7 +43,10 @@ class RtuWire(Wire):
         self._sent = b""
         self._received = b""
         self._stray = b""
-        self._echoes = False
+        self._echoes: tuple[bool, ...] = ()
+        """Whether the last requests came back before their answers: at the most two, the newest first."""
+        self._needs_echo = False
+        """What looks like an echo is taken for one, and a second frame is waited for."""
         self._settle: asyncio.TimerHandle | None = None
         self._octets = 0
         """Received since the request, also those that are not kept."""
@@ -51,12 +54,20 @@ class RtuWire(Wire):
         """How many of them there were when, in s."""
         self._last_look: asyncio.TimerHandle | None = None
 
+    async def exchange(self, question: Question) -> Answer:
+        """As Wire's; on a line that was never silent an answer counts only once silence followed it."""
+        answer = await super().exchange(question)
+        if self._counts.babbles:
+            await self.recover(question.unit)
+            self._counts.babbles = False
+        return answer
+
     # --- before a request ---
 
     async def _ready(self, manner: Manner, unit: int) -> None:
         if self._unsettled is not None:
             await self.recover(self._unsettled)
-        await self._connection.ready(manner.timeout_s, unit)
+        await self.connection.ready(manner.timeout_s, unit)
         since, silence_s = self._loop.time(), max(self._line.gap_s, manner.delay_s)
         await asyncio.sleep(0)  # what has come is read before it is asked whether the line is silent
         while self._heard_at + silence_s > self._loop.time():
@@ -86,8 +97,9 @@ class RtuWire(Wire):
     def _send(self, question: Question) -> None:
         self._question, self._received, self._octets = question, b"", 0
         self._marks.clear()
+        self._needs_echo = any(self._echoes)
         self._sent = sealed(bytes((question.unit,)) + question.pdu)
-        self._connection.write(self._sent)
+        self.connection.write(self._sent)
 
     def _heard(self, data: bytes) -> None:
         self._heard_at = self._loop.time()
@@ -115,18 +127,23 @@ class RtuWire(Wire):
         assert self._question is not None
         if self._octets > _KEPT:
             return Look(is_enough=True)
-        return look(self._question, self._sent, self._received, echoes=self._echoes)
+        return look(self._question, self._sent, self._received, echoes=self._needs_echo)
 
     def _take(self, seen: Look) -> None:
         assert self._waiting is not None
         assert self._question is not None
-        if self._question.reads:
-            self._echoes = seen.echo
+        if self._question.reads or self._is_in_doubt:
+            self._echoes = (seen.echo, *self._echoes[:1])
         self._note(seen)
         self._count().stray_bytes += seen.noise
         if not self._waiting.done():
             self._answered_at = next(at for octets, at in self._marks if octets >= seen.end)
             self._waiting.set_result(seen.pdu)
+
+    @property
+    def _is_in_doubt(self) -> bool:
+        """The line gave back one of the last two requests, and not the other."""
+        return len(set(self._echoes)) > 1
 
     def _note(self, seen: Look) -> None:
         if seen.others:
@@ -135,12 +152,28 @@ class RtuWire(Wire):
 
     def _hopeless(self) -> None:
         if self._question is not None and self._waiting is not None and not self._waiting.done():
-            self._note(self._look())
-            self._count().crc_errors += 1
-            self._count().stray_bytes += self._octets
+            seen = self._look()
+            self._note(seen)
+            self._count_failed(seen)
             self._fail(NoAnswer(f"no answer, but {self._octets} bytes that are not one"))
 
+    def _count_failed(self, seen: Look) -> None:
+        counts = self._count()
+        counts.stray_bytes += self._octets
+        if self._octets <= _KEPT and (seen.pdu or (seen.others and not seen.noise)):
+            counts.wrong_answers += 1  # frames with right checksums
+        elif seen.is_enough:
+            counts.crc_errors += 1
+        else:
+            counts.cut_answers += 1
+
     def _overdue(self) -> None:
+        if self._is_in_doubt and self._needs_echo:
+            self._needs_echo = False  # no second frame came: the one was no echo
+            if self._heard_at + self._line.gap_s <= self._loop.time():
+                self._silent()
+        if self._waiting is None or self._waiting.done():
+            return
         if self._received and self._look().pdu:
             # It settles in a moment, if the line is silent then.
             self._last_look = self._loop.call_later(self._line.gap_s, self._hopeless)
@@ -170,22 +203,23 @@ class RtuWire(Wire):
     # --- after a request without an answer ---
 
     async def _recover(self, manner: Manner, unit: int) -> None:
-        if not self._connection.is_open:
+        if not self.connection.is_open:
             await self._reopen(manner, unit)
         since = self._loop.time()
         while max(since, self._heard_at) + manner.worst_answer_s > self._loop.time():
             if self._loop.time() - since > 10 * manner.worst_answer_s + 1.0:
                 raise self._never_silent()
             await asyncio.sleep(max(since, self._heard_at) + manner.worst_answer_s - self._loop.time())
-            self._connection.check()
+            self.connection.check()
         self._stray = b""
 
     async def _reopen(self, manner: Manner, unit: int) -> None:
         if isinstance(self._line, SerialLine):
-            self._connection.check()
-        await self._connection.again(manner.timeout_s, unit)
+            self.connection.check()
+        await self.connection.again(manner.timeout_s, unit)
 
     def _never_silent(self) -> SourceLost:
-        return self._connection.lost(
+        self._counts.babbles = True
+        return self.connection.lost(
             f"{self._line} is never silent; is there a second master, or a wrong speed?"
         )

@@ -108,6 +108,7 @@ def _counted(counts: UnitCounts, missed: int) -> dict[str, int]:
 def _troubles(counts: UnitCounts, missed: int) -> dict[str, int]:
     found = {
         "timeouts": counts.timeouts, "checksum errors": counts.crc_errors,
+        "cut answers": counts.cut_answers,
         "wrong answers": counts.wrong_answers, "frames that nobody waited for": counts.repeats,
         "stray bytes": counts.stray_bytes, "reconnects": counts.reconnects, "missed slots": missed,
     }  # fmt: skip

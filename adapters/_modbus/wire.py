@@ -12,7 +12,7 @@ from typing import Protocol
 
 from adapters._modbus.answers import Answer, NoAnswer, Refused, Reply
 from adapters._modbus.counts import Counts
-from adapters._modbus.frames import cells_of, question, read_question
+from adapters._modbus.frames import Question, cells_of, question, read_question
 from adapters._modbus.lines import RtuTcpLine, SerialLine, TcpLine
 from adapters._modbus.names import Names, Read, Trust, plain_cells
 from adapters._modbus.plan import Block, Limits
@@ -133,12 +133,12 @@ class Link:
     async def write(self, order: _Order) -> Refused | None:
         """Write. Raises NoAnswer, after which nobody knows what the unit holds; `recover` then, too."""
         self._unit = order.unit
-        return self._refused(await self._wire.exchange(question(order.unit, order.pdu)))
+        return self._refused(await self._settled(question(order.unit, order.pdu)))
 
     async def ask(self, unit: int, pdu: bytes) -> bytes | Refused:
         """Any request whose answer is known by its function; gives the answer's PDU. Raises NoAnswer."""
         self._unit = unit
-        answer = await self._wire.exchange(question(unit, pdu))
+        answer = await self._settled(question(unit, pdu))
         return self._refused(answer) or answer.pdu
 
     # --- on a serial line ---
@@ -171,16 +171,19 @@ class Link:
             await self._listen(max(wait_s, read.wait_s), block.unit, is_apart=read.is_apart)
             names.asked(block, read, self._now())
             try:
-                answer = await self._wire.exchange(
-                    read_question(block.unit, block.table, read.start, read.count)
-                )
+                answer = await self._settled(read_question(block.unit, block.table, read.start, read.count))
             except NoAnswer:
                 names.silent(block, read)
                 raise
-            if answer.code in _LATER:
-                await self._wire.recover(block.unit)
             if not answer.code or answer.code in _PASSING or not names.too_long(block, read):
                 return read, answer
+
+    async def _settled(self, asked: Question) -> Answer:
+        """The answer to a request. On a serial line nothing is left of it that could pass for another's."""
+        answer = await self._wire.exchange(asked)
+        if self._names is not None and answer.code in _LATER:
+            await self._wire.recover(asked.unit)
+        return answer
 
     async def _is_answered_twice(self, names: Names, unit: int, repeats: int) -> bool:
         """Whether one more answer came or comes: then the first may have been that to an older request."""

@@ -31,7 +31,7 @@ class Wire(ABC):
         on_lost: Callable[[], None],
     ) -> None:
         self.manner = manner
-        self.connection = self._connection = Connection(source, line, counts, self._heard, self._closed)
+        self.connection = Connection(source, line, counts, self._heard, self._closed)
         self._counts = counts
         self._on_lost = on_lost
         self._loop = asyncio.get_running_loop()
@@ -48,16 +48,16 @@ class Wire(ABC):
         """The unit whose answer may still come."""
 
     async def open(self) -> None:
-        await self._connection.open(self.manner(_ANY).timeout_s)
+        await self.connection.open(self.manner(_ANY).timeout_s)
 
     def close(self) -> None:
-        self._connection.close()
+        self.connection.close()
         if self._alarm is not None:
             self._alarm.cancel()
             self._alarm = None
 
     def check(self) -> None:
-        self._connection.check()
+        self.connection.check()
 
     async def exchange(self, question: Question) -> Answer:
         """The answer, or the exception. Raises NoAnswer."""
@@ -77,7 +77,7 @@ class Wire(ABC):
             self._waiting = None
             self._end()
         self._unsettled = None
-        self._connection.answers += 1
+        self.connection.answers += 1
         answer = Answer(pdu, self._answered_at, self._answered_at - asked_at)
         counts.answered(answer.after_s)
         return answer
@@ -148,9 +148,9 @@ class Wire(ABC):
         if self._waiting is None:
             self._on_lost()
         elif self._has_begun():
-            self._fail(NoAnswer(f"{self._connection.line} closed the connection in the middle of an answer"))
+            self._fail(NoAnswer(f"{self.connection.line} closed the connection in the middle of an answer"))
         else:
-            self._fail(Closed(f"{self._connection.line} closed the connection instead of answering"))
+            self._fail(Closed(f"{self.connection.line} closed the connection instead of answering"))
 
     def _fail(self, why: NoAnswer) -> None:
         if self._waiting is not None and not self._waiting.done():
@@ -218,7 +218,7 @@ class TcpWire(Wire):
         if not question.reads or question.unit in self._closed_for:
             raise closed
         until = self._loop.time() + self.manner(question.unit).timeout_s
-        for pause_s in (0.0,) if self._connection.answers else self._PAUSES_S:
+        for pause_s in (0.0,) if self.connection.answers else self._PAUSES_S:
             await asyncio.sleep(max(0.0, min(pause_s, (until - self._loop.time()) / 2)))
             with suppress(Closed):
                 return await super().exchange(question)
@@ -243,7 +243,7 @@ class TcpWire(Wire):
             for question in cycle(questions):
                 if self._loop.time() >= until:
                     return
-                if not (self._connection.is_open and self._is_silent):
+                if not (self.connection.is_open and self._is_silent):
                     self._counts.silent = 0
                     return
                 self._least_s = max(self._SHORTEST_S, pause_s / len(questions))
@@ -256,27 +256,27 @@ class TcpWire(Wire):
 
     def close(self) -> None:
         """What was never answered is remembered for the next connection."""
-        if self._connection.is_open and self._is_silent:
+        if self.connection.is_open and self._is_silent:
             self._counts.silent += bool(self._counts.unanswered)
         super().close()
 
     @property
     def _is_silent(self) -> bool:
         """Nothing has come on this connection."""
-        return not self._connection.answers and not self._frames.heard
+        return not self.connection.answers and not self._frames.heard
 
     def _is_ready(self, manner: Manner) -> bool:
         is_settled = self._unsettled is None and not self._frames.heard
-        return is_settled and self._connection.is_ready and not manner.delay_s
+        return is_settled and self.connection.is_ready and not manner.delay_s
 
     async def _ready(self, manner: Manner, unit: int) -> None:
         if self._unsettled is not None:
             await self.recover(self._unsettled)
-        if not self._connection.is_open:
+        if not self.connection.is_open:
             self._frames.forget()
         elif not self._frames.clean():
             await self.recover(unit)
-        await self._connection.ready(manner.timeout_s, unit)
+        await self.connection.ready(manner.timeout_s, unit)
         if manner.delay_s:
             await self._pause(manner.delay_s)
 
@@ -285,14 +285,14 @@ class TcpWire(Wire):
 
     def _send(self, question: Question) -> None:
         self._question = question
-        self._connection.write(self._frames.ask(question))
+        self.connection.write(self._frames.ask(question))
 
     def _heard(self, data: bytes) -> None:
         waiting = self._waiting
         if waiting is None or waiting.done():
             self._count().stray_bytes += len(data)
             if not self._frames.keep(data):
-                self._connection.close()
+                self.connection.close()
                 self._on_lost()
             return
         self._heard_at = self._loop.time()
@@ -300,7 +300,7 @@ class TcpWire(Wire):
             pdu = self._frames.hear(data)
         except WrongReply as error:
             self._count().wrong_answers += 1
-            self._connection.close()
+            self.connection.close()
             self._fail(NoAnswer(str(error)))
             return
         if pdu:
@@ -332,7 +332,7 @@ class TcpWire(Wire):
         self._frames.end()
 
     async def _recover(self, manner: Manner, unit: int) -> None:
-        if self._connection.is_open and self._is_silent:
+        if self.connection.is_open and self._is_silent:
             return
         self._frames.forget()
-        await self._connection.again(manner.timeout_s, unit)
+        await self.connection.again(manner.timeout_s, unit)

@@ -58,7 +58,9 @@ class Found:
     def assert_all_counted(self) -> None:
         """Every request ended as an answer or as a loss, and the counts say which."""
         units = self.counts.units.values()
-        losses = sum(unit.timeouts + unit.crc_errors for unit in units)
+        losses = sum(
+            unit.timeouts + unit.crc_errors + unit.cut_answers + unit.wrong_answers for unit in units
+        )
         assert self.unanswered == losses
         assert sum(unit.answers for unit in units) == self.requests - losses
 

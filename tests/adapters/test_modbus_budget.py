@@ -469,8 +469,9 @@ async def test_the_estimate_is_what_a_line_takes(
     by_place = {(one.block.unit, one.block.start): one for one in costs}
     estimated_s = [_with_length(by_place[one.unit, one.start], one.count, how) for one in requests[:-1]]
     measured_s = [(after.at_ns - before.at_ns) / 1e9 for before, after in pairwise(requests)]
-    # Where time tells answers apart, the slowest one so far counts: that of a busy machine is slower.
-    assert sum(measured_s) == pytest.approx(sum(estimated_s), rel=0.1 if max_gap else 0.2)
+    # The middle one: a busy machine holds some up. Where time tells answers apart, the slowest so far counts.
+    ratio = statistics.median(is_s / was_s for is_s, was_s in zip(measured_s, estimated_s, strict=True))
+    assert ratio == pytest.approx(1, rel=0.1 if max_gap else 0.2)
     assert sum(one.usual_s for one in costs) < 1.1 * statistics.mean(measured_s) * len(blocks)
 
 

@@ -200,3 +200,21 @@ def test_what_is_remembered_is_bounded() -> None:
         of.asked(block(10), read, 1.0 + at)
         of.answered(block(10), read, b"\3\2" + at.to_bytes(2, "big"), 1.0 + at, 0.01)
     assert len(of._habit(block(10)).past) <= 512
+
+
+def test_a_line_is_trusted_after_2000_answers_and_not_before() -> None:
+    of = names()
+    for at in range(1_999):
+        ask(of, block(10), 10.0 + at)
+    before = of.trust
+    ask(of, block(10), 3_000.0)
+    assert (before, of.trust) == (Trust.NEW, Trust.TRUSTED)
+
+
+def test_one_slow_answer_is_forgotten_slowly() -> None:
+    of = names()
+    for at, after_s in enumerate([0.5, *[0.01] * 20]):
+        read = of.choose(block(10), 1.0 + at)
+        of.asked(block(10), read, 1.0 + at)
+        of.answered(block(10), read, bytes((3, read.size)) + bytes(read.size), 1.0 + at, after_s)
+    assert of.second_answer_s(1) == pytest.approx(2 * 0.5 * 0.99**20)

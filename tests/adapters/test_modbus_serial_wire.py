@@ -344,6 +344,7 @@ async def test_a_line_that_echoed_once_does_not_for_ever() -> None:
             asked = await reader.readexactly(8)
             writer.write((asked if echoes else b"") + honest(asked))
         writer.write(await reader.readexactly(8))
+        await reader.read()
 
     async with host(talk) as port, linked(over_tcp(port)) as link:
         for _ in range(2):
