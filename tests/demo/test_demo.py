@@ -89,7 +89,7 @@ def agents(folder: Path) -> list[int]:
     return found
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("seed", [1, *(pytest.param(seed, marks=pytest.mark.long) for seed in (2, 3))])
 async def test_everything_made_is_counted_for_its_order_and_delivered(tmp_path: Path, seed: int) -> None:
     async with demo(tmp_path, "--for", "8s", "--seed", str(seed)) as process:
         result = await settled(process)
