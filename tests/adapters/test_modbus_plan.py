@@ -87,18 +87,18 @@ def test_no_request_reaches_across_a_cut(points: list[Point], data: st.DataObjec
 
 @given(points=points())
 def test_halving_ends_with_single_places_and_loses_nothing(points: list[Point]) -> None:
-    todo, ends = plan(points, Limits(125, 20)), []
+    blocks_left, ends = plan(points, Limits(125, 20)), []
     for _ in range(1000):
-        if not todo:
+        if not blocks_left:
             break
-        block = todo.pop()
+        block = blocks_left.pop()
         parts = halves(block)
         if parts is None:
             ends.append(block)
             assert len({(one.start, one.width) for one in block.points}) == 1
         else:
-            todo.extend(parts)
-    assert not todo
+            blocks_left.extend(parts)
+    assert not blocks_left
     assert signals(ends) == sorted(one.signal for one in points)
 
 
@@ -218,20 +218,20 @@ def test_what_is_to_be_read_together_is_one_request_whatever_lies_between() -> N
 @given(points=points(), names=st.lists(st.sampled_from(["", "a", "b"]), min_size=40, max_size=40))
 def test_no_group_is_ever_divided(points: list[Point], names: list[str]) -> None:
     given = [replace(one, together=name) for one, name in zip(points, names, strict=False)]
-    todo = plan_by_period(given, Limits(20, 4))
-    assert signals(todo) == sorted(one.signal for one in given)
+    blocks_left = plan_by_period(given, Limits(20, 4))
+    assert signals(blocks_left) == sorted(one.signal for one in given)
     for _ in range(1000):
-        if not todo:
+        if not blocks_left:
             break
-        block = todo.pop()
+        block = blocks_left.pop()
         for piece in pieces_of(block.points):
             one = piece.points[0]
             if one.together:
                 where = one.unit, one.table, one.together
                 group = [other for other in given if (other.unit, other.table, other.together) == where]
                 assert sorted(other.signal for other in piece.points) == sorted(one.signal for one in group)
-        todo.extend(halves(block) or ())
-    assert not todo
+        blocks_left.extend(halves(block) or ())
+    assert not blocks_left
 
 
 def test_a_group_is_read_as_often_as_the_one_in_it_that_is_read_most() -> None:
