@@ -1,22 +1,17 @@
 """The services that are used of one session. What the server answers is bounded before it is believed."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Sequence
 from functools import partial
-from typing import Any, TypeVar
 
 from asyncua import ua
-from asyncua.common.utils import Buffer
 from asyncua.ua.attribute_ids import AttributeIds
 from asyncua.ua.object_ids import ObjectIds
 from asyncua.ua.status_codes import StatusCodes
-from asyncua.ua.ua_binary import struct_from_binary
-from asyncua.ua.uaerrors import UaStatusCodeError
 
 from adapters._opcua.binary import Array
+from adapters._opcua.calls import TOO_MUCH, Calls, Fault, Garbled, Most
 from adapters._opcua.client import GuardedClient
-from adapters._opcua.errors import converted, to_source_error
 from adapters._opcua.frames import Guard
 from adapters._opcua.monitored import (
     Monitored,
@@ -28,24 +23,11 @@ from adapters._opcua.monitored import (
     subscription_request,
 )
 from adapters._opcua.requests import Prepared, prepared_read
-from adapters._opcua.wire import (
-    Malformed,
-    Published,
-    Sample,
-    ServiceFault,
-    publish_response,
-    read_response,
-    republish_response,
-)
+from adapters._opcua.wire import Published, Sample, publish_response, read_response, republish_response
 from edge.contract import SourceLost, SourceRefused
 
 __all__ = ["CURRENT_TIME", "Fault", "Garbled", "Link", "Monitored", "Prepared", "Subscribed", "Wanted"]
 
-T = TypeVar("T")
-R = TypeVar("R")
-
-_PER_CALL = 500
-"""Nodes in one request at the most, where the server names no smaller limit."""
 _MOST_SPOILT = 64
 """Values that may be no values in one read; a server that has more of them speaks something else."""
 SPOILT = Sample(None, status=StatusCodes.BadDecodingError)
@@ -54,16 +36,6 @@ _LEAST_TOKEN_S = 1.0
 _MOST_NAMESPACES = 1_000
 _RENEW_AT = 0.75  # of a token's lifetime: OPC 10000-4, 5.6.2.1
 
-_TOO_MUCH = frozenset(
-    (
-        StatusCodes.BadTooManyOperations,
-        StatusCodes.BadRequestTooLarge,
-        StatusCodes.BadResponseTooLarge,
-        StatusCodes.BadEncodingLimitsExceeded,
-        StatusCodes.BadTcpMessageTooLarge,
-        StatusCodes.BadOutOfMemory,
-    )
-)
 _NOT_WATCHED = frozenset(
     (
         StatusCodes.BadTooManyMonitoredItems,
@@ -74,19 +46,6 @@ _NOT_WATCHED = frozenset(
     )
 )
 """Of CreateMonitoredItems: the nodes may be read all the same."""
-_OVER = frozenset(
-    (
-        StatusCodes.BadSessionIdInvalid,
-        StatusCodes.BadSessionClosed,
-        StatusCodes.BadSessionNotActivated,
-        StatusCodes.BadSecureChannelIdInvalid,
-        StatusCodes.BadSecureChannelClosed,
-        StatusCodes.BadConnectionClosed,
-        StatusCodes.BadServerHalted,
-        StatusCodes.BadShutdown,
-    )
-)
-"""After these there is no session any more; all others are about the one request."""
 
 
 def _standard(number: int) -> ua.NodeId:
@@ -106,49 +65,15 @@ _LIMITS = [
 ]
 
 
-class Fault(SourceRefused):
-    """The server refused one request; the session lives on."""
-
-    def __init__(self, source: str, reason: str, status: int) -> None:
-        self.status = status
-        super().__init__(source, reason)
-
-
-class Garbled(SourceLost):
-    """An answer cannot be read: one value in it may be to blame."""
-
-
-class _Most:
-    """How many fit into one request; it shrinks when the server says that it was too much."""
-
-    def __init__(self) -> None:
-        self.number = _PER_CALL
-
-    def learn(self, limit: Sample) -> None:
-        if isinstance(limit.raw, int) and limit.raw > 0:
-            self.number = min(limit.raw, _PER_CALL)
-
-
-class Link:
+class Link(Calls):
     """One session; calls may overlap.
 
     Every method raises SourceLost where the connection is unusable, and Fault where one request is refused.
     """
 
     def __init__(self, source: str, endpoint: str, client: GuardedClient, guard: Guard) -> None:
-        self.source = source
-        self.endpoint = endpoint
-        self._client = client
-        self._guard = guard
-        self._read_most, self._monitor_most, self._browse_most, self._path_most = (_Most() for _ in _LIMITS)
-
-    def lost(self, reason: str) -> SourceLost:
-        """An error about this connection."""
-        return SourceLost(self.source, f"{self.endpoint}: {reason}")
-
-    def refused(self, reason: str) -> SourceRefused:
-        """An error about this server."""
-        return SourceRefused(self.source, f"{self.endpoint}: {reason}")
+        super().__init__(source, endpoint, client, guard)
+        self._read_most, self._monitor_most, self._browse_most, self._path_most = (Most() for _ in _LIMITS)
 
     async def closed(self) -> None:
         """Return when the connection is gone."""
@@ -218,7 +143,7 @@ class Link:
             for request, count in prepared.requests:
                 values += self._decoded(partial(read_response, await self._ask(request), count))
         except (Fault, Garbled) as fault:
-            if isinstance(fault, Fault) and fault.status not in _TOO_MUCH:
+            if isinstance(fault, Fault) and fault.status not in TOO_MUCH:
                 raise
             return await self.read(prepared.nodes)
         return values
@@ -356,71 +281,3 @@ class Link:
                 raise self.lost("the subscription is dead: the server does not know it any more") from fault
             return None
         return found if found.sequence == number else None
-
-    # --- what all of them do ---
-
-    def _converted(self) -> AbstractContextManager[None]:
-        return converted(self.source, self.endpoint)
-
-    async def _ask(self, request: object, timeout_s: float | None = None) -> bytes:
-        with self._converted():
-            try:
-                return await self._client.transport.ask(request, timeout_s)
-            except UaStatusCodeError as error:
-                if error.code in _OVER or not self._guard.is_open:
-                    raise
-                raise self._fault(error, _service(request)) from error
-
-    async def _call(self, request: object, response: type[R]) -> R:
-        body = await self._ask(request)
-        with self._converted():
-            answer: Any = struct_from_binary(response, Buffer(body))
-            status = int(answer.ResponseHeader.ServiceResult.value)
-        if status >> 31:
-            raise self._fault(_error(status), _service(request))
-        return answer  # type: ignore[no-any-return]
-
-    def _decoded(self, decode: Callable[[], T]) -> T:
-        with self._converted():
-            try:
-                return decode()
-            except Malformed as error:
-                words = f"{self.endpoint} answers with what is not OPC UA: {error}"
-                raise Garbled(self.source, words) from error
-            except ServiceFault as error:
-                if error.status in _OVER:
-                    raise _error(error.status) from error
-                raise self._fault(_error(error.status)) from error
-
-    def _fault(self, error: UaStatusCodeError, service: str = "") -> Fault:
-        reason = to_source_error(self.source, self.endpoint, error, service).reason
-        return Fault(self.source, reason, error.code)
-
-    async def _sliced(
-        self, whole: Sequence[T], most: _Most, ask: Callable[[Sequence[T]], Awaitable[Sequence[R]]]
-    ) -> list[R]:
-        """Ask in portions; of half the size where the server says that one was too much."""
-        results: list[R] = []
-        while len(results) < len(whole):
-            some = whole[len(results) : len(results) + most.number]
-            try:
-                results += self._complete(await ask(some), len(some))
-            except Fault as fault:
-                if fault.status not in _TOO_MUCH or len(some) == 1:
-                    raise
-                most.number = len(some) // 2
-        return results
-
-    def _complete(self, results: Sequence[R] | None, wanted: int) -> Sequence[R]:
-        if results is None or len(results) != wanted:
-            raise self.lost(f"the server answered {len(results or ())} of {wanted} items")
-        return results
-
-
-def _service(request: object) -> str:
-    """`Browse`: what OPC 10000-4 calls what is asked for."""
-    return type(request).__name__.removesuffix("Request")
-
-
-def _error(status: int) -> UaStatusCodeError:
-    return UaStatusCodeError(status)  # type: ignore[no-untyped-call]

@@ -16,7 +16,7 @@ from adapters._opcua.items import SLACK_S, Item, Items, parts_of
 from adapters._opcua.link import CURRENT_TIME, Fault, Link, Subscribed
 from adapters._opcua.missing import Missing
 from adapters._opcua.outbox import Outbox
-from adapters._opcua.poll import Schedule
+from adapters._opcua.poller import Poller
 from adapters._opcua.publish import Heard, Lag, Publisher
 from adapters._opcua.returned import Returned
 from adapters._opcua.seeking import Seeker
@@ -74,7 +74,6 @@ class Session:
         self._clock = ServerClock()
         self._writer = Writer(link, intake)
         self._returned = Returned(intake, self._items)
-        self._schedule: Schedule[Item] = Schedule()
         self._subscription: Subscribed | None = None
         self._publisher: Publisher | None = None
         self._outbox = Outbox(intake, self._owe_all)
@@ -83,13 +82,13 @@ class Session:
         self._reads = asyncio.Lock()
         self._disturbed = asyncio.Event()
         self._subscribed = asyncio.Event()
-        self._polled = asyncio.Event()
         self._canary = Canary(link, self._items, pace)
+        self._poller = Poller(self._read)
         self._seeker = Seeker(self._items, self._retry, self._read, pace.mend_s)
         self._owes_all = False
         self._is_garbled = False
         self._read_all_s = 0.0
-        self._began_s = self._polled_s = time.monotonic()
+        self._began_s = time.monotonic()
         self._ended = ""
         self._told_polling = False
 
@@ -97,7 +96,7 @@ class Session:
         """Raises SourceLost or SourceRefused; returns never."""
         await self._begin()
         parts = (
-            self._publish, self._outbox.run, self._missing.run, self._answer, self._doubt, self._poll,
+            self._publish, self._outbox.run, self._missing.run, self._answer, self._doubt, self._poller.run,
             self._seeker.run, self._mourn, self._link.renew, self._writer.run, *self._plan.beside,
         )  # fmt: skip
         try:
@@ -118,7 +117,7 @@ class Session:
 
     def _whole_s(self) -> float:
         """Until when it is certain that nothing was missing."""
-        word_s = self._polled_s if self._publisher is None else self._publisher.whole_s
+        word_s = self._poller.read_s if self._publisher is None else self._publisher.whole_s
         doubted = (self._known_s(part) for part in self._items.parts if part.gate.is_doubted)
         return min(word_s, *doubted, time.monotonic())
 
@@ -136,7 +135,7 @@ class Session:
             raise self._link.refused(f"{lack}; no signal of this source is in one that it has")
         self._intake.connected()
         await self._read([item for item in self._items.all if item.resolved is not None])
-        self._polled_s = time.monotonic()
+        self._poller.read_s = time.monotonic()
 
     # --- which nodes are watched, and how ---
 
@@ -161,12 +160,7 @@ class Session:
 
     async def _watch(self, items: Sequence[Item]) -> None:
         await self._items.watch(items, self._subscription, self._pace.look_s)
-        now_s = time.monotonic()
-        for item in items:
-            self._schedule.drop(item)
-            if item.is_polled and not item.fault:
-                self._schedule.put(item, item.signal.every.total_seconds(), now_s)
-        self._polled.set()
+        self._poller.watched(items)
 
     async def _mend(self) -> None:
         """Try again what cannot be watched; say so only where something changed."""
@@ -270,19 +264,6 @@ class Session:
             asked = [item for item in self._items.all if item.signal.name in ask.signals]
             await self._read(self._seeker.found(asked, ask.number), ask.number)
 
-    async def _poll(self) -> None:
-        """Read what no subscription watches."""
-        while True:
-            wait_s = self._schedule.wait_s(time.monotonic())
-            try:
-                async with asyncio.timeout(wait_s):
-                    await self._polled.wait()
-                self._polled.clear()
-            except TimeoutError:
-                due_s = time.monotonic()
-                await self._read([item for item in self._schedule.due(due_s) if not item.fault])
-                self._polled_s = due_s
-
     async def _read(self, items: Sequence[Item], answers: int = 0) -> None:
         """Read now and hand on, behind everything that arrived before."""
         refused = [self._telling.refused(item, answers) for item in items if item.fault]
@@ -381,12 +362,7 @@ class Session:
         if not slow or self._subscription is None:
             return
         await self._items.read_instead(slow, self._subscription)
-        now_s = time.monotonic()
-        for item in self._items.all:
-            if any(part in slow for part in parts_of([item])):
-                self._schedule.drop(item)
-                self._schedule.put(item, item.signal.every.total_seconds(), now_s)
-        self._polled.set()
+        self._poller.put(item for item in self._items.all if any(part in slow for part in parts_of([item])))
 
     async def _blame(self) -> None:
         """Find the node that spoilt a message. Raises SourceLost where none is to blame."""

@@ -1,5 +1,6 @@
 """A disk that fails: the agent says so, ends, tries nothing twice, and starts again from what is certain."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -144,12 +145,13 @@ class Card:
         Path(f"/sys/fs/ext4/{Path(device).name}/trigger_fs_error").write_text("test")
 
     def repair(self) -> None:
-        self.unmount()
+        """Move what it holds to a new one: another mount namespace may keep the worn one mounted."""
+        os.sync()
+        self._do("umount", str(self.root))
+        worn, self._image = self._image, self._image.with_suffix(".new")
+        shutil.copy(worn, self._image)
         subprocess.run(["e2fsck", "-fy", str(self._image)], capture_output=True, check=False)
         self.mount()
-
-    def unmount(self) -> None:
-        self._do("umount", str(self.root))
 
     def _do(self, *command: str) -> None:
         subprocess.run(command, capture_output=True, check=True)
