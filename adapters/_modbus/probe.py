@@ -1,17 +1,20 @@
 """What `lineside probe modbus` is given: one look at a device or a bus. It never writes."""
 
 import asyncio
+import json
 import math
+import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
 
 from adapters._modbus.aim import aims_of
 from adapters._modbus.codec import BIT_TABLES, Table
-from adapters._modbus.lines import TcpLine
-from adapters._modbus.probe_ask import Asker, Tell
+from adapters._modbus.lines import RtuTcpLine, SerialLine, TcpLine
+from adapters._modbus.probe_ask import NOT_THERE, Asker, Tell
 from adapters._modbus.probe_plan import Other, Plan, StationPlan, match_words, matched, planned
+from adapters._modbus.probe_rate import Port, Search
 from adapters._modbus.probe_units import Found, find_units, identity
 from adapters._modbus.probe_url import keys_of
 from adapters._modbus.probe_watch import MOST_CELLS, Watched, watched
@@ -24,8 +27,11 @@ from adapters._modbus.wire import Link
 from edge.contract import SourceError, SourceLost, SourceRefused
 from edge.plural import counted
 
-__all__ = ["TABLES", "Bounds", "Report", "StationPlan", "Wish", "aims_of", "keys_of", "probe", "shown"]
+__all__ = [
+    "TABLES", "Bounds", "Report", "StationPlan", "Wish", "aims_of", "keys_of", "probe", "same_line", "shown",
+]  # fmt: skip
 
+_AnyLine = TcpLine | SerialLine | RtuTcpLine
 _TIMEOUT_S = {True: 1.0, False: 0.3}
 """TCP, serial: as long as a unit may take that nobody knows yet."""
 _REACH = 4
@@ -51,6 +57,8 @@ class Wish:
     for_s: float = 5.0
     pause_s: float = 0.02
     timeout_s: float | None = None
+    known: Settings | None = None
+    """Of the line's file, which has a source for this device or bus already."""
 
 
 @dataclass(slots=True)
@@ -73,13 +81,23 @@ async def probe(wish: Wish, enough: asyncio.Event, tell: Tell) -> Report:
 
     Raises SourceLost or SourceRefused where nothing could be seen.
     """
-    settings = Settings.model_validate(wish.keys)
-    line = settings.line()
+    line = (wish.known or Settings.model_validate(wish.keys)).line()
     if not isinstance(line, TcpLine) and (strange := [one for one in wish.units if not 1 <= one <= 247]):
         raise SourceRefused(wish.name, f"a serial line has units 1 to 247, not {strange[0]}")
     timeout_s = wish.timeout_s or _TIMEOUT_S[isinstance(line, TcpLine)]
-    link = Link(wish.name, line, lambda unit: Manner(timeout_s, timeout_s, 0.0, None), lambda: None)
-    look = _Look(wish, Asker(link, enough, wish.pause_s), tell)
+
+    def link_of(line: _AnyLine) -> Link:
+        return Link(wish.name, line, lambda unit: Manner(timeout_s, timeout_s, 0.0, None), lambda: None)
+
+    def asker_of(link: Link) -> Asker:
+        return Asker(link, enough, wish.pause_s)
+
+    port = Port.of(line, wish.keys) if isinstance(line, SerialLine) and wish.known is None else None
+    if port is not None and not port.is_known:
+        line = await Search(port, wish.units, link_of, asker_of, tell).found(wish.name)
+        wish = replace(wish, keys={**wish.keys, "baud": line.baud, "parity": line.parity})
+    link = link_of(line)
+    look = _Look(wish, asker_of(link), tell)
     try:
         await link.open()
         tell(f"{line} is open; nothing is written to it")
@@ -126,7 +144,7 @@ class _Look:
             self._words.append("nothing could be read: what it answered stands above")
             return
         self._tell(f"watching for {wish.for_s:g} s what changes, or until Ctrl-C")
-        seen = await watched(asker, self._areas, wish.for_s)
+        seen = await watched(asker, self._areas, wish.for_s, self._tell)
         asker.goes_on()
         if sum(len(area.cells) for area in self._areas) > MOST_CELLS:
             self._words.append(f"only the first {MOST_CELLS:,} addresses were watched: --range names a part")
@@ -191,9 +209,10 @@ class _Look:
     def report(self) -> Report:
         plan = self._plan
         words = self._words if self.found.is_whole else [*self._words, "not all units were asked"]
-        return Report(
-            self._source(), plan.stations, plan.telemetry, plan.comments, plan.others, words, self.broken
-        )
+        source = self._source()
+        if (known := self._wish.known) is not None:
+            words = [*words, *_lacking(source, known)]
+        return Report(source, plan.stations, plan.telemetry, plan.comments, plan.others, words, self.broken)
 
     def _source(self) -> Mapping[str, Any]:
         keys = dict(self._wish.keys)
@@ -205,6 +224,27 @@ class _Look:
         if self._asker.slowest_s > _SLOW_S:
             keys["timeout"] = f"{round(3 * self._asker.slowest_s, 1):g}s"
         return keys
+
+
+def same_line(keys: Mapping[str, Any], settings: object) -> bool:
+    """Whether a source of a line's file is this device or bus, by whatever name its port is known."""
+    if not isinstance(settings, Settings):
+        return False
+    here, there = Settings.model_validate(keys).owns(), settings.owns()
+    return list(map(os.path.realpath, here)) == list(map(os.path.realpath, there))
+
+
+def _lacking(source: Mapping[str, Any], known: Settings) -> Iterator[str]:
+    """What the line's own table has to have, too: without it this device refuses some requests."""
+    found = Settings.model_validate(source)
+    is_less = {
+        "max_registers": known.max_registers > found.max_registers,
+        "max_gap": known.max_gap > found.max_gap,
+        "timeout": known.timeout < found.timeout,
+    }
+    for key, value in source.items():
+        if is_less.get(key):
+            yield f"write {key} = {json.dumps(value)} into the source's table: this device needs it"
 
 
 _IN_PAIRS = "unit {} {} gives two registers from an even address on, or none: a signal has to be such a pair"
@@ -227,12 +267,14 @@ def _nobody(found: Found, line: object, whys: Mapping[str, int]) -> str:
     """Why no unit was found, as far as that can be known."""
     who = "the unit did not answer" if found.asked == 1 else f"none of {found.asked} units answered"
     said = f"{who} ({'; '.join(list(whys)[:2])})" if whys else who
+    if list(whys) == [NOT_THERE]:
+        return f"{line} is a gateway, and {said}: are the devices behind it on? --units names others"
     more = "--units names others, --timeout waits longer"
     if isinstance(line, TcpLine):
         return f"{line} is there, and {said}: {_ONE_CONNECTION}; {more}"
     return (
-        f"{line} is open, and {said}: are rate and parity those of the devices, and wires A and B the right "
-        f"way round? {more}"
+        f"{line} is open, and {said}: are wires A and B the right way round, and rate and parity those of "
+        f"the devices? Left out of the URL, they are looked for. {more}"
     )
 
 

@@ -18,7 +18,7 @@ T = TypeVar("T")
 REPORT, DEVICE_INFORMATION = 0x11, 0x2B
 """Functions 17 and 43: the only ones asked for beside the reads, 1 to 4."""
 
-_NOT_THERE = "the gateway has no answer of it"
+NOT_THERE = "the gateway has no answer of it"
 BUSY_CODES = (5, 6)
 """Of a device that has no time for it now."""
 _GATEWAY_CODES = (10, 11)
@@ -98,8 +98,8 @@ class Asker(Patience):
 
     def _refused(self, answer: Refused) -> Refused | Silent:
         if answer.code in _GATEWAY_CODES:
-            self.whys[_NOT_THERE] += 1
-            return Silent(_NOT_THERE)
+            self.whys[NOT_THERE] += 1
+            return Silent(NOT_THERE)
         return answer
 
     async def _rested(self, began_s: float, answer: T) -> T:

@@ -4,6 +4,7 @@ import math
 import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from itertools import pairwise
 from typing import Any
 
@@ -93,9 +94,14 @@ def form_keys(form: Form) -> dict[str, Any]:
     if form.order != orders_of(form.kind)[0] or (form.width > 1 and form.kind != "text"):
         keys["order"] = form.order
     if form.scale != 1:
-        scale = form.scale
-        keys["scale"] = int(scale) if scale.denominator == 1 else scale.numerator / scale.denominator
+        keys["scale"] = _number(form.scale)
+    if form.offset:
+        keys["offset"] = _number(form.offset)
     return keys
+
+
+def _number(exact: Fraction) -> int | float:
+    return int(exact) if exact.denominator == 1 else exact.numerator / exact.denominator
 
 
 def match_words(match: Match) -> str:
@@ -105,7 +111,9 @@ def match_words(match: Match) -> str:
     said += [match.aim] if match.aim else []
     said += [f"{' and '.join(match.mirrors)} {match.start} held the same"] if match.mirrors else []
     if match.same:
-        same = dict.fromkeys(_form_words(replace(one, scale=type(one.scale)(1))) for one in match.same[:4])
+        same = dict.fromkeys(
+            _form_words(replace(one, scale=Fraction(1), offset=Fraction(0))) for one in match.same[:4]
+        )
         said.append(f"the same {' or '.join(same)}")
     return "; ".join(said)
 

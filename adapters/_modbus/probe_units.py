@@ -1,25 +1,27 @@
 """Which units are on a line, and what they say of themselves."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from adapters._modbus import library
 from adapters._modbus.codec import Table, exception_words
 from adapters._modbus.lines import TcpLine
-from adapters._modbus.probe_ask import REPORT, Asker, Silent, Tell
+from adapters._modbus.probe_ask import NOT_THERE, REPORT, Asker, Silent, Tell
 from adapters._modbus.scan import TABLES
 from adapters._modbus.wire import Refused
 from edge.plural import counted
 
 SERIAL_UNITS = range(1, 33)
 TCP_UNITS = (1, 255, 0, *range(2, 11))
+_BEHIND = range(11, 248)
+"""Asked too where a gateway says of all of those that it has no answer of them: it knows, and is quick."""
 _NOBODY = 213
 """A unit address that hardly anybody has: who answers for it answers for every one."""
 _FEW = 3
 """As many units are asked for each table before they count as dead: some are silent about what they lack."""
 
 _NOISE = "bytes that are not one"
-"""As the wire says it: somebody spoke, and could not be understood."""
+"""As the wire says it."""
 
 _BASIC, _REGULAR = 1, 2
 _OBJECTS = ("maker", "product", "revision", "maker's page", "product name", "model", "application")
@@ -42,6 +44,15 @@ class Found:
 async def find_units(asker: Asker, line: object, given: Sequence[int], tell: Tell) -> Found:
     """Ask each for one register. Raises SourceLost."""
     wanted = given or (TCP_UNITS if isinstance(line, TcpLine) else SERIAL_UNITS)
+    found = await _find(asker, line, wanted, given, tell)
+    if given or found.units or not found.is_whole or list(asker.whys) != [NOT_THERE]:
+        return found
+    tell(f"a gateway that has none of them: {_BEHIND[0]} to {_BEHIND[-1]} are asked too, or until Ctrl-C")
+    behind = await _find(asker, line, _BEHIND, _BEHIND, tell)
+    return replace(behind, asked=found.asked + behind.asked)
+
+
+async def _find(asker: Asker, line: object, wanted: Sequence[int], given: Sequence[int], tell: Tell) -> Found:
     tables = TABLES if len(wanted) <= _FEW else TABLES[:1]
     found: list[int] = []
     for asked, unit in enumerate(wanted):
@@ -69,9 +80,14 @@ async def _answers(asker: Asker, unit: int, tables: Sequence[Table], tell: Tell)
             return f" ({table} 0: {exception_words(answer.code)})"
         if not isinstance(answer, Silent):
             return f" ({table} 0 holds {answer[0]})"
-        if _NOISE in answer.why:
+        if is_noise(answer):
             tell(f"unit {unit}: {answer.why}")
     return ""
+
+
+def is_noise(silent: Silent) -> bool:
+    """Whether somebody spoke, and could not be understood."""
+    return _NOISE in silent.why
 
 
 async def identity(asker: Asker, unit: int) -> list[str]:

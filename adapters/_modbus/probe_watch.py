@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from adapters._modbus.codec import Table
-from adapters._modbus.probe_ask import BUSY_CODES, Asker, Silent
+from adapters._modbus.probe_ask import BUSY_CODES, Asker, Silent, Tell
 from adapters._modbus.scan import Area
 from adapters._modbus.wire import Refused
 
@@ -13,6 +13,8 @@ MOST_CELLS = 5_000
 MOST_LOOKS = 40
 _LOOK_S = 0.25
 """Between two looks at the least."""
+_LEAST, _LEAST_SLOW = 2, 4
+"""Looks; of a slow device as many as tell a counter from what only changed."""
 
 
 @dataclass(slots=True)
@@ -42,8 +44,9 @@ Block = tuple[int, int, int]
 """Which table, start and count."""
 
 
-async def watched(asker: Asker, areas: Sequence[Area], for_s: float) -> list[Watched]:
+async def watched(asker: Asker, areas: Sequence[Area], for_s: float, tell: Tell) -> list[Watched]:
     """Look at all that can be read, again and again, twice at the least. Raises SourceLost."""
+    least = _LEAST if for_s else 1
     found = [Watched(area.unit, area.table, area.grain) for area in areas]
     blocks = _blocks(areas)
     began_s = time.monotonic()
@@ -53,7 +56,10 @@ async def watched(asker: Asker, areas: Sequence[Area], for_s: float) -> list[Wat
             break
         cycle_s = time.monotonic() - look_s
         left_s = began_s + for_s - time.monotonic()
-        if asker.is_over or (left_s <= 0 and (number or not for_s)):
+        if least == _LEAST and cycle_s * _LEAST_SLOW > for_s:
+            least = _LEAST_SLOW
+            tell(f"  one look takes {cycle_s:.1f} s: it looks {least} times, however long that takes")
+        if asker.is_over or (left_s <= 0 and number + 1 >= least):
             break
         await asker.rest(min(left_s, max(_LOOK_S, for_s / MOST_LOOKS, cycle_s)))
     return found

@@ -40,6 +40,21 @@ _TENS = [Fraction(10) ** power for power in range(-6, 4)]
 _ODD = [
     Fraction(text) for text in ("0.5", "0.25", "0.2", "0.125", "0.0625", "0.05", "0.025", "0.02", "0.005")
 ]
+_KELVIN = Fraction("273.15")
+_OFFSET_COST = 8.0
+"""Least of what speaks against an offset."""
+_OFFSETS: Mapping[Fraction, Sequence[Fraction]] = {
+    Fraction(scale): tuple(map(Fraction, offsets.split()))
+    for scale, offsets in {
+        "1": "-273.15 -273 273.15 -32768 -40 -50 -100 -200 -1000",
+        "0.1": "-273.15 -273.2 273.15 -3276.8 -40 -50 -100 -200 -1000",
+        "0.01": "-273.15 273.15 -327.68 -40 -50 -100 -200",
+        "1.8": "32", "0.18": "32", "0.018": "32",
+        "0.00625": "-25", "0.0625": "-25", "6.25": "-25",
+    }.items()
+}  # fmt: skip
+"""By the scale: kelvin and degrees Celsius, the beginning of a transmitter's span, the middle of a
+converter's, Fahrenheit from Celsius, and percent from 4 to 20 mA in thousandths, hundredths or whole ones."""
 _FLOAT_TENS = [Fraction(10) ** power for power in (-3, -2, -1, 1, 2, 3)]
 
 
@@ -92,7 +107,7 @@ def rank(wanted: Shown, stretches: Sequence[Stretch], aims: Aims | None = None) 
     """Best first. `aims` are the only addresses to look at; None: any."""
     search = _Search(wanted, aims)
     found = [match for one in stretches for match in search.matches(one)]
-    ordered = sorted(found, key=lambda match: (-match.bits, match.start))
+    ordered = sorted(found, key=lambda match: (match.form.offset != 0, -match.bits, match.start))
     return _unmirrored(_grouped(ordered))[:MOST_MATCHES]
 
 
@@ -107,7 +122,7 @@ class _Search:
         self._aims = aims
         self._forms = _forms(wanted)
         self._windows = {} if wanted.value is None else {
-            (is_float, is_live): _windows(wanted, is_float, is_live)
+            (is_float, is_live): _windows(wanted, is_float, is_live, has_offsets=aims is not None)
             for is_float in (False, True)
             for is_live in (False, True)
         }  # fmt: skip
@@ -145,15 +160,15 @@ class _Search:
             return
         cost = _KIND_COST[form.kind] + _ORDER_COST.get(form.order, _RARE_ORDER_COST)
         evidence = _evidence(stretch, at, form.width) - cost
-        for scale, scale_cost in windows.of(numbers):
-            values = tuple(_scaled_as(raw, scale) for raw in numbers)
-            fit = _fit(self._wanted, form.kind, scale, values)
+        for scale, offset, scale_cost in windows.of(numbers):
+            values = tuple(_scaled_as(raw, scale, offset) for raw in numbers)
+            fit = _fit(self._wanted, form.kind, scale, offset, values)
             if fit is None:
                 continue
             luck, is_exact = fit
             bits = evidence - scale_cost - luck - _wildness(self._wanted, values)
             place = (stretch.unit, stretch.table, stretch.start + at)
-            yield Match(*place, replace(form, scale=scale), values, bits, is_exact)
+            yield Match(*place, replace(form, scale=scale, offset=offset), values, bits, is_exact)
 
 
 def _evidence(stretch: Stretch, at: int, width: int) -> float:
@@ -172,11 +187,11 @@ def _forms(wanted: Shown) -> list[Form]:
     return texts if wanted.value is None else [*_numbers(), *texts]
 
 
-def _scaled_as(raw: int | float, scale: Fraction) -> int | float:
+def _scaled_as(raw: int | float, scale: Fraction, offset: Fraction) -> int | float:
     """As the adapter scales it: exactly, then the nearest float."""
-    if scale == 1:
+    if scale == 1 and not offset:
         return raw
-    exact = Fraction(raw) * scale
+    exact = Fraction(raw) * scale + offset
     if exact.denominator == 1 and isinstance(raw, int):
         return int(exact)
     return exact.numerator / exact.denominator
@@ -189,35 +204,45 @@ class _Windows:
     lows: tuple[float, ...]
     reach: tuple[float, ...]
     """The highest of this window and of those before it."""
-    windows: tuple[tuple[float, float, Fraction, float], ...]
-    """Lowest, highest, scale, and what speaks against it in bits."""
+    windows: tuple[tuple[float, float, Fraction, Fraction, float], ...]
+    """Lowest, highest, scale, offset, and what speaks against it in bits."""
 
     def near(self, raw: int | float) -> bool:
         """Whether any scale does."""
         at = bisect_right(self.lows, raw)
         return at > 0 and raw <= self.reach[at - 1]
 
-    def of(self, raws: Sequence[int | float]) -> Iterator[tuple[Fraction, float]]:
-        for low, high, scale, cost in self.windows:
+    def of(self, raws: Sequence[int | float]) -> Iterator[tuple[Fraction, Fraction, float]]:
+        for low, high, scale, offset, cost in self.windows:
             if any(low <= raw <= high for raw in raws):
-                yield scale, cost
+                yield scale, offset, cost
 
 
-def _windows(wanted: Shown, is_float: bool, is_live: bool) -> _Windows:
+def _windows(wanted: Shown, is_float: bool, is_live: bool, has_offsets: bool) -> _Windows:
     assert wanted.value is not None
     slack = abs(wanted.value) * Fraction(_NEAR) if is_live else Fraction(0)
     least, most = wanted.reach()
     rows = sorted(
         (
-            *_stretched((least - slack) / one, (most + slack) / one),
+            *_stretched((least - slack - offset) / one, (most + slack - offset) / one),
             one,
-            _cost(one, is_float, wanted.decimals),
+            offset,
+            cost,
         )
-        for one in ([Fraction(1), *_FLOAT_TENS] if is_float else [*_TENS, *_ODD])
+        for one, offset, cost in _ways(is_float, wanted.decimals, has_offsets)
     )
     return _Windows(
         tuple(row[0] for row in rows), tuple(accumulate((row[1] for row in rows), max)), tuple(rows)
     )
+
+
+def _ways(is_float: bool, decimals: int, has_offsets: bool) -> Iterator[tuple[Fraction, Fraction, float]]:
+    """Scales and offsets, and what speaks against each pair."""
+    for scale in [Fraction(1), *_FLOAT_TENS] if is_float else [*_TENS, *_ODD]:
+        yield scale, Fraction(0), _cost(scale, is_float, decimals)
+    for scale, offsets in _OFFSETS.items() if has_offsets else ():
+        for offset in offsets:
+            yield scale, offset, _OFFSET_COST + (0 if offset in (_KELVIN, -_KELVIN) else 2)
 
 
 def _stretched(low: Fraction, high: Fraction) -> tuple[float, float]:
@@ -241,13 +266,13 @@ def _cost(scale: Fraction, is_float: bool, decimals: int) -> float:
 
 
 def _fit(
-    wanted: Shown, kind: Kind, scale: Fraction, values: Sequence[int | float]
+    wanted: Shown, kind: Kind, scale: Fraction, offset: Fraction, values: Sequence[int | float]
 ) -> tuple[float, bool] | None:
     """How many raw numbers would have fitted as well, in bits; and whether a look was just as shown."""
     assert wanted.value is not None
     least, most = wanted.reach()
     if any(_is_within(value, least, most) for value in values):
-        return _patterns(kind, scale, least, most), True
+        return _patterns(kind, scale, least - offset, most - offset), True
     if len(set(values)) == 1:
         return None
     exact = wanted.value
@@ -255,7 +280,7 @@ def _fit(
     seen = Fraction(max(values)) - Fraction(min(values))
     if off > max(abs(exact) * Fraction(_NEAR), min(seen, abs(exact) / 10)):
         return None
-    return _patterns(kind, scale, exact - off, exact + off) + _FAR_COST, False
+    return _patterns(kind, scale, exact - off - offset, exact + off - offset) + _FAR_COST, False
 
 
 def _is_within(value: int | float, least: Fraction, most: Fraction) -> bool:
@@ -305,7 +330,7 @@ def _grouped(ordered: Sequence[Match]) -> list[Match]:
     rows: dict[object, Match] = {}
     for match in ordered:
         width = 0 if match.form.kind == "text" else match.form.width
-        key = (match.unit, match.table, match.start, width, match.form.scale, match.values)
+        key = (match.unit, match.table, match.start, width, match.form.scale, match.form.offset, match.values)
         if (first := rows.get(key)) is None:
             rows[key] = match
         elif first.form.kind != "text":

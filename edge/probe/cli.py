@@ -16,6 +16,7 @@ from edge.shell import err, fail, find_keys, load_line, plain
 if TYPE_CHECKING:
     from edge.contract import Secret, SourceSettings
     from edge.probe.find import Found
+    from edge.probe.into import Into
     from edge.probe.listen import Wire
     from edge.probe.modbus import Bus
     from edge.probe.opcua import Server
@@ -153,20 +154,20 @@ def opcua(
         words = "leave --user and --security out, or look without --line"
         fail(f"{line} says itself who logs in at {known.source}, and how: {words}")
     wish = server.Wish(
-        endpoint, known.source or name, station, known.line, known.data, for_s, security, user,
+        endpoint, known.source or known.free(name), station, known.line, known.data, for_s, security, user,
         _password(user), known.settings, trust, under, most, show_all,
     )  # fmt: skip
-    _look(server, wish, is_whole=line is None)
+    _look(server, wish, known.into)
 
 
-def _look(server: "Server", wish: Any, *, is_whole: bool) -> None:
+def _look(server: "Server", wish: Any, into: "Into | None") -> None:
     from edge.probe.opcua import concluded, look
 
     try:
         report = asyncio.run(look(server, wish, lambda row: err.print(plain(row))))
     except LinesideError as error:
         fail(str(error))
-    _print(concluded(report, wish.name, wish.station, wish.settings is None, is_whole))
+    _print(concluded(report, wish.name, wish.station, wish.settings is None, into))
 
 
 _Units = Annotated[str, typer.Option(help="Which units to ask, such as 1-10,20; else the usual ones.")]
@@ -199,6 +200,10 @@ def modbus(
     timeout: _Timeout = "",
     name: Annotated[str, typer.Option(help="What to call the source.")] = "bus-1",
     station: Annotated[str, typer.Option(help="A station that nothing gives a name to.")] = "station-1",
+    line: Annotated[
+        Path | None,
+        typer.Option("--line", metavar="LINE", help="A line's file: its source's keys, and its names."),
+    ] = None,
 ) -> None:
     """Look at a Modbus device or bus, and print the TOML for it. Never writes.
 
@@ -209,17 +214,20 @@ def modbus(
     from edge.probe.modbus import Typed, concluded, look, wished
 
     bus = cast("Bus", context.obj.modbus())
-    typed = Typed(url, units, tables, range_, most, shows, at, name, station)
     for_s, pause_s = _watched_s(for_), _seconds("--pause", pause)
     try:
-        wish = wished(bus, typed, for_s, pause_s, _seconds("--timeout", timeout) if timeout else None)
+        known = _known_bus(bus, line, url)
+        typed = Typed(url, units, tables, range_, most, shows, at, known.source or known.free(name), station)
+        wish = wished(
+            bus, typed, for_s, pause_s, _seconds("--timeout", timeout) if timeout else None, known.settings
+        )
     except ValueError as error:
         fail(str(error))
     try:
         report: Report = asyncio.run(look(bus, wish, lambda row: err.print(plain(row))))
     except LinesideError as error:
         fail(str(error))
-    _print(concluded(report, typed))
+    _print(concluded(report, typed, known.into, known.settings is None))
 
 
 def _print(end: "Found") -> None:
@@ -255,6 +263,27 @@ class _Known:
     data: Path
     source: str = ""
     settings: "SourceSettings | None" = None
+    into: "Into | None" = None
+
+    def free(self, name: str) -> str:
+        """The name for a source, or another where the line has it."""
+        from edge.probe.into import free
+
+        return free(name, self.into.sources if self.into is not None else ())
+
+
+def _known_bus(bus: "Bus", file: Path | None, url: str) -> _Known:
+    """Raises ValueError where the URL is none."""
+    keys = bus.keys_of(url)
+    if file is None:
+        return _Known("", Path())
+    from edge.probe.into import Into
+
+    config, into = load_line(file, None), Into.of(file)
+    for one in config.sources.values():
+        if bus.same_line(keys, one.settings):
+            return _Known(config.line.name, config.data, one.name, one.settings, into)
+    return _Known(config.line.name, config.data, into=into)
 
 
 def _known(file: Path | None, data: Path | None, endpoint: str) -> _Known:
@@ -262,11 +291,13 @@ def _known(file: Path | None, data: Path | None, endpoint: str) -> _Known:
 
     if file is None:
         return _Known("probe", data or home_folder("probe"))
-    config = find_keys(file, data)
+    from edge.probe.into import Into
+
+    config, into = find_keys(file, data), Into.of(file)
     for one in config.sources.values():
         if getattr(one.settings, "endpoint", "") == endpoint:
-            return _Known(config.line.name, config.data, one.name, _by_hand(one.settings))
-    return _Known(config.line.name, config.data)
+            return _Known(config.line.name, config.data, one.name, _by_hand(one.settings), into)
+    return _Known(config.line.name, config.data, into=into)
 
 
 def _by_hand(settings: "SourceSettings") -> "SourceSettings":

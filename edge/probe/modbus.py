@@ -6,8 +6,10 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from edge.contract import SourceSettings
 from edge.probe import proposal
 from edge.probe.find import Found
+from edge.probe.into import Into
 from edge.probe.proposal import Report, Tell, enough_by_hand
 
 _LAST_UNIT, _LAST_ADDRESS = 255, 65_535
@@ -25,6 +27,7 @@ class Bus(Protocol):
     def keys_of(self, url: str) -> Mapping[str, Any]: ...
     def shown(self, text: str) -> Any: ...
     def aims_of(self, text: str) -> Any: ...
+    def same_line(self, keys: Mapping[str, Any], settings: Any) -> bool: ...
     def probe(self, wish: Any, enough: asyncio.Event, tell: Tell) -> Awaitable[Report]: ...
 
 
@@ -43,14 +46,24 @@ class Typed:
     station: str = "station-1"
 
 
-def wished(bus: Bus, typed: Typed, for_s: float, pause_s: float, timeout_s: float | None) -> Any:
-    """What the adapters are asked for. Raises ValueError, in words."""
+def wished(
+    bus: Bus,
+    typed: Typed,
+    for_s: float,
+    pause_s: float,
+    timeout_s: float | None,
+    known: SourceSettings | None = None,
+) -> Any:
+    """What the adapters are asked for. Raises ValueError, in words.
+
+    `known`: the line's own settings of this device or bus.
+    """
     if typed.at and not typed.shows:
         raise ValueError("--at says where the reading of --shows is: give both")
     return bus.Wish(
         bus.keys_of(typed.url), typed.name, typed.station, _units(typed.units), _tables(bus, typed.tables),
         _bounds(bus, typed), bus.shown(typed.shows) if typed.shows else None,
-        bus.aims_of(typed.at) if typed.at else None, for_s, pause_s, timeout_s,
+        bus.aims_of(typed.at) if typed.at else None, for_s, pause_s, timeout_s, known,
     )  # fmt: skip
 
 
@@ -102,7 +115,7 @@ async def look(bus: Bus, wish: Any, tell: Tell) -> Report:
 _BARE = "a line has at least one station: write its name, and what counts its parts"
 
 
-def concluded(report: Report, typed: Typed) -> Found:
+def concluded(report: Report, typed: Typed, into: Into | None = None, is_new: bool = True) -> Found:
     """The tables of a line's file, once they have passed what `lineside check` does."""
     bare = _BARE if typed.shows else ""
-    return proposal.concluded(report, typed.name, typed.station, True, True, bare, empty="")
+    return proposal.concluded(report, typed.name, typed.station, is_new, into, bare, empty="")

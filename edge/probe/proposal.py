@@ -2,15 +2,13 @@
 
 import asyncio
 import signal
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, Protocol
 
-from edge.config import load
 from edge.errors import ConfigError
 from edge.probe.find import Found
+from edge.probe.into import Into, free, warnings
 from edge.probe.toml import commented, pair, table
 from edge.shell import plain
 
@@ -79,14 +77,14 @@ def concluded(
     name: str,
     station: str,
     is_new: bool,
-    is_whole: bool = False,
+    into: Into | None = None,
     bare: str = "",
     empty: str = _EMPTY,
 ) -> Found:
     """The tables, once they have passed what `lineside check` does.
 
     `is_new`: its source is written down too; else the line has it already, and a station.
-    `is_whole`: there is no line yet: it begins as a line's file does.
+    `into`: the line's file; None: there is none yet, and it begins as one does.
     `bare`: what stands above a station that is only there because a line has one.
     `empty`: what is said where there is nothing to propose, unless the report has said it.
     """
@@ -97,16 +95,18 @@ def concluded(
         else commented([bare or _BARE])
         + table(["station"], {"name": station, "ideal_cycle": "30s"}, is_one_of_many=True)
     )
-    proposed = "\n".join(_signals(report, name))
+    proposed = "\n".join(_signals(report, name, into))
     words = [*map(plain, report.words)]
     if report.broken:
         words.append(plain(f"it ended before its end: {report.broken}"))
     is_empty = not (report.stations or report.telemetry)
     if is_empty:
         words += [empty] if empty else []
-    fault = _fault(f"{source}\n{stand_in}\n{proposed}", words)
-    line = commented([_LINE]) + table(["line"], {"name": "line-1"}) if is_whole else ""
-    text = "\n".join(part for part in ((line, source, stand_in, proposed) if is_new else (proposed,)) if part)
+    line = commented([_LINE]) + table(["line"], {"name": "line-1"})
+    whole = [line, source, stand_in, proposed] if into is None else [source if is_new else "", proposed]
+    text = "\n".join(filter(None, whole))
+    text = f"\n{text}" if text and into is not None else text
+    fault = _fault("\n".join(whole[into is None :]), into, words)
     return Found(tuple(words), "" if fault else text, runs=not (fault or report.broken or is_empty))
 
 
@@ -116,13 +116,14 @@ _LINE = (
 _BARE = "NOT FINISHED: no counter was found, and a line has at least one station; write its own"
 
 
-def _signals(report: Report, name: str) -> Iterator[str]:
+def _signals(report: Report, name: str, into: Into | None) -> Iterator[str]:
     for station in report.stations:
-        keys = {"name": station.name, **station.keys}
+        keys = {"name": free(station.name, into.stations if into else ()), **station.keys}
         written = table(["station"], keys, is_one_of_many=True)
         yield commented(station.comments) + written + commented(_lines(station.others))
     telemetry = {"source": name, "every": "1s", **report.telemetry} if report.telemetry else {}
-    written = table(["telemetry", name], telemetry) if telemetry else ""
+    group = free(name, into.telemetry if into else ())
+    written = table(["telemetry", group], telemetry) if telemetry else ""
     if last := commented(report.comments) + written + commented(_lines(report.others)):
         yield last
 
@@ -132,14 +133,11 @@ def _lines(others: Sequence[Other]) -> list[str]:
     return [f"{pair(one.key, one.table)}  # {one.words}" for one in others]
 
 
-def _fault(text: str, words: list[str]) -> bool:
+def _fault(text: str, into: Into | None, words: list[str]) -> bool:
     """Whether `lineside check` refuses it; what that says is added to the words."""
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "line.toml"
-        file.write_text(f'[line]\nname = "probe"\n\n{text}', encoding="utf-8")
-        try:
-            words += map(plain, load(file, Path(folder)).warnings)
-        except ConfigError as error:
-            words += [plain(f"no proposal passes the check: {one.key} {one.what}") for one in error.faults]
-            return True
+    try:
+        words += map(plain, warnings(text, into))
+    except ConfigError as error:
+        words += [plain(f"no proposal passes the check: {one.key} {one.what}") for one in error.faults]
+        return True
     return False

@@ -1,6 +1,7 @@
 """A probe of a device in this process, and the agent's own reading with what it printed."""
 
 import asyncio
+import inspect
 import struct
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -17,6 +18,8 @@ from tests.adapters.modbus_support import Device
 from tests.support.ptys import SlowIntake, running
 
 BUS = cast(Bus, modbus)
+Plain = Callable[[bytes], bytes | None]
+Answering = Callable[[bytes, int], bytes | None]
 READS = {1, 2, 3, 4, 17, 43}
 """Functions that write nothing."""
 
@@ -56,10 +59,14 @@ async def functions(one: Device) -> set[int]:
 
 @asynccontextmanager
 async def tcp_device(
-    answer: Callable[[bytes], bytes | None], *, closes: bool = False
+    answer: Plain | Answering, *, closes: bool = False
 ) -> AsyncIterator[tuple[str, list[int]]]:
-    """Answers each PDU by `answer`; gives its URL, and every function code that ever came."""
+    """Answers each PDU by `answer`, which may take the unit too; gives its URL, and every
+    function code that ever came.
+    """
     seen: list[int] = []
+    takes_unit = len(inspect.signature(answer).parameters) == 2
+    of_unit = cast(Answering, answer if takes_unit else lambda pdu, _: cast(Plain, answer)(pdu))
     talks: set[asyncio.Task[None]] = set()
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -69,7 +76,7 @@ async def tcp_device(
                 head = await reader.readexactly(7)
                 pdu = await reader.readexactly(int.from_bytes(head[4:6], "big") - 1)
                 seen.append(pdu[0])
-                said = answer(pdu)
+                said = of_unit(pdu, head[6])
                 if said is not None:
                     writer.write(head[:4] + struct.pack(">HB", len(said) + 1, head[6]) + said)
                 if closes:

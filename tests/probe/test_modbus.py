@@ -188,7 +188,7 @@ async def test_nobody_there_is_said(tmp_path: Path, program: Path) -> None:
             await probed(f"tcp://127.0.0.1:{one.port}", timeout_s=0.05, units="1-4")
     async with serial_line(tmp_path) as (_, near, _unplug):
         with pytest.raises(SourceLost, match=r"none of 4 units answered \(no answer.*rate and parity"):
-            await probed(near, timeout_s=0.05, units="1-4")
+            await probed(f"{near}?baud=9600&parity=none", timeout_s=0.05, units="1-4")
 
 
 async def test_a_device_with_no_connection_left_is_said_to_be_one(program: Path) -> None:
@@ -217,7 +217,7 @@ async def test_noise_in_the_place_of_an_answer_is_told(tmp_path: Path) -> None:
     async with serial_line(tmp_path) as (far, near, _unplug):
         with serial.Serial(far, timeout=0) as port:
             told: list[str] = []
-            words = Typed(near, units="7")
+            words = Typed(f"{near}?baud=9600&parity=none", units="7")
             wish = wished(BUS, words, 0, 0, 0.1)
             task = asyncio.create_task(modbus.probe(wish, asyncio.Event(), told.append))
             while not task.done():
@@ -227,3 +227,35 @@ async def test_noise_in_the_place_of_an_answer_is_told(tmp_path: Path) -> None:
             with pytest.raises(SourceLost, match="bytes that are not one"):
                 await task
     assert [row for row in told if row.startswith("unit 7: no answer")]
+
+
+async def test_units_behind_a_gateway_that_knows_who_is_there_are_found() -> None:
+    def answer(pdu: bytes, unit: int) -> bytes:
+        return registers(pdu) if unit == 17 else bytes([pdu[0] | 0x80, 11])
+
+    async with tcp_device(answer) as (url, _):
+        _, report, told = await probed(url, for_s=0.0, at="3", shows="3")
+    assert [row[:15] for row in told if "answers" in row] == ["unit 17 answers"]
+    assert report.telemetry["shown"]["unit"] == 17
+
+
+async def test_a_gateway_with_nobody_behind_it_is_said_to_be_one() -> None:
+    async with tcp_device(lambda pdu, _: bytes([pdu[0] | 0x80, 10])) as (url, _):
+        with pytest.raises(SourceLost, match="is a gateway, and none of 249 units answered"):
+            await probed(url)
+
+
+async def test_a_slow_device_is_looked_at_often_enough_to_see_a_counter() -> None:
+    began_s = time.monotonic()
+
+    def answer(pdu: bytes, _: int) -> bytes:
+        if pdu[0] != 3 or pdu[1:5] not in (b"\0\x09\0\1", b"\0\0\0\1"):
+            return bytes([pdu[0] | 0x80, 2])
+        time.sleep(0.06)
+        made = 100 + int((time.monotonic() - began_s) * 9)
+        return b"\x03\x02" + (made if pdu[2] else 0).to_bytes(2, "big")
+
+    async with tcp_device(answer) as (url, _):
+        end, _, told = await probed(url, for_s=0.2, units="1", range="9-9", tables="holding")
+    assert "1 address can be read, 1 of them changed in 4 looks" in end.words
+    assert [row for row in told if "it looks 4 times" in row], told

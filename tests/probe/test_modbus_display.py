@@ -66,6 +66,15 @@ async def test_a_reading_is_found_without_an_address(program: Path) -> None:
         assert 'unit = 1, input = 777, as = "i32", order = "CDAB", scale = 0.001' in end.toml
 
 
+async def test_a_reading_with_an_offset_is_found_and_read(tmp_path: Path, program: Path) -> None:
+    async with device(program, "tcp") as one:
+        await one.set("holding", 100, 2936)
+        end, _, _ = await probed(f"tcp://127.0.0.1:{one.port}", shows="20.45", at="100")
+        assert 'as = "u16", scale = 0.1, offset = -273.15 }' in end.toml
+        values = await read_with(tmp_path, end.toml, lambda all_: "shown" in all_)
+        assert values["shown"] == 20.45
+
+
 async def test_a_text_is_found_and_read(tmp_path: Path, program: Path) -> None:
     async with device(program, "tcp") as one:
         await one.set("holding", 50, *encoded(Form("text", "BA", length=4), "PRG-7"))

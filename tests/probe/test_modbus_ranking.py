@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from adapters._modbus.aim import aims_of, modicon
 from adapters._modbus.codec import Table
 from adapters._modbus.encode import MisfitValue, encoded
-from adapters._modbus.ranking import Match, Stretch, rank, stretches_of, verdict
+from adapters._modbus.ranking import Aim, Match, Stretch, rank, stretches_of, verdict
 from adapters._modbus.shown import Shown, shown
 from adapters._modbus.values import FLOATS, Form, Kind, orders_of
 
@@ -94,6 +94,33 @@ def test_every_match_reads_as_the_display(cells: list[int], digits: int, decimal
         assert not isinstance(value, str) or value == wanted.text
         if isinstance(value, int | float):
             assert abs(Fraction(value) - wanted.value) <= wanted.digit + abs(wanted.value) / 10**6
+
+
+OFFSETS = [
+    ("1", "-40"),
+    ("0.1", "-273.15"),
+    ("0.1", "-50"),
+    ("0.18", "32"),
+    ("0.00625", "-25"),
+    ("1", "-32768"),
+]
+
+
+@given(st.sampled_from(OFFSETS), st.integers(1001, 65_000))
+def test_an_offset_is_found_where_no_pure_scale_fits(way: tuple[str, str], raw: int) -> None:
+    scale, offset = map(Fraction, way)
+    value = float(raw * scale + offset)
+    rows = rank(shown(f"{value:.2f}"), [stretch([raw, 0, 0], start=AT)], {("holding", AT): Aim()})
+    found = [row.form for row in rows]
+    assert Form("u16", scale=scale, offset=offset) in [form for row in rows for form in (row.form, *row.same)]
+    assert [bool(form.offset) for form in found] == sorted(bool(form.offset) for form in found)
+
+
+def test_offsets_are_tried_only_where_somebody_said_where_it_is() -> None:
+    looks = stretch([2936, 0, 0], start=AT)
+    assert not [row for row in rank(shown("20.45"), [looks]) if row.form.offset]
+    [first, *_] = rank(shown("20.45"), [looks], aims_of(str(AT)))
+    assert first.form.offset == Fraction("-273.15")
 
 
 # --- what tells readings apart --------------------------------------------------------------------

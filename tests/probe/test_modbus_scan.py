@@ -136,7 +136,7 @@ def test_a_border_that_no_request_crosses_is_no_limit(border: int, longest: int)
     memory.border = border
     area = scan(memory, Bounds(0, 249, 1000, is_given=True))
     assert ranges(area) == [(0, 249)]
-    [one] = asyncio.run(watched(asker(memory), [area], 0))
+    [one] = asyncio.run(watched(asker(memory), [area], 0, list[str]().append))
     assert sorted(one.looks[0]) == list(range(250))
 
 
@@ -251,7 +251,7 @@ def test_how_much_one_request_may_have_is_learnt_around_an_address(longest: int)
     assert ranges(area) == [(99, 112)]
     assert (area.limit, area.is_limited) == (longest, True)
     memory.asked.clear()
-    [one] = asyncio.run(watched(asker(memory), [area], 0))
+    [one] = asyncio.run(watched(asker(memory), [area], 0, list[str]().append))
     assert sorted(one.looks[0]) == list(range(99, 113))
     assert all(count <= longest for _, count in memory.asked)
 
@@ -342,7 +342,7 @@ async def test_what_changes_is_seen() -> None:
     memory = Memory(range(8))
     area = Area.of(1, "holding")
     area.cells = dict.fromkeys(range(8), 0)
-    task = asyncio.create_task(watched(asker(memory), [area], 0.6))
+    task = asyncio.create_task(watched(asker(memory), [area], 0.6, list[str]().append))
     while not memory.asked:
         await asyncio.sleep(0.001)
     memory.added = 5

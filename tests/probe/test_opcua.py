@@ -42,7 +42,7 @@ def found_in(report: Report) -> Found:
 
 async def read_with(tmp_path: Path, toml: str, values: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
     """What the agent's own adapter reads with it, by signal, once that is as it should be."""
-    (tmp_path / "line.toml").write_text(f'[line]\nname = "line-1"\n\n{toml}')
+    (tmp_path / "line.toml").write_text(toml)
     config = load(tmp_path / "line.toml", tmp_path)
     [source] = config.sources.values()
     intake = SlowIntake(source.name)
