@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from edge.contract import Intake, Observation
 from edge.errors import NotRecorded
+from edge.observation import DEVICE
 
 if TYPE_CHECKING:
     from adapters._opcua.publish import Publisher
@@ -60,6 +61,7 @@ class Outbox:
             try:
                 await self._intake.emit(batch)
             except NotRecorded:
+                self._pending[:0] = [one for one in batch if one.signal == DEVICE]  # no read says it again
                 self._unsettled += numbers
                 self._not_recorded()
                 return

@@ -20,6 +20,7 @@ from adapters._opcua.poller import Poller
 from adapters._opcua.publish import Heard, Lag, Publisher
 from adapters._opcua.returned import Returned
 from adapters._opcua.seeking import Seeker
+from adapters._opcua.started import START_TIME, started
 from adapters._opcua.telling import Telling, mono_ms, settled, telemetered
 from adapters._opcua.values import Reading, overflowed, reading, status_name
 from adapters._opcua.wire import Published
@@ -124,8 +125,10 @@ class Session:
     async def _begin(self) -> None:
         await self._link.learn_limits()
         before_ms = mono_ms()
-        (time_there,) = await self._link.read([CURRENT_TIME])
+        time_there, start = await self._link.read([CURRENT_TIME, START_TIME])
         self._clock.measured(before_ms, mono_ms(), time_there)
+        signals = [item.signal for item in self._items.all]
+        self._outbox.put(started(self._intake, self._link.endpoint, signals, time_there, start))
         await self._subscribe()
         await self._watch(self._items.at_once())
         if self._items.lack_all():

@@ -85,6 +85,23 @@ def counts(intake: MemoryIntake) -> Sequence[object]:
     return intake.values("press.count")
 
 
+async def a_millisecond_later() -> None:
+    """What is stamped from now on is stamped later than what was before."""
+    since_ms = time.time_ns() // 1_000_000
+    while time.time_ns() // 1_000_000 == since_ms:
+        await asyncio.sleep(0)
+
+
+async def asks_again(server: OddServer, times: int) -> None:
+    """Keep-alives, until the client has asked so often after each of them, with what it acknowledges then."""
+    asked = server.requests["Publish"]
+    for _ in range(times):
+        await server.publish(2)
+    async with asyncio.timeout(10):
+        while server.requests["Publish"] < asked + times:
+            await asyncio.sleep(0.005)
+
+
 async def first_read(intake: MemoryIntake, signal: str = "press.count") -> None:
     await intake.until(lambda: intake.values(signal) != [])
 
@@ -96,7 +113,7 @@ async def test_a_lost_message_is_fetched_again_and_keeps_its_place() -> None:
     server = OddServer()
     async with collecting(server, signals("Count", "State")) as (intake, _):
         await first_read(intake)
-        await asyncio.sleep(0.01)
+        await a_millisecond_later()
         state = server.handle("State")
         server.kept[2] = server.message(2, [(state, value(7)), (state, value(8))])
         await server.publish(1, (state, value(5)))
@@ -141,18 +158,15 @@ async def test_only_what_is_recorded_is_acknowledged() -> None:
         count = server.handle("Count")
         intake.failing = True
         await server.publish(1, (count, value(1)))
-        for _ in range(5):
-            await asyncio.sleep(0.02)
-            await server.publish(2)
-        await asyncio.sleep(0.05)
+        await asks_again(server, 5)
         assert server.acknowledged == []
         server.values["Count"] = value(2)
         intake.failing = False
         await server.publish(2, (count, value(2)))
         await intake.until(lambda: 2 in counts(intake))
-        for _ in range(4):
-            await server.publish(3)
-            await asyncio.sleep(0.02)
+        async with asyncio.timeout(10):
+            while len(server.acknowledged) < 2:
+                await server.publish(3)
         assert server.acknowledged == [1, 2]
 
 
@@ -187,7 +201,8 @@ async def test_what_ran_over_is_told_once_a_burst_and_a_counter_lost_nothing() -
         await asyncio.sleep(0.3)
         await server.publish(3, *over[3:])
         await intake.until(lambda: missed(intake) != [])
-        await asyncio.sleep(0.1)
+        await server.publish(4, (server.handle("Count"), value(8)))
+        await intake.until(lambda: 8 in counts(intake))
         (told,) = missed(intake)
     assert (told.cause, told.subject) == ("queue-overflow", "press-plc")
     assert "5 signals (oven/v0, oven/v1, oven/v2, ...)" in told.detail
@@ -196,13 +211,16 @@ async def test_what_ran_over_is_told_once_a_burst_and_a_counter_lost_nothing() -
 
 async def test_the_overflow_of_a_counter_is_no_loss() -> None:
     server = OddServer()
-    async with collecting(server, signals("Count")) as (intake, _):
+    server.values["V0"] = value(0)
+    watched = [*signals("Count"), *signals("V0", table="oven")]
+    async with collecting(server, watched, Pace(probe_s=60, mend_s=60, whole_s=0.1)) as (intake, _):
         await first_read(intake)
         server.values["Count"] = value(8)
-        await server.publish(1, (server.handle("Count"), value(7, status=0x480)))
-        await intake.until(lambda: 8 in counts(intake))
-        await asyncio.sleep(1.2)
-        assert missed(intake) == []
+        over = [(server.handle(name), value(7, status=0x480)) for name in ("Count", "V0")]
+        await server.publish(1, *over)
+        await intake.until(lambda: 8 in counts(intake) and missed(intake) != [])
+        (told,) = missed(intake)
+    assert "1 signal (oven/v0)" in told.detail, "the counter is not among them"
 
 
 async def test_what_ran_over_just_before_the_end_is_told_too() -> None:
@@ -222,7 +240,7 @@ async def test_an_older_value_behind_a_read_is_dropped_unless_it_is_telemetry(
 ) -> None:
     server = OddServer()
     older = value(3)
-    await asyncio.sleep(0.01)
+    await a_millisecond_later()
     server.values["Count"] = value(4)
     async with collecting(server, signals("Count", table=table)) as (intake, _):
         await (intake.until_sampled(lambda: intake.changed != []) if table else first_read(intake))
