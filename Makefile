@@ -17,7 +17,7 @@ demo: $(STAMPS)/run
 	@$(BIN)/lineside demo $(DEMO_ARGS)
 
 test: $(STAMPS)/dev
-	$(BIN)/pytest -m "not long" -n 3 --dist loadfile $(TEST_ARGS)
+	$(BIN)/pytest -m "not long" -n 4 --dist loadfile --no-loadscope-reorder $(TEST_ARGS)
 
 check: $(STAMPS)/dev
 	$(BIN)/ruff check .

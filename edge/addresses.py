@@ -36,6 +36,8 @@ class SignalAddress(Settings):
     """What every signal `{ source = "...", ... }` of one protocol adds to the common keys."""
 
     natural_bits: ClassVar[int | None] = None
+    is_sampled: ClassVar[bool] = False
+    """Every reading is handed over, also of a value that stays the same: who hears nothing knows nothing."""
 
     def counter_bits(self) -> int | None:
         """Width of the counter that this address decodes to, where the protocol knows it."""

@@ -13,8 +13,9 @@ from edge.production import Decision, Line, decide, needs
 from edge.production.baselines import RESTARTED
 from edge.production.claims import claim_of
 from edge.production.counting import Kind
+from edge.production.counts import WITHDRAWN
 from edge.production.devices import CAUSES
-from edge.production.events import Count, Event
+from edge.production.events import Count, Event, Flag
 from edge.production.losses import Health, Loss
 from edge.production.state import Row
 from edge.production.views import is_view
@@ -116,9 +117,14 @@ def tell(event: Event) -> None:
     elif isinstance(data, Count) and data.quality == Kind.RESET:
         words = f"it went back from {data.was} to {data.raw} and began again at zero"
         log.warning("%s.%s: %s: what was made just before is not known", event.station, data.role, words)
+    elif isinstance(data, Count) and data.read_as and data.quality != Kind.BASELINE:
+        words = f"{data.read_as}: what was counted over the change is booked as before"
+        log.warning("%s.%s: %s: %d parts", event.station, data.role, words, data.produced)
     elif isinstance(data, Count) and data.read_as:
         words = f"is read otherwise than before, {data.read_as}"
         log.warning("%s.%s %s: counting begins at %d", event.station, data.role, words, data.raw)
+    elif isinstance(data, Flag) and data.flag == WITHDRAWN:
+        log.warning("%s: %d held parts never were: %s", event.station, data.quantity, data.detail)
     elif isinstance(data, Count) and data.held:
         claim = claim_of(data.role, data.was, data.raw, data.held)
         log.warning("%s: %d parts are held: %s", event.station, data.held, claim)

@@ -57,12 +57,12 @@ def _overlaps(one: Interval, from_ms: int | None, to_ms: int | None) -> bool:
 
 
 def _intervals(reader: JournalReader, line: Line, away: Sequence[str] | None) -> Iterator[Interval]:
-    book = Book(line, reader)
+    book, found = Book(line, reader), list[Interval]()
     for record in _records(reader):
-        yield from book.take(record)
+        found += book.take(record)
     if away is not None:
         book.nobody(away)
-    yield from book.rest()
+    return (book.settled(one) for one in (*found, *book.rest()))
 
 
 def _records(reader: JournalReader) -> Iterator[Record]:

@@ -7,8 +7,8 @@ from msgspec.structs import replace
 from edge.contract import Record
 from edge.journal import JournalReader
 from edge.journal.backup import RESTORED
-from edge.ledger_entries import EVERYTHING, Cause, Interval, told_whole
-from edge.ledger_readings import Reading, first_words, whole
+from edge.ledger_entries import EVERYTHING, Cause, Interval, Recovery, told_whole
+from edge.ledger_readings import WAITS, Reading, first_words, whole
 from edge.observation import AGENT
 from edge.production import Line
 from edge.production.counting import Kind
@@ -31,6 +31,8 @@ class Book:
         self._waiting: list[Interval] = []
         self._started: Interval | None = None
         """The agent has just started again: what it tells of its journal is told of this one."""
+        self._withdrawn: list[Recovery] = []
+        """Readings that showed that what was held before them never was."""
         self._reading: Reading | None = None
         """Of a counter, while more may be told of it."""
         self._kinds = {
@@ -137,7 +139,20 @@ class Book:
     def _gap(self, record: Record, data: Mapping[str, object]) -> Iterator[Interval]:
         """A counter was read again; what the reading left open comes right after it."""
         self._reading = Reading.of_gap(record, data)
+        if data.get("withdrawn") and self._reading.recovery is not None:
+            self._withdrawn.append(self._reading.recovery)
         return iter(())
+
+    def settled(self, one: Interval) -> Interval:
+        """A leap that went away asks nobody any more."""
+        is_over = one.cause == Cause.COUNTER and any(
+            back.signal == one.subject and back.since_ms <= one.since_ms and one.seq < back.seq
+            for back in self._withdrawn
+        )
+        left = tuple(why for why in one.uncertain if not (is_over and WAITS in why))
+        if left == one.uncertain:
+            return one
+        return replace(one, uncertain=left, detail="it leapt and went back: what it claimed never was")
 
     def _count(self, record: Record, data: Mapping[str, object]) -> Iterator[Interval]:
         signal = f"{record.station}.{data['role']}"

@@ -28,6 +28,7 @@ CAUSES = {
     "clock-stepped": "the clock was set",
     "not-recorded": "nothing could be recorded",
     "telemetry-dropped": "telemetry was dropped",
+    "not-read": "not read in time",
     "telemetry-unreadable": "telemetry could not be read",
     "telemetry-thinned": "telemetry was thinned",
     "records-dropped": "records were dropped",

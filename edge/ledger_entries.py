@@ -6,6 +6,7 @@ from enum import StrEnum
 from msgspec import Struct
 from msgspec.structs import replace
 
+from edge.observation import NOT_READ
 from edge.production import Line
 from edge.production.baselines import REPLACED, RESTARTED
 from edge.production.devices import CAUSES
@@ -93,7 +94,7 @@ def _unseen(one: Interval, line: Line) -> Iterator[str]:
     everything = one.cause in EVERYTHING
     sources = None if everything else {one.subject}
     if not everything and one.cause not in (
-        Cause.SOURCE_DOWN, Cause.UNREADABLE, "queue-overflow", "notifications-lost",
+        Cause.SOURCE_DOWN, Cause.UNREADABLE, NOT_READ, "queue-overflow", "notifications-lost",
     ):  # fmt: skip
         return
     guns, rigs = _named(line.guns, sources), _named(line.rigs, sources)

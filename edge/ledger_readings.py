@@ -10,6 +10,8 @@ from edge.production.counting import Kind
 
 UNSEEN = "it could have turned over or begun again unseen"
 
+WAITS = "parts that it claims wait for a person"
+
 
 class Reading(NamedTuple):
     """The events of one reading follow each other: its gap, then its counts, one for each job that has parts
@@ -24,6 +26,9 @@ class Reading(NamedTuple):
     raw: int = 0
     was: int | None = None
     held: int = 0
+    most: int = 0
+    """Parts its device can have made since it was restarted; 0: nobody knows."""
+    read_as: str = ""
     role: str = ""
 
     @classmethod
@@ -33,7 +38,7 @@ class Reading(NamedTuple):
             signal, whole(data["recovered"]), bool(data["certain"]), bool(data["assigned"]), record.seq,
             since_ms, whole(data["until_ms"]),
         )  # fmt: skip
-        return cls(signal, record, recovery)
+        return cls(signal, record, recovery, most=whole(data.get("most", 0)))
 
     def has(self, record: Record) -> bool:
         """Whether an event is of this reading too."""
@@ -47,11 +52,19 @@ class Reading(NamedTuple):
         was = data.get("was")
         return self._replace(
             quality=str(data["quality"]), raw=whole(data["raw"]), role=str(data["role"]),
-            was=was if isinstance(was, int) else None, held=self.held + whole(data.get("held", 0)),
+            was=was if isinstance(was, int) else None, read_as=str(data.get("read_as", "")),
+            held=self.held + whole(data.get("held", 0)),
         )  # fmt: skip
 
     def doubt(self) -> str:
         """What nobody can tell of it; empty where it is right."""
+        if self.read_as:
+            return f"{self.read_as}: nobody knows of which its parts are, they are booked as before"
+        if self.most and self.recovery is not None and self.quality in ("", Kind.UNCERTAIN):
+            return (
+                "its device may have begun anew, and gone on from an older count:"
+                f" {self.recovery.parts} parts were made at least, {self.most} may have been since it began"
+            )
         if not self.quality:
             return UNSEEN if self.recovery is not None and not self.recovery.certain else ""
         back = "" if self.was is None else f"it went back from {self.was} to {self.raw}: "
@@ -60,8 +73,7 @@ class Reading(NamedTuple):
             Kind.REPLACED: f"another device's, from {self.raw}: what the old one made after {self.was} is not"
             " known",
             Kind.UNCERTAIN: f"{UNSEEN}, or no clock tells how long it was not seen",
-            Kind.IMPLAUSIBLE: f"{self.held} parts that it claims wait for a person: "
-            f"{claim_of(self.role, self.was, self.raw, self.held)}",
+            Kind.IMPLAUSIBLE: f"{self.held} {WAITS}: {claim_of(self.role, self.was, self.raw, self.held)}",
         }
         return words.get(Kind(self.quality), self.quality)
 

@@ -31,6 +31,9 @@ LONGEST_UPTIME_MS = 1 << 50
 """35,000 years: what says more is no uptime."""
 
 
+NOT_READ = "not-read"
+"""Cause of a `Missed`: a source stood, and its values were not read for much longer than their period."""
+
 OVERFLOWED = "the device's queue overflowed before this value"
 """Detail of an uncertain value: others before it were lost on the way."""
 
@@ -185,7 +188,7 @@ class Missed(Struct, frozen=True, omit_defaults=True, tag="missed"):
 
     cause: str
     """`not-recorded` (the journal could not be written), `telemetry-dropped`, `records-dropped`,
-    `queue-overflow`, `far-end-forgot`; others may be added."""
+    `queue-overflow`, `far-end-forgot`, `not-read`; others may be added."""
     subject: str
     """What it is about: a source, a signal, a sink, a table of telemetry; `agent` for all of it."""
     since_ms: int
@@ -195,6 +198,8 @@ class Missed(Struct, frozen=True, omit_defaults=True, tag="missed"):
     """How many are known to be lost; 0 where nobody can tell."""
     detail: str = ""
     """In words, for a person."""
+    signals: tuple[str, ...] = ()
+    """Counters that were out of sight meanwhile: their next readings recover it as a gap."""
 
 
 class ClockWord(Struct, frozen=True, omit_defaults=True, tag="clock"):
@@ -265,6 +270,12 @@ class DeviceWord(Struct, frozen=True, omit_defaults=True, tag="device"):
     """After so long it goes on from 0; 0: never."""
     read_from: str = ""
     """Where it says so, in words: what was read elsewhere is not compared."""
+    was_out_of_sight: bool = False
+    """Since the word before an answer did not come, or the connection is new: it may have been restarted."""
+    started_ms: int | None = None
+    """When it was started, UTC by its own clock as it was then; None: it does not say."""
+    is_server: bool = False
+    """A server says so, which may be a gateway: of the devices behind it that is no proof."""
 
 
 Value = (

@@ -40,6 +40,8 @@ class Held:
     asks: frozenset[int]
     waiting: set[str]
     fresh: list[str] = field(default_factory=list)
+    doubted: set[str] = field(default_factory=set)
+    """Of those that it waits for: read, and not believed yet. Another look is taken."""
     decided: bool = False
 
 

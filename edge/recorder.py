@@ -335,8 +335,8 @@ class Recorder:
             else:
                 self._accept(batch, observation, decided)
                 entry.outcomes[index] = decided.decision.outcome
-            if observation.answers:
-                self._answered(batch, observation, decided.decision.outcome)
+            if self._held:
+                self._answered(batch, observation, decided.decision)
             if batch.again and index + 1 < len(entry.observations):
                 batch.again.append(Rest(entry, index + 1))
                 return
@@ -367,12 +367,19 @@ class Recorder:
         if not held.decided:
             self._queue.put(held, urgent=True)
 
-    def _answered(self, batch: Batch, observation: Observation, outcome: Outcome) -> None:
-        for held in [one for one in self._held if observation.answers in one.asks]:
-            held.waiting.discard(observation.signal)
+    def _answered(self, batch: Batch, observation: Observation, decision: Decision) -> None:
+        """A reading that is not believed is looked at once more before the scan is decided with it."""
+        signal, outcome = observation.signal, decision.outcome
+        for held in [one for one in self._held if signal in one.waiting]:
+            if signal not in held.doubted and observation.answers not in held.asks:
+                continue
+            if decision.doubted and not (signal in held.doubted and decision.reread):
+                held.doubted.add(signal)
+                continue
+            held.waiting.discard(signal)
             if observation.quality is not Quality.BAD and outcome.verdict is Verdict.ACCEPTED:
-                held.fresh.append(observation.signal)
-                batch.answers.append((held, observation.signal))
+                held.fresh.append(signal)
+                batch.answers.append((held, signal))
             if not held.waiting:
                 self._release(batch, held)
 

@@ -5,7 +5,7 @@ import re
 import struct
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
@@ -71,6 +71,7 @@ def _listed(value: object) -> object:
 class Address(SignalAddress):
     """`{ source = "bus-1", unit = 3, holding = 100, as = "u32", words = "little" }`."""
 
+    is_sampled: ClassVar[bool] = True
     unit: int = Field(default=1, ge=0, le=255)
     """The unit (slave) address; on a serial line 1 to 247."""
     holding: int | None = Field(default=None, ge=0, le=65535)

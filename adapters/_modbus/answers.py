@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from adapters._modbus.codec import Cells
+from adapters._modbus.others import Mark
 
 
 class NoAnswer(Exception):
@@ -26,6 +27,8 @@ class Reply(NamedTuple):
     """As many registers as were asked for; of bits at least as many."""
     at: float
     """When the last byte of the answer came, in the event loop's time."""
+    mark: Mark | None = None
+    """Serial: to be looked at again, for another master's answer could have been taken."""
 
 
 @dataclass(frozen=True, slots=True)

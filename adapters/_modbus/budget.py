@@ -8,16 +8,18 @@ time that counts.
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 
+from adapters._modbus.codec import BIT_TABLES
 from adapters._modbus.frames import READS, data_size
 from adapters._modbus.lines import RtuTcpLine, SerialLine, TcpLine
 from adapters._modbus.names import Names, Read, Trust
-from adapters._modbus.plan import Block, Limits
+from adapters._modbus.plan import Block, Limits, Use
 from adapters._modbus.roll import TRIES
 from adapters._modbus.units import Manner
 
 ANSWERS_IN_S = 0.010
-"""Assumed of a unit on a serial line that nothing is said of."""
+"""Assumed of a unit on a serial line that nothing is said of; at a low speed it is the silence before it."""
 ROUND_TRIP_S = 0.005
 """Assumed of a host on the network that nothing is said of: to a PLC that answers between two cycles."""
 QUICKEST_TRIP_S = 0.0005
@@ -54,7 +56,7 @@ def pace_of(line: Line) -> Pace:
     if isinstance(line, TcpLine):
         return Pace(0.0, 0.0, ROUND_TRIP_S, QUICKEST_TRIP_S, drains=False)
     trip_s, quickest_s = (ROUND_TRIP_S, QUICKEST_TRIP_S) if isinstance(line, RtuTcpLine) else (0.0, 0.0)
-    usual_s, least_s = ANSWERS_IN_S + trip_s, line.gap_s + quickest_s
+    usual_s, least_s = max(ANSWERS_IN_S, line.gap_s) + trip_s, line.gap_s + quickest_s
     return Pace(line.octet_s, line.gap_s, usual_s, least_s, drains=True)
 
 
@@ -74,10 +76,11 @@ class Cost:
     along: int = 0
     """Cells that are read along at the most, so that no answer of the unit that may come has this length."""
     wait_s: float = 0.0
-    """Of `usual_s`: where others have an answer of the same length, a second answer is listened for."""
-
+    """Of `usual_s`: where one with an answer of the same length can be met, a second one is listened for."""
     least_wait_s: float = 0.0
     """The same of `least_s`."""
+    is_alike: bool = False
+    """Another may have an answer of the same length: one of them is listened for where they can meet."""
 
     @property
     def every_s(self) -> float:
@@ -104,12 +107,11 @@ def costs_of(
     for block, reads in zip(blocks, zip(*turns, strict=True), strict=True):
         each = [cost_of(block, pace, manner(block.unit), read.count - block.count) for read in reads]
         costs.append(_in_turn(*each))
-    return [
-        cost
-        if all(read.is_alone for read in reads)
-        else _listened(cost, [one for one in costs if one.block.unit == cost.block.unit])
+    known = [
+        replace(cost, is_alike=not all(read.is_alone for read in reads))
         for cost, reads in zip(costs, zip(*turns, strict=True), strict=True)
     ]
+    return _with_listening(known, _Rounds(limits, manner))
 
 
 def _in_turn(one: Cost, other: Cost) -> Cost:
@@ -122,6 +124,59 @@ def _in_turn(one: Cost, other: Cost) -> Cost:
     )  # fmt: skip
     along = max(one.along, other.along)
     return replace(one, usual_s=usual_s, least_s=least_s, lost_s=lost_s, along=along)
+
+
+class _Rounds:
+    """Which requests may meet: of one period they go out one after the other, in an order that stays."""
+
+    def __init__(self, limits: Limits, manner: Callable[[int], Manner]) -> None:
+        self._limits = limits
+        self._manner = manner
+
+    def meets(self, costs: Sequence[Cost], number: int) -> bool:
+        """Whether an answer to one that is as long may still come when this one is asked."""
+        block, every_s = costs[number].block, costs[number].every_s
+        manner = self._manner(block.unit)
+        window_s = manner.timeout_s + manner.worst_answer_s
+        rivals = [at for at, one in enumerate(costs) if at != number and self._may_be_alike(one.block, block)]
+        if any(costs[at].every_s != every_s for at in rivals):
+            return True
+        row = [at for at, one in enumerate(costs) if one.every_s == every_s]
+        row.sort(key=lambda at: (costs[at].block.priority, costs[at].block.turn))
+        place = {at: position for position, at in enumerate(row)}
+        before_s = [0.0, *accumulate(costs[at].least_s - costs[at].least_wait_s for at in row)]
+        mine = place[number]
+        late_s = within(every_s, costs, usual)
+        for at in rivals:
+            since_s = before_s[mine] - before_s[place[at] + 1]
+            if place[at] > mine:  # in the round before, as late as it may be then
+                since_s = before_s[mine] + every_s - late_s
+            if since_s < window_s:
+                return True
+        return False
+
+    def _may_be_alike(self, other: Block, block: Block) -> bool:
+        """Whether the other may be read by the length that this one has with nothing read along."""
+        if (other.unit, other.table) != (block.unit, block.table):
+            return False
+        per = 16 if block.table in BIT_TABLES else 1
+        longest = other.count + 2 * per * self._limits.of(block.unit).max_gap
+        return other.count - per < block.count < longest + per
+
+
+def _with_listening(costs: Sequence[Cost], rounds: _Rounds) -> list[Cost]:
+    """With the time in which a second answer is listened for: after those that are alike and may meet.
+
+    Listening itself makes others late, so that more of them may meet.
+    """
+    found, alike = list(costs), {at for at, one in enumerate(costs) if one.is_alike}
+    while True:
+        more = [at for at in alike if not found[at].wait_s and rounds.meets(found, at)]
+        if not more:
+            return found
+        for at in more:
+            unit = costs[at].block.unit
+            found[at] = _listened(costs[at], [one for one in costs if one.block.unit == unit])
 
 
 def _listened(cost: Cost, of_unit: Sequence[Cost]) -> Cost:
@@ -162,6 +217,12 @@ def cost_of(block: Block, pace: Pace, manner: Manner, along: int = 0) -> Cost:
     return Cost(block, wire_s + usual_s, wire_s + least_s, lost_s, silence_s, along)
 
 
+def use_of(blocks: Sequence[Block], line: Line, manner: Callable[[int], Manner], limits: Limits) -> Use:
+    """What requests take of a serial line, as a rule."""
+    costs = costs_of(blocks, line, manner, limits)
+    return Use(load(costs, usual), [cost.is_alike for cost in costs])
+
+
 Seconds = Callable[[Cost], float]
 
 
@@ -191,6 +252,12 @@ def load(costs: Iterable[Cost], seconds: Seconds) -> float:
     return sum(seconds(cost) / cost.every_s for cost in costs)
 
 
+def within(every_s: float, costs: Sequence[Cost], seconds: Seconds) -> float:
+    """How long it takes at the worst until all that is due in a period is done."""
+    needed_s = sum(_times(every_s, cost) * seconds(cost) for cost in costs if cost.every_s <= every_s)
+    return needed_s + max((seconds(cost) for cost in costs if cost.every_s > every_s), default=0.0)
+
+
 def tight(costs: Sequence[Cost], seconds: Seconds) -> list[Tight]:
     """The periods that are missed at times, although the line as a whole has the time.
 
@@ -202,8 +269,7 @@ def tight(costs: Sequence[Cost], seconds: Seconds) -> list[Tight]:
     for every_s in sorted({cost.every_s for cost in costs}):
         longer = [cost for cost in costs if cost.every_s > every_s]
         in_the_way = max(longer, key=seconds, default=None)
-        needed_s = sum(_times(every_s, cost) * seconds(cost) for cost in costs if cost.every_s <= every_s)
-        needed_s += seconds(in_the_way) if in_the_way is not None else 0.0
+        needed_s = within(every_s, costs, seconds)
         if needed_s > every_s:
             requests = [cost for cost in costs if cost.every_s == every_s]
             found.append(Tight(every_s, requests, needed_s, in_the_way))

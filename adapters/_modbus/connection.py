@@ -52,11 +52,13 @@ class Connection:
         """As many as there were before the last request."""
         self._idle_s: list[float] = []
         """After which times without a request the last connections were closed by the far end."""
+        self._unused = 0
+        """Connections that the far end closed before anything was asked, at some other time."""
 
     async def open(self, timeout_s: float) -> None:
         """Connect; what was open before is closed first."""
         self.close()
-        line, self.answers = self.line, 0
+        line = self.line
         try:
             if isinstance(line, SerialLine):
                 self._port = SerialPort(line, self._heard, self._gone)
@@ -73,7 +75,7 @@ class Connection:
     def _opened(self, port: Socket | SerialPort) -> None:
         """The far end may have closed it already."""
         self.opened += 1
-        self.is_open = port.is_open
+        self.answers, self.is_open = 0, port.is_open
         self._asked_at, self._answers_then = asyncio.get_running_loop().time(), -1
 
     async def again(self, timeout_s: float, unit: int) -> None:
@@ -106,15 +108,21 @@ class Connection:
     def closes_by_habit(self) -> bool:
         """The far end closes each connection after one answer, or after some time without a request: that
         it did says nothing of the device."""
-        return self._short >= _SHORT or self._closes_when_idle
+        is_left = self._is_unused and not self.is_open
+        return self._short >= _SHORT or self._closes_when_idle or is_left
 
     @property
     def _closes_when_idle(self) -> bool:
-        return len(self._idle_s) >= _IDLE
+        return len(self._idle_s) >= _IDLE or self._unused >= _IDLE
+
+    @property
+    def _is_unused(self) -> bool:
+        """Those before it were answered on, and on this one nothing was asked."""
+        return self._has_answered and self._answers_then < 0
 
     def check(self) -> None:
         """Raises SourceLost where the port has gone, or the far end has closed before it ever answered."""
-        if self.is_open or self.answers or self._closes_when_idle:
+        if self.is_open or self.answers or self._closes_when_idle or self._is_unused:
             return
         gone = "the port is gone:" if isinstance(self.line, SerialLine) else "the connection was closed by"
         raise self.lost(f"{gone} {self.line}")
@@ -155,7 +163,8 @@ class Connection:
         idle_s = asyncio.get_running_loop().time() - self._asked_at
         if isinstance(self.line, SerialLine) or not self._has_answered or self.answers == self._answers_then:
             self._idle_s.clear()
-        elif idle_s > _SAME_S:
+            self._unused = 0
+        elif idle_s > _SAME_S or self._is_unused:
             self._note_idle(idle_s)
             self._closed()
             return
@@ -167,12 +176,19 @@ class Connection:
             )
         self._closed()
 
-    def _note_idle(self, idle_s: float) -> None:
-        """It was closed so long after the last request."""
+    def _is_as_last(self, idle_s: float) -> bool:
         last_s = self._idle_s[-1] if self._idle_s else idle_s
-        if abs(idle_s - last_s) > max(_SAME_S, _SAME * max(idle_s, last_s)):
-            self._idle_s.clear()
-        was_known, self._idle_s = self._closes_when_idle, [*self._idle_s[-_IDLE:], idle_s]
+        return abs(idle_s - last_s) <= max(_SAME_S, _SAME * max(idle_s, last_s))
+
+    def _note_idle(self, idle_s: float) -> None:
+        """It was closed so long after the last request, or after it was opened."""
+        was_known = self._closes_when_idle
+        if self._is_unused and not self._is_as_last(idle_s):
+            self._unused += 1
+        elif self._is_as_last(idle_s):
+            self._idle_s = [*self._idle_s[-_IDLE:], idle_s]
+        else:
+            self._idle_s = [idle_s]
         if self._closes_when_idle and not was_known:
             self._counts.note(
                 f"{self.line} closes a connection on which nothing was asked for {idle_s:.1f} s; it is made "

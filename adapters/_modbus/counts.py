@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 
 from adapters._modbus.frames import Question
+from adapters._modbus.gateway import Gateway
+from adapters._modbus.others import CURE, Others
 
 
 @dataclass(slots=True)
@@ -23,10 +25,16 @@ class UnitCounts:
     """Answers that were to something else, or have the wrong form."""
     repeats: int = 0
     """Serial: whole frames that nobody was waiting for."""
+    doubted: int = 0
+    """Serial: answers that were not believed, for they could have been to another master."""
     stray_bytes: int = 0
     """Bytes that were no answer; told of the unit that was asked last."""
     reconnects: int = 0
     """Connections made anew while this unit was asked."""
+    late_answers: int = 0
+    """TCP: answers that came after the timeout, and were told apart by that."""
+    late_s: float = 0.0
+    """From the request to the end of the last of them."""
     exceptions: dict[int, int] = field(default_factory=dict)
     """How often each exception code came."""
     last_answer_s: float = 0.0
@@ -38,6 +46,11 @@ class UnitCounts:
         self.answers += 1
         self.last_answer_s = after_s
         self.slowest_answer_s = max(self.slowest_answer_s, after_s)
+
+    def late(self, after_s: float) -> None:
+        """Note an answer that came too late."""
+        self.late_answers += 1
+        self.late_s = after_s
 
     def refused(self, code: int) -> None:
         """Note an exception, which was noted as an answer already."""
@@ -53,8 +66,12 @@ class Counts:
         """TCP: connections in a row that were made, and on which nothing was ever answered."""
         self.unanswered: dict[int, Question] = {}
         """TCP: the last read of each unit that nothing came for."""
+        self.gateway = Gateway()
+        """TCP: what is known of how long the far end takes for a unit that is dead."""
         self.babbles = False
         """Serial: the line was never silent, and has not been heard to be silent since."""
+        self.others = Others()
+        """Serial: frames of another master."""
         self._told: set[str] = set()
         self._notes: list[str] = []
 
@@ -73,5 +90,7 @@ class Counts:
 
     def notes(self) -> list[str]:
         """The sentences that were not told yet."""
+        if self.others.is_told:
+            self.note(CURE)
         notes, self._notes = self._notes, []
         return notes

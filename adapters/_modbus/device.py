@@ -197,6 +197,8 @@ class Watch:
         """Of each counter, the reading that was seen last."""
         self._owed = set(self.identity)
         """What has to be read before any other value is handed over."""
+        self._was_out_of_sight = True
+        """Since the last word."""
         self._looks = 0
         """Since all of that was read."""
         self._serial, self._uptime_ms = "", -1
@@ -216,6 +218,7 @@ class Watch:
     def doubt(self) -> None:
         """The connection is new, the unit did not answer, or what was handed over was not recorded: nobody
         knows whether it is still the same."""
+        self._was_out_of_sight = True
         self._owed = set(self.identity)
 
     def must_look(self, seen: Sequence[Observation]) -> bool:
@@ -228,7 +231,7 @@ class Watch:
             if one.signal in last and one.quality is not Quality.BAD and type(one.value) is int:
                 before, last[one.signal] = last[one.signal], one.value
                 if before is not None and one.value < before:
-                    self.doubt()
+                    self._owed = set(self.identity)
         if not self._owed:
             return False
         self._looks += 1
@@ -301,8 +304,9 @@ class Watch:
         word = DeviceWord(
             self._name, self._of_line, self._serial, self._uptime_ms if self._uptime_ms >= 0 else None,
             uptime.tick_ms if uptime else 0, uptime.turns_ms if uptime else 0,
-            self._device.read_from(self._unit),
+            self._device.read_from(self._unit), self._was_out_of_sight,
         )  # fmt: skip
+        self._was_out_of_sight = False
         return [intake.observe(DEVICE, word)]
 
     def standstill(self, now_s: float) -> str:

@@ -11,7 +11,7 @@ looked at twice.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
 from adapters._modbus.codec import BIT_TABLES
@@ -24,6 +24,8 @@ _ENOUGH = 6
 """Names of one block with which none needs to be used again while an answer to its last use may come."""
 _KEPT = 512
 """Different answers of one request that are remembered."""
+_TURN_S = 60.0
+"""Where others may ask, a request differs so long in length from its last time."""
 _SHARED = 32
 """Blocks that were asked by one name, after which those of long ago are forgotten."""
 
@@ -50,6 +52,8 @@ class Read:
     """It waits because others differ from it in nothing but the address."""
     is_alone: bool = True
     """No other answer that may come has this name."""
+    is_theirs: bool = False
+    """Another master gets answers of this length."""
 
 
 @dataclass(slots=True)
@@ -97,10 +101,13 @@ class Names:
         limits: Limits,
         window_s: Callable[[int], float],
         late_s: Callable[[int], float] | None = None,
+        is_theirs: Callable[[int, int, int, float], bool] | None = None,
     ) -> None:
+        """`is_theirs` says of a unit, function and bytes of data whether another master has such answers."""
         self._limits = limits
         self._window_s = window_s
         self._late_s = late_s or window_s
+        self._is_theirs = is_theirs
         self._uses: dict[tuple[int, str], dict[int, dict[Key, float]]] = {}
         """When each block was last asked by each name."""
         self._habits: dict[Key, _Habit] = {}
@@ -116,6 +123,10 @@ class Names:
         # After a longer read that was lost the next is one that the device is known to answer.
         longest = max(block.count, habit.worked) if habit.silent % 2 else habit.longest
         reads = self._reads(block, habit, longest)
+        if (ours := self._ours(block, reads, now)) is not reads:
+            if not ours:
+                return replace(reads[0], is_theirs=True)
+            reads = ours
         free = [read for read in reads if not self._met_at(key, read.size, now)]
         if not free:
             return self._apart(key, reads[0], now)
@@ -136,6 +147,13 @@ class Names:
         since = now - self._window_s(key[0])
         pasts = self._uses.get(key[:2], {}).values()
         return len({other for past in pasts for other in past if past[other] > since} | {key})
+
+    def _ours(self, block: Block, reads: list[Read], now: float) -> list[Read]:
+        """Those that no answer to another master can be taken for."""
+        theirs, function = self._is_theirs, READS[block.table]
+        if theirs is None or not any(theirs(block.unit, function, read.size, now) for read in reads):
+            return reads
+        return [read for read in reads if not theirs(block.unit, function, read.size, now)]
 
     def _reads(self, block: Block, habit: _Habit, longest: int) -> list[Read]:
         function = READS[block.table]
@@ -169,7 +187,8 @@ class Names:
     def _used_at(self, key: Key, size: int, now: float) -> float:
         """When this block was last asked by that name; 0 if it is long ago."""
         at = self._uses.get(key[:2], {}).get(size, {}).get(key, 0.0)
-        return at if at > now - self._window_s(key[0]) else 0.0
+        turn_s = _TURN_S if self._is_theirs is not None else 0.0
+        return at if at > now - max(self._window_s(key[0]), turn_s) else 0.0
 
     def _habit(self, block: Block) -> _Habit:
         return self._habits.setdefault(_key(block), _Habit(0x10000))

@@ -56,10 +56,21 @@ class Block:
     every_s: float
     priority: int = 0
     """The highest of its points."""
+    turn: float = 0.0
+    """Of those of its period which part goes out before it; 0 where that does not matter."""
 
     def __str__(self) -> str:
         last = f" to {self.start + self.count - 1}" if self.count > 1 else ""
         return f"unit {self.unit} {self.table} {self.start}{last}"
+
+
+class Use(NamedTuple):
+    """What some requests take of their line."""
+
+    share: float
+    """Of its time."""
+    alike: Sequence[bool]
+    """Of each, whether another may have its length, so that it is listened for where they meet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +81,20 @@ class Limits:
     max_gap: int
     units: Mapping[int, "Limits"] = field(default_factory=dict)
     """Of units that have limits of their own."""
-    by_length: bool = False
-    """On a serial line an answer is known by nothing but its length: requests of one should not meet."""
+    use: "Callable[[Sequence[Block]], Use] | None" = field(default=None, compare=False)
+    """What requests to one unit take of a line on which an answer is known by nothing but its length."""
 
     def of(self, unit: int) -> "Limits":
         return self.units.get(unit, self)
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """What no request may divide: the points at one place, or those that are to be read together."""
+
+    points: tuple[Point, ...]
+    start: int
+    end: int
 
 
 def block_of(points: Iterable[Point]) -> Block:
@@ -87,66 +107,6 @@ def block_of(points: Iterable[Point]) -> Block:
     return Block(ordered, first.unit, first.table, first.start, end - first.start, every_s, priority)
 
 
-def plan_by_period(points: Iterable[Point], limits: Limits, cuts: Collection[Cut] = ()) -> list[Block]:
-    """The requests for sampling: points that are read at different periods share none.
-
-    What is read together is read at the shortest period of its points.
-    """
-    known = list(points)
-    periods: dict[tuple[int, Table, str], float] = {}
-    for point in known:
-        if point.together:
-            group = point.unit, point.table, point.together
-            periods[group] = min(periods.get(group, point.every_s), point.every_s)
-
-    def period_s(point: Point) -> float:
-        return periods.get((point.unit, point.table, point.together), point.every_s)
-
-    places = groupby(sorted(known, key=_place), key=_place)
-    return sorted(
-        (block for _, some in places for block in _planned(list(some), period_s, limits, cuts)),
-        key=lambda block: block.every_s,
-    )
-
-
-def _place(point: Point) -> tuple[int, Table]:
-    return point.unit, point.table
-
-
-def _planned(
-    points: Sequence[Point], period_s: Callable[[Point], float], limits: Limits, cuts: Collection[Cut]
-) -> list[Block]:
-    """The requests to one unit and table, where it can be and matters such that none has another's length."""
-    (unit, table), own = _place(points[0]), limits.of(points[0].unit)
-    by_period = [list(some) for _, some in groupby(sorted(points, key=period_s), key=period_s)]
-    blocks = [block for some in by_period for block in plan(some, limits, cuts)]
-    if not limits.by_length or differ(blocks, own):
-        return blocks
-    others: list[Block] = []
-    for some in by_period:
-        runs = _runs(pieces_of(some), own, _cuts_of(unit, table, cuts), before=len(others))
-        others += [block_of(run) for run in runs]
-    return others if differ(others, own) else blocks
-
-
-def differ(blocks: Sequence[Block], limits: Limits) -> bool:
-    """Whether each of these requests to one unit and table can have a length of its own.
-
-    A request is made longer by what lies behind it, up to twice `max_gap`.
-    """
-    taken: set[int] = set()
-    for block in sorted(blocks, key=lambda block: -block.count):
-        step = 8 if block.table in BIT_TABLES else 1
-        least = (block.count + step - 1) // step
-        most = limits.max_registers * (2 if step > 1 else 1)
-        lengths = range(least, min(least + 2 * limits.max_gap, max(least, most)) + 1)
-        length = next((one for one in lengths if one not in taken), None)
-        if length is None:
-            return False
-        taken.add(length)
-    return True
-
-
 def plan(points: Iterable[Point], limits: Limits, cuts: Collection[Cut] = ()) -> list[Block]:
     """The fewest requests that read the points within the limits and across no cut, of any lengths.
 
@@ -154,23 +114,31 @@ def plan(points: Iterable[Point], limits: Limits, cuts: Collection[Cut] = ()) ->
     whole and is wider than the limit is a request by itself: `lineside check` refuses it.
     """
     return [
-        block_of(run)
-        for (unit, table), group in groupby(sorted(points, key=_place), key=_place)
-        for run in _runs(pieces_of(group), limits.of(unit), _cuts_of(unit, table, cuts))
+        block
+        for (unit, table), group in groupby(sorted(points, key=place_of), key=place_of)
+        for block in _divided(pieces_of(group), limits.of(unit), cuts_of(unit, table, cuts))
     ]
 
 
-def _cuts_of(unit: int, table: Table, cuts: Collection[Cut]) -> list[int]:
+def _divided(pieces: Sequence[Piece], limits: Limits, cuts: Sequence[int]) -> list[Block]:
+    return blocks_of(pieces, bounds_of(pieces, limits, cuts))
+
+
+def blocks_of(pieces: Sequence[Piece], bounds: Sequence[int]) -> list[Block]:
+    """The requests for pieces that are divided at `bounds`, as `bounds_of` gives them."""
+    return [
+        block_of(point for piece in pieces[first:after] for point in piece.points)
+        for first, after in pairwise(bounds)
+    ]
+
+
+def place_of(point: Point) -> tuple[int, Table]:
+    return point.unit, point.table
+
+
+def cuts_of(unit: int, table: Table, cuts: Collection[Cut]) -> list[int]:
+    """The addresses of one unit and table that no request reaches across."""
     return sorted(at for of, among, at in cuts if (of, among) == (unit, table))
-
-
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """What no request may divide: the points at one place, or those that are to be read together."""
-
-    points: tuple[Point, ...]
-    start: int
-    end: int
 
 
 def pieces_of(points: Iterable[Point]) -> list[Piece]:
@@ -186,10 +154,10 @@ def pieces_of(points: Iterable[Point]) -> list[Piece]:
     return sorted(pieces, key=lambda piece: (piece.start, piece.end))
 
 
-def _runs(
+def bounds_of(
     pieces: Sequence[Piece], limits: Limits, cuts: Sequence[int], before: int | None = None
-) -> Iterator[list[Point]]:
-    """Divide the pieces where that takes the fewest requests, and then the fewest registers.
+) -> list[int]:
+    """Before which pieces a request begins, and their number: in the fewest requests, and then registers.
 
     By the shortest way from each piece on which a request may begin. Requests need not interleave: one
     that begins later reaches at least as far. With a number of requests `before`, each is to be shorter than
@@ -212,8 +180,7 @@ def _runs(
     bounds = [len(pieces)]
     while bounds[-1]:
         bounds.append(begins[bounds[-1]])
-    for first, after in pairwise(reversed(bounds)):
-        yield [point for piece in pieces[first:after] for point in piece.points]
+    return bounds[::-1]
 
 
 def _ends(
@@ -262,6 +229,10 @@ class Slot(NamedTuple):
     block: Block
 
 
+_Due = tuple[float, float, int, Slot]
+"""The next time on the grid, the turn, the number, and what is due."""
+
+
 class Schedule:
     """Requests by due time; each on a fixed grid of its period, so that no delay adds up.
 
@@ -276,16 +247,22 @@ class Schedule:
     def __init__(self, blocks: Iterable[Block], now: float) -> None:
         self._slots: list[Slot] = []
         """Not due yet when it was last looked, by time."""
-        self._due: dict[int, list[tuple[float, int, Slot]]] = {}
+        self._due: dict[int, list[_Due]] = {}
         """By priority, and then by the next time on the grid."""
+        self._began = now
         self._overtook = 0
         self._numbers = count()
         for block in blocks:
             self.put(block, now)
 
     def put(self, block: Block, at: float, grid: float | None = None) -> None:
-        """Have a request go out at `at`, and then on the grid (of `at` itself where none is given)."""
-        heapq.heappush(self._slots, Slot(at, next(self._numbers), at if grid is None else grid, block))
+        """Have a request go out at `at`, and then on the grid.
+
+        Where none is given that begins with `at`; of requests with a turn it is that of all of them.
+        """
+        if grid is None:
+            grid = at - (at - self._began) % block.every_s if block.turn else at
+        heapq.heappush(self._slots, Slot(at, next(self._numbers), grid, block))
 
     def again(self, slot: Slot, now: float) -> int:
         """Have it go out at its next time that is not past; how many were missed, and are skipped."""
@@ -320,24 +297,24 @@ class Schedule:
     def _look(self, now: float) -> None:
         while self._slots and self._slots[0].at <= now:
             slot = heapq.heappop(self._slots)
-            entry = slot.at + slot.block.every_s, slot.number, slot
+            entry = slot.at + slot.block.every_s, slot.block.turn, slot.number, slot
             heapq.heappush(self._due.setdefault(slot.block.priority, []), entry)
 
-    def _longest(self, heaps: Iterable[list[tuple[float, int, Slot]]]) -> Slot:
-        slot = min(slot for heap in heaps for _, _, slot in heap)
+    def _longest(self, heaps: Iterable[list[_Due]]) -> Slot:
+        slot = min(entry[-1] for heap in heaps for entry in heap)
         self._keep_due(lambda other: other is not slot)
         return slot
 
     def _taken(self, priority: int) -> Slot:
         heap = self._due[priority]
-        _, _, slot = heapq.heappop(heap)
+        slot = heapq.heappop(heap)[-1]
         if not heap:
             del self._due[priority]
         return slot
 
     def _keep_due(self, stays: Callable[[Slot], bool]) -> None:
         kept = {
-            priority: [entry for entry in heap if stays(entry[2])] for priority, heap in self._due.items()
+            priority: [entry for entry in heap if stays(entry[-1])] for priority, heap in self._due.items()
         }
         self._due = {priority: heap for priority, heap in kept.items() if heap}
         for heap in self._due.values():
@@ -345,13 +322,17 @@ class Schedule:
 
     def next_at(self) -> float | None:
         """When the next request is due."""
-        due = [slot for heap in self._due.values() for _, _, slot in heap] + self._slots[:1]
+        due = [entry[-1] for heap in self._due.values() for entry in heap] + self._slots[:1]
         return min(slot.at for slot in due) if due else None
+
+    def blocks(self, unit: int) -> list[Block]:
+        """The requests to a unit, by time."""
+        known = [*self._slots, *(entry[-1] for heap in self._due.values() for entry in heap)]
+        return [slot.block for slot in sorted(known) if slot.block.unit == unit]
 
     def remove(self, unit: int) -> list[Block]:
         """Take out every request to a unit."""
-        known = [*self._slots, *(slot for heap in self._due.values() for _, _, slot in heap)]
-        gone = [slot.block for slot in sorted(known) if slot.block.unit == unit]
+        gone = self.blocks(unit)
         self._slots = [slot for slot in self._slots if slot.block.unit != unit]
         heapq.heapify(self._slots)
         self._keep_due(lambda slot: slot.block.unit != unit)

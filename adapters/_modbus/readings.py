@@ -1,8 +1,11 @@
 """What is made of a reply: values with the time of its receipt, and before them what their device is."""
 
 import asyncio
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
+
+from msgspec.structs import replace
 
 from adapters._modbus.answers import NoAnswer, Refused, Reply
 from adapters._modbus.bus import BUSY, Bus
@@ -10,8 +13,12 @@ from adapters._modbus.codec import exception_words
 from adapters._modbus.device import Watch
 from adapters._modbus.outbox import Outbox
 from adapters._modbus.plan import Block, Point, block_of
+from adapters._modbus.sight import Sight
 from adapters._modbus.together import Samples, samples_of
 from edge.contract import Intake, Observation, Quality, Value
+from edge.observation import AGENT, NOT_READ, Missed
+
+log = logging.getLogger("lineside.source")
 
 
 class Guard(NamedTuple):
@@ -33,7 +40,11 @@ class _Vouched(NamedTuple):
 class Readings:
     """Of one connection."""
 
-    def __init__(self, intake: Intake, outbox: Outbox, bus: Bus, guards: Mapping[int, Guard]) -> None:
+    def __init__(
+        self, intake: Intake, outbox: Outbox, bus: Bus, guards: Mapping[int, Guard],
+        points: Iterable[Point] = (),
+    ) -> None:  # fmt: skip
+        """`points` are all that are read."""
         self._intake = intake
         self._outbox = outbox
         self._bus = bus
@@ -44,6 +55,7 @@ class Readings:
         """Of each request that was polled, by its id; each holds its block, so that no other gets it."""
         self._bad: dict[str, str] = {}
         """Signals whose last word was bad quality, and why."""
+        self._sight = Sight(one for one in points if one.signal not in self._watched)
 
     # --- values -----------------------------------------------------------------------------------
 
@@ -62,6 +74,8 @@ class Readings:
             reply, seen, is_word = vouched
         else:
             seen = self._observed(block, samples.rest, reply) if samples.rest else []
+        if seen:
+            seen = [*self._unread(samples.rest, reply), *seen]
         if self._bad:
             self._heal(seen, samples.sampled)
         samples.hand_over(reply.cells, self._intake, self._ago_ms(reply))
@@ -80,8 +94,25 @@ class Readings:
             _, seen, is_word = vouched
         else:
             seen, is_word = self._observed(block, block.points, reply, number), False
+        seen = [*self._unread(block.points, reply), *seen]
         self._heal(seen)
         await self._outbox.put(seen, urgent=True, is_word=is_word)
+
+    def _unread(self, points: Sequence[Point], reply: Reply) -> list[Observation]:
+        """What was not read for much longer than its period, though the source stood: said before its values,
+        which are then those after a gap."""
+        away = self._sight.read(points, reply.at, self._bad)
+        if away is None:
+            return []
+        now, since_s = self._intake.observe(AGENT, None, ago_ms=self._ago_ms(reply)), reply.at - away.since_s
+        missed = Missed(
+            NOT_READ, self._intake.name, now.seen_ms - round(since_s * 1000), now.seen_ms,
+            detail=f"not read for {since_s:.1f} s: {away.signals[0]}"
+            + (f" and {len(away.signals) - 1} more" if away.signals[1:] else ""),
+            signals=away.signals,
+        )  # fmt: skip
+        log.warning("%s: %s", self._intake.name, missed.detail)
+        return [replace(now, value=missed)]
 
     def _heal(self, seen: Iterable[Observation], sampled: Iterable[Point] = ()) -> None:
         """They are handed over with good values: when one is bad again, that is said again."""
@@ -191,6 +222,11 @@ class Readings:
                 bad = self._intake.observe(
                     point.signal, None, quality=Quality.BAD, detail=detail, answers=answers
                 )
+                last_s = self._sight.last_s(point.signal)
+                if last_s is not None and not point.signal.endswith((".state", ".mode")):
+                    # From the last good reading on nobody has seen it, whenever that was noticed.
+                    ago_ms = round((self._now() - last_s) * 1000)
+                    bad = replace(bad, at_ms=bad.at_ms - max(0, ago_ms))
                 seen.append(bad)
         return seen
 

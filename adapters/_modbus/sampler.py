@@ -1,7 +1,7 @@
 """The one loop that has a Modbus connection to itself: polls, fresh reads, and what others want written."""
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -13,13 +13,15 @@ from adapters._modbus.codec import exception_words
 from adapters._modbus.counts import Counts
 from adapters._modbus.device import Watch
 from adapters._modbus.fresh import Fresh
+from adapters._modbus.held import Held
 from adapters._modbus.jobs import Jobs
+from adapters._modbus.lengths import plan_by_period
 from adapters._modbus.outbox import Outbox
 from adapters._modbus.outputs import Lamp, Outputs
-from adapters._modbus.plan import Block, Limits, Point, Schedule, Slot, plan, plan_by_period
+from adapters._modbus.plan import Block, Limits, Point, Schedule, Slot, plan
 from adapters._modbus.points import LOWEST
 from adapters._modbus.readings import Guard, Readings
-from adapters._modbus.refusals import Refusals
+from adapters._modbus.refusals import FIRST_S, Kept, Next, Refusals, parts_of
 from adapters._modbus.roll import Memory, Roll
 from adapters._modbus.switching import Switching
 from adapters._modbus.told import Teller
@@ -73,9 +75,13 @@ class Sampler:
         self._now = asyncio.get_running_loop().time
         every_s = wanted.probe_every_s
         self._roll = Roll(wanted.units, every_s, intake.recall(Memory))
-        self._refusals = Refusals(every_s)
-        blocks = plan_by_period(wanted.points, wanted.limits)
-        self._schedule = Schedule([*blocks, *wanted.looks], self._now())
+        self._kept = intake.recall(Kept)
+        self._refusals = self._kept.refusals = self._kept.refusals or Refusals(every_s)
+        self._refusals.reconnected(wanted.points)
+        self._tries_anew = self._now() >= self._kept.began + every_s
+        self._schedule = Schedule([*self._planned(), *wanted.looks], self._now())
+        self._probes: Counter[int] = Counter()
+        """How often each unit was asked whether it is back."""
         self._parked: dict[int, list[Block]] = {}
         """The requests of each lost unit."""
         self._bus = Bus(intake.name, link, self._roll, self)
@@ -90,6 +96,16 @@ class Sampler:
         """Units that may have been off."""
         self._forgive_at = self._now() + _FORGIVE_EVERY_S
 
+    def _planned(self) -> list[Block]:
+        """All requests but those for what is refused. From time to time a new connection tries it all again:
+        the device may have been off."""
+        if self._tries_anew:
+            self._kept.began = self._now()
+            for unit in self._roll.units:
+                self._refusals.forgive(unit)
+        points = [point for point in self._wanted.points if point.signal not in self._refusals.signals]
+        return plan_by_period(points, self._wanted.limits, self._refusals.cuts)
+
     async def run(self) -> NoReturn:
         """Sample until the connection is lost, and what was read is handed over. Raises SourceLost."""
         async with asyncio.TaskGroup() as tasks:
@@ -99,6 +115,7 @@ class Sampler:
                 await self._work()
             except SourceLost as error:
                 lost = error
+                lost.unseen_s = self._bus.unseen_s
             finally:
                 self._link.close()
                 self._teller.tell()
@@ -110,12 +127,22 @@ class Sampler:
         wanted = self._wanted
         self._outbox = Outbox(self._intake, tasks, self._unrecorded)
         guards = {unit: Guard(watch, self._identity(watch)) for unit, watch in wanted.watches.items()}
-        self._readings = Readings(self._intake, self._outbox, self._bus, guards)
+        self._readings = Readings(self._intake, self._outbox, self._bus, guards, wanted.points)
+        self._held = Held(self._link, self._readings.take)
         self._fresh = Fresh(
             wanted.points, wanted.limits, self._bus, self._roll, self._refusals, self._readings, self._outbox
         )
+        for unit in self._roll.units:
+            self._begin_refused(unit)
         for unit in self._roll.lost:
             self.lost(unit)
+
+    def _begin_refused(self, unit: int) -> None:
+        """What was refused on the connection before is told, and tried again."""
+        for block, after_s in self._refusals.alone(unit):
+            pause_s = 0.0 if self._tries_anew else min(after_s, FIRST_S)
+            self._schedule.put(block, self._now() + pause_s)
+            self._outbox.add(self._readings.refused(block.points, self._refusals.why(block)))
 
     def _unrecorded(self) -> None:
         """What was handed over is not in the journal, and with it what a device said of itself."""
@@ -155,9 +182,11 @@ class Sampler:
                     await self._bus.mend()
                 now = self._now()
                 self._teller.look(now)
+                await self._held.settle()
                 if self._returned or now >= self._forgive_at:
                     self._forgive(now)
                 if self._asks:
+                    await self._held.flush()
                     await self._fresh.answer(self._asks.popleft())
                 elif not await self._step():
                     await self._rest()
@@ -186,7 +215,7 @@ class Sampler:
             return True
         if (slot := self._schedule.take(now)) is None:
             return False
-        if (until := self._roll.rests_until(slot.block.unit)) > now:
+        if (until := self._roll.rests_until(slot.block.unit, slot.block)) > now:
             self._schedule.put(slot.block, until, slot.grid)
         else:
             await self._poll(slot)
@@ -195,7 +224,10 @@ class Sampler:
     async def _rest(self) -> None:
         """Until the next request is due, something is asked for or the connection is lost."""
         self._wake.clear()
-        due = (self._schedule.next_at(), self._roll.probe_at(), self._switching.next_at(), self._teller.at)
+        due = (
+            self._schedule.next_at(), self._roll.probe_at(), self._switching.next_at(), self._teller.at,
+            self._held.next_at(),
+        )  # fmt: skip
         with suppress(TimeoutError):
             async with asyncio.timeout_at(min(at for at in due if at is not None)):
                 await self._wake.wait()
@@ -205,9 +237,9 @@ class Sampler:
     async def _poll(self, slot: Slot) -> None:
         block = slot.block
         try:
-            reply = await self._bus.read(block)
-        except NoAnswer:
-            self._put(block, self._now(), slot.grid)
+            reply = await self._bus.read(block, is_suspect=self._is_suspect(block), is_held=True)
+        except NoAnswer as error:
+            await self._blame(slot, error)
             return
         if not block.points:  # that it answers, however it does, is all
             self._schedule.again(slot, self._now())
@@ -219,13 +251,36 @@ class Sampler:
         if isinstance(reply, Refused):
             await self._isolate(slot, reply.code)
             return
-        await self._readings.take(block, reply)
+        await self._held.put(block, reply)
         if self._refusals.worked(block):
             self._plan_anew(block.unit, soon=True)
         elif self._roll.is_lost(block.unit):
             self._parked[block.unit].append(block)
         else:
             self._teller.missed(block.unit, self._schedule.again(slot, self._now()))
+
+    def _is_suspect(self, block: Block) -> bool:
+        """But where nothing else of its unit is asked."""
+        return self._refusals.is_suspect(block) and self.has_other(block.unit, block)
+
+    async def _blame(self, slot: Slot, why: NoAnswer) -> None:
+        """Nothing came: find out whether that is the unit or the place."""
+        block = slot.block
+        after = self._refusals.unanswered(block)
+        if not self._roll.is_lost(block.unit) and self._refusals.needs_another(block):
+            after = await self._ask_another(block)
+        if after.blocks and not self._roll.is_lost(block.unit):
+            await self._follow(slot, after, f"{block}: {why}")
+        else:
+            self._put(block, self._now(), slot.grid)
+
+    async def _ask_another(self, block: Block) -> Next:
+        other = self._refusals.another(block.unit, self._schedule.blocks(block.unit), block)
+        if other is not None:
+            with suppress(NoAnswer):
+                await self._bus.read(other)
+                return self._refusals.answered_another(block, other)
+        return Next(())
 
     def _put(self, block: Block, at: float, grid: float | None = None) -> None:
         if self._roll.is_lost(block.unit):
@@ -234,28 +289,32 @@ class Sampler:
             self._schedule.put(block, at, grid)
 
     async def _wait_for(self, slot: Slot, code: int) -> None:
-        """A unit that is busy rests; where it says so again, its signals are bad."""
-        block = slot.block
-        if self._roll.busy(block.unit, self._now()):
-            await self._tell_refused(block, code)
-        self._put(block, self._roll.rests_until(block.unit), slot.grid)
+        """A unit that is busy rests; where it says so again, its signals are bad. One that answers others
+        meanwhile goes on with them."""
+        block, after = slot.block, self._refusals.busy(slot.block)
+        if not self._refusals.is_of_place(block):
+            is_again = self._roll.busy(block.unit, self._now())
+            after = replace(after, is_told=after.is_told or is_again)
+        await self._follow(slot, after, f"{block}: {exception_words(code)}")
 
     async def _isolate(self, slot: Slot, code: int) -> None:
         """Find out what is refused; that is tried again rarely."""
-        block, after = slot.block, self._refusals.refused(slot.block, code)
+        after = self._refusals.refused(slot.block, code)
+        await self._follow(slot, after, f"{slot.block}: {exception_words(code)}")
+
+    async def _follow(self, slot: Slot, after: Next, why: str) -> None:
+        block = slot.block
+        if self._refusals.is_alone(block):
+            self._refusals.because(block, why)
         if after.is_told:
-            await self._tell_refused(block, code)
+            await self._outbox.put(self._readings.refused(block.points, why))
         if after.is_odd:
             self._readings.doubt(block.unit)
         if after.is_found:
             self._plan_anew(block.unit, soon=False)
             return
         for part in after.blocks:
-            self._put(part, self._now() + after.after_s, slot.grid if after.is_odd else None)
-
-    async def _tell_refused(self, block: Block, code: int) -> None:
-        detail = f"{block}: {exception_words(code)}"
-        await self._outbox.put(self._readings.refused(block.points, detail))
+            self._put(part, self._now() + after.after_s, slot.grid if part is block else None)
 
     def _plan_anew(self, unit: int, *, soon: bool) -> None:
         """Around what is refused; `soon`: something came back, and the rest may have, too."""
@@ -282,12 +341,17 @@ class Sampler:
 
     async def _probe(self, unit: int) -> None:
         """Ask a lost unit whether it is back."""
-        mine = [*self._parked[unit], *(one for one in self._wanted.targets if one.unit == unit)]
+        parked = self._parked[unit]
+        mine = [block for block in parked if not self._refusals.is_alone(block)] or [*parked]
+        mine += [one for one in self._wanted.targets if one.unit == unit]
+        mine += [part for block in mine for part in parts_of(block)]
         if not mine:
             await self._switching.probe(self._bus, unit)
             return
+        turn = self._probes[unit]
+        self._probes[unit] = turn + 1
         with suppress(NoAnswer):
-            await self._bus.read(mine[0])
+            await self._bus.read(mine[turn % len(mine)])
 
     # --- what the bus says of the units -----------------------------------------------------------
 
@@ -297,6 +361,9 @@ class Sampler:
     def doubtful(self, unit: int) -> None:
         self._readings.doubt(unit)
 
+    def has_other(self, unit: int, failed: object) -> bool:
+        return self._refusals.another(unit, self._schedule.blocks(unit), failed) is not None
+
     def reopened(self) -> None:
         for unit in self._roll.units:
             self._readings.doubt(unit)
@@ -305,6 +372,7 @@ class Sampler:
         self._intake.renewed()
 
     def lost(self, unit: int) -> None:
+        self._held.drop(unit)
         self._parked[unit] = self._schedule.remove(unit)
         gone = [point for point in self._wanted.points if point.unit == unit]
         self._outbox.add(self._readings.complain(gone, self._roll.why(unit)))

@@ -1,12 +1,14 @@
 """`[source.NAME]` of a Modbus line: where its devices are, and how they are to be asked."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
+from ipaddress import IPv6Address, ip_address
 from typing import Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
+from adapters._modbus.budget import use_of
 from adapters._modbus.lines import Parity, RtuTcpLine, SerialLine, TcpLine
 from adapters._modbus.plan import Limits
 from adapters._modbus.units import Manner, UnitNumber, UnitTable
@@ -97,7 +99,10 @@ class Settings(SourceSettings):
     def limits(self) -> Limits:
         """How far requests are merged."""
         units = {int(name): self._limits_of(table) for name, table in self.unit.items()}
-        return Limits(self.max_registers, self.max_gap, units, not isinstance(self.line(), TcpLine))
+        limits, line = Limits(self.max_registers, self.max_gap, units), self.line()
+        if isinstance(line, TcpLine):
+            return limits
+        return replace(limits, use=lambda blocks: use_of(blocks, line, self.manner, limits))
 
     def _limits_of(self, table: UnitTable) -> Limits:
         registers, gap = table.max_registers, table.max_gap
@@ -120,7 +125,23 @@ class _Host:
     @property
     def owned(self) -> str:
         """The connection, whatever is spoken on it."""
-        return f"{self.host} port {self.port}"
+        return f"{_plain(self.host)} port {self.port}"
+
+
+def _plain(host: str) -> str:
+    """One way to write it: this machine has many names, and a name may end with a dot."""
+    name = host.lower().rstrip(".")
+    try:
+        address = ip_address(name)
+    except ValueError:
+        is_here = name == "localhost" or name.endswith(".localhost")
+        return "127.0.0.1" if is_here else name
+    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+        address = address.ipv4_mapped
+    return "127.0.0.1" if address == _LOOPBACK_6 else str(address)
+
+
+_LOOPBACK_6 = IPv6Address("::1")
 
 
 def _host_line(text: str) -> _Host:

@@ -19,8 +19,10 @@ from adapters._modbus.budget import (
     usual,
 )
 from adapters._modbus.codec import BIT_TABLES
-from adapters._modbus.lines import TcpLine
-from adapters._modbus.plan import Limits, Point, pieces_of, plan_by_period
+from adapters._modbus.lengths import plan_by_period
+from adapters._modbus.lines import RtuTcpLine, TcpLine
+from adapters._modbus.others import listening_s
+from adapters._modbus.plan import Limits, Point, pieces_of
 from adapters._modbus.points import point_of
 from adapters._modbus.settings import Settings
 from adapters._modbus.write import Write
@@ -40,7 +42,6 @@ _ALIKE_HINT = (
     "let no two requests to one unit be equally long: one value less in one of them, or room to read some "
     "along (max_gap of 1 or more, and max_registers above what they read); or read less often"
 )
-_OVERLOAD_HINT = "read less often, allow longer requests, or divide the units among two lines"
 
 
 def survey(
@@ -139,10 +140,10 @@ def _faults(costs: Sequence[Cost], seconds: Seconds) -> Iterator[tuple[str, str]
     is_overloaded = busy > 1 + 1e-9
     alike = _alike(costs, seconds)
     if is_overloaded:
-        yield _overload(costs, seconds, busy) + alike, _ALIKE_HINT if alike else _OVERLOAD_HINT
+        yield _overload(costs, seconds, busy) + alike, _ALIKE_HINT if alike else _overload_hint(costs)
     for one in tight(costs, seconds):
         if not is_overloaded or one.in_the_way is not None:
-            yield _tightness(one, seconds) + alike, _ALIKE_HINT if alike else _tight_hint(one)
+            yield _tightness(one, seconds) + alike, _ALIKE_HINT if alike else _tight_hint(one, seconds)
 
 
 def _alike(costs: Sequence[Cost], seconds: Seconds) -> str:
@@ -176,10 +177,20 @@ def _tightness(one: Tight, seconds: Seconds) -> str:
     return f"{words}; with all else that is due by then {_time(one.needed_s)}"
 
 
-def _tight_hint(one: Tight) -> str:
-    if one.in_the_way is None:
+def _overload_hint(costs: Sequence[Cost]) -> str:
+    """What can help at all: one request is not made longer, and one unit is not divided."""
+    units = {cost.block.unit for cost in costs}
+    cures = ["read less often", "fewer values"]
+    cures += ["longer requests (max_registers, max_gap)"] if len(costs) > len(units) else []
+    cures += ["some of the units on another line"] if len(units) > 1 else []
+    return f"{', '.join(cures[:-1])} or {cures[-1]}"
+
+
+def _tight_hint(one: Tight, seconds: Seconds) -> str:
+    other = one.in_the_way
+    if other is None or other.block.count == 1 or one.needed_s - seconds(other) > one.every_s:
         return "read it less often"
-    return f"read it less often, or a smaller max_registers for unit {one.in_the_way.block.unit}"
+    return f"read it less often, or a smaller max_registers for unit {other.block.unit}"
 
 
 # --- what is doubtful ---------------------------------------------------------------------------------
@@ -241,7 +252,8 @@ def _lines(settings: Settings, costs: Sequence[Cost]) -> Iterator[str]:
     if not costs:
         return
     yield _line_words(settings, costs)
-    yield from _table_of(costs)
+    by_place = sorted(costs, key=lambda one: (one.every_s, one.block.unit, one.block.table, one.block.start))
+    yield from _table_of(by_place)
     once = "the request takes" if len(costs) == 1 else f"{len(costs)} requests, once each, take"
     whole, busy = _time(sum(cost.usual_s for cost in costs)), _percent(load(costs, usual))
     yield f"{once} {whole}; the line is in use for {busy} of its time"
@@ -251,6 +263,12 @@ def _lines(settings: Settings, costs: Sequence[Cost]) -> Iterator[str]:
         yield f"in it, {alike}: after each of them the line is listened to for up to {long}"
     longest = max(costs, key=usual)
     yield f"a fresh read or an output waits for {_time(longest.usual_s)} at the most while all units answer"
+    if isinstance(settings.line(), RtuTcpLine):
+        listen_s = listening_s(max(cost.answer(usual) - cost.wait_s for cost in costs))
+        yield (
+            f"another master may be behind a device server: a fresh read takes {_time(listen_s)} more of the "
+            "line, in which it is listened to; polled values are believed so much later and cost nothing"
+        )
     dead = dead_units(costs, settings.probe_every.total_seconds())
     told = dead if len(dead) <= _DEAD_TOLD else [*dead[: _DEAD_TOLD - 1], dead[-1]]
     yield from (_dead_words(one, min(cost.every_s for cost in costs)) for one in told)

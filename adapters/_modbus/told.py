@@ -60,7 +60,7 @@ class Teller:
         state, detail = self._state(unit, counts)
         has_answered = counts.answers > 0
         return Tally(
-            f"unit {unit}", state, detail, tuple(_counted(counts, self._missed[unit]).items()),
+            f"unit {unit}", state, detail, tuple(self._counted(unit).items()),
             round(counts.last_answer_s * 1000, 1) if has_answered else None,
             round(counts.slowest_answer_s * 1000, 1) if has_answered else None,
         )  # fmt: skip
@@ -74,6 +74,8 @@ class Teller:
             more = f" and {len(refused) - _PLACES_SAID} more" if len(refused) > _PLACES_SAID else ""
             places = ", ".join(f"{block.table} {block.start}" for block in refused[:_PLACES_SAID])
             return "refuses", f"unit {unit} refuses {places}{more}"
+        if self._counts.others.is_told and counts.answers:
+            return "answers", f"unit {unit} answers, but another master is on this line: have one only"
         return ("answers", "") if counts.answers else ("waits", "")
 
     # --- the log ----------------------------------------------------------------------------------
@@ -82,6 +84,10 @@ class Teller:
         return {
             unit: Counter(_troubles(self._counts.of(unit), self._missed[unit])) for unit in self._roll.units
         }
+
+    def _counted(self, unit: int) -> dict[str, int]:
+        foreign = {"answers to another master": self._counts.others.of_unit[unit]}
+        return _counted(self._counts.of(unit), self._missed[unit]) | foreign
 
     def _log(self) -> None:
         """A sentence where something went wrong in the last hour, of the units that were worst."""
@@ -108,8 +114,9 @@ def _counted(counts: UnitCounts, missed: int) -> dict[str, int]:
 def _troubles(counts: UnitCounts, missed: int) -> dict[str, int]:
     found = {
         "timeouts": counts.timeouts, "checksum errors": counts.crc_errors,
-        "cut answers": counts.cut_answers,
-        "wrong answers": counts.wrong_answers, "frames that nobody waited for": counts.repeats,
+        "cut answers": counts.cut_answers, "late answers": counts.late_answers,
+        "wrong answers": counts.wrong_answers, "answers not believed": counts.doubted,
+        "frames that nobody waited for": counts.repeats,
         "stray bytes": counts.stray_bytes, "reconnects": counts.reconnects, "missed slots": missed,
     }  # fmt: skip
     return found | {exception_words(code): number for code, number in sorted(counts.exceptions.items())[:12]}

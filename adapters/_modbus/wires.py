@@ -1,4 +1,4 @@
-"""One request at a time on one line, and Modbus TCP, whose answers are told apart by their numbers."""
+"""One request at a time on one line, whatever is spoken on it."""
 
 import asyncio
 from abc import ABC, abstractmethod
@@ -9,14 +9,17 @@ from itertools import cycle
 from adapters._modbus.answers import Answer, Closed, NoAnswer
 from adapters._modbus.connection import Connection
 from adapters._modbus.counts import Counts, UnitCounts
-from adapters._modbus.frames import Question, WrongReply
+from adapters._modbus.frames import Question
 from adapters._modbus.lines import RtuTcpLine, SerialLine, TcpLine
-from adapters._modbus.tcp import TcpFrames
 from adapters._modbus.units import Manner
 
 Manners = Callable[[int], Manner]
 _ANY = 0
 """The unit whose manner holds for the connection itself."""
+_PATIENCE_S = (12.0, 30.0)
+"""How long the first answer is waited for before all else, by how many connections before had none."""
+_LONGEST_S, _SHORTEST_S = 5.0, 0.5
+"""Between two requests meanwhile, for all units together and for each."""
 
 
 class Wire(ABC):
@@ -36,6 +39,8 @@ class Wire(ABC):
         self._on_lost = on_lost
         self._loop = asyncio.get_running_loop()
         self._waiting: asyncio.Future[bytes] | None = None
+        self._asked_at = 0.0
+        """When the last request went out."""
         self._limit_at = 0.0
         """When the answer that is waited for is overdue."""
         self._alarm: asyncio.TimerHandle | None = None
@@ -44,13 +49,47 @@ class Wire(ABC):
         """When the last byte of the last answer came."""
         self._unit = _ANY
         """Asked last."""
+        self._least_s = 0.0
+        """What each request is given at the least, while the first answer is waited for."""
         self._unsettled: int | None = None
         """The unit whose answer may still come."""
 
     async def open(self) -> None:
+        """Connect. Where the connections before had no answer, this one is given time, and then used.
+
+        A host that serves one connection at a time takes the next out of its queue when it has done with the
+        one before, and that can be one of ours that we closed meanwhile: who closes and connects again and
+        again never has his turn.
+        """
         await self.connection.open(self.manner(_ANY).timeout_s)
+        if not self._counts.silent:
+            self._counts.unanswered.clear()
+        elif self._counts.unanswered:
+            await self._first_word(_PATIENCE_S[min(self._counts.silent, len(_PATIENCE_S)) - 1])
+
+    async def _first_word(self, patience_s: float) -> None:
+        """Until anything is answered: ask again what was asked in vain, with growing pauses."""
+        questions = tuple(self._counts.unanswered.values())
+        until, pause_s = self._loop.time() + patience_s, 1.0
+        try:
+            for question in cycle(questions):
+                if self._loop.time() >= until:
+                    return
+                if not (self.connection.is_open and self._is_silent):
+                    self._counts.silent = 0
+                    return
+                self._least_s = max(_SHORTEST_S, pause_s / len(questions))
+                pause_s = min(pause_s * 2 ** (1 / len(questions)), _LONGEST_S)
+                with suppress(NoAnswer):
+                    await Wire.exchange(self, question)
+                    return
+        finally:
+            self._least_s = 0.0
 
     def close(self) -> None:
+        """What was never answered is remembered for the next connection."""
+        if self.connection.is_open and self._is_silent:
+            self._counts.silent += bool(self._counts.unanswered)
         self.connection.close()
         if self._alarm is not None:
             self._alarm.cancel()
@@ -68,7 +107,7 @@ class Wire(ABC):
         counts.requests += 1
         self._unit = self._unsettled = unit
         waiting = self._waiting = self._loop.create_future()
-        asked_at = self._loop.time()
+        asked_at = self._asked_at = self._loop.time()
         self._set_limit(asked_at + self._limit_s(question, manner))
         try:
             self._send(question)
@@ -106,6 +145,20 @@ class Wire(ABC):
         """Make sure that a late answer cannot be taken for the next request's."""
         await self._recover(self.manner(unit), unit)
         self._unsettled = None
+
+    @property
+    def _is_silent(self) -> bool:
+        """Nothing has come on this connection."""
+        return not self.connection.answers and not self._has_begun()
+
+    def _is_answered(self) -> None:
+        if self._counts.silent or self._counts.unanswered:
+            self._counts.silent = 0
+            self._counts.unanswered.pop(self._unit, None)
+
+    def _is_unanswered(self, question: Question) -> None:
+        if question.reads:
+            self._counts.unanswered[question.unit] = question
 
     def _is_ready(self, manner: Manner) -> bool:
         """It is known without waiting that the next request may go out."""
@@ -166,173 +219,3 @@ class Wire(ABC):
         left_s = self._heard_at + silence_s - self._loop.time()
         if left_s > 0:
             await asyncio.sleep(left_s)
-
-
-class TcpWire(Wire):
-    """Modbus TCP: answers are told apart by their numbers; after a lost one the connection is made anew.
-
-    But for one on which nothing was answered yet. A device that serves one connection at a time takes the
-    next out of its queue when it has done with the one before, and that can be one of ours that we closed
-    meanwhile: who closes and connects again and again never has his turn.
-    """
-
-    _frames: TcpFrames
-    _question: Question
-    _PAUSES_S = (0.1, 0.3)
-    _PATIENCE_S = (12.0, 30.0)
-    """How long the first answer is waited for before all else, by how many connections before had none."""
-    _LONGEST_S, _SHORTEST_S = 5.0, 0.5
-    """Between two requests meanwhile, for all units together and for each."""
-
-    def __init__(
-        self,
-        source: str,
-        line: TcpLine | SerialLine | RtuTcpLine,
-        manner: Manners,
-        counts: Counts,
-        on_lost: Callable[[], None],
-    ) -> None:
-        super().__init__(source, line, manner, counts, on_lost)
-        self._has_answered = False
-        self._closed_for: set[int] = set()
-        """Units for whose sake connections are closed on which others are answered."""
-        self._least_s = 0.0
-
-    async def exchange(self, question: Question) -> Answer:
-        """As Wire's; a read is asked again where the far end closes the connection instead of answering."""
-        try:
-            answer = await super().exchange(question)
-        except Closed as closed:
-            answer = await self._asked_again(question, closed)
-        self._has_answered = True
-        if self._closed_for:
-            self._closed_for.discard(question.unit)
-        return answer
-
-    async def _asked_again(self, question: Question, closed: Closed) -> Answer:
-        """The far end may have the habit. Or it still has the connection before this one, and allows no
-        second. Or a gateway says in this way that the unit is dead: then it is not asked again the next time.
-
-        All that takes less than the unit's timeout.
-        """
-        if not question.reads or question.unit in self._closed_for:
-            raise closed
-        until = self._loop.time() + self.manner(question.unit).timeout_s
-        for pause_s in (0.0,) if self.connection.answers else self._PAUSES_S:
-            await asyncio.sleep(max(0.0, min(pause_s, (until - self._loop.time()) / 2)))
-            with suppress(Closed):
-                return await super().exchange(question)
-        if self._has_answered:
-            self._closed_for.add(question.unit)
-        raise closed
-
-    async def open(self) -> None:
-        """Where the connections before had no answer, this one is given time, and then used."""
-        self._frames = TcpFrames()
-        await super().open()
-        if not self._counts.silent:
-            self._counts.unanswered.clear()
-        elif self._counts.unanswered:
-            await self._first_word(self._PATIENCE_S[min(self._counts.silent, len(self._PATIENCE_S)) - 1])
-
-    async def _first_word(self, patience_s: float) -> None:
-        """Until anything is answered: ask again what was asked in vain, with growing pauses."""
-        questions = tuple(self._counts.unanswered.values())
-        until, pause_s = self._loop.time() + patience_s, 1.0
-        try:
-            for question in cycle(questions):
-                if self._loop.time() >= until:
-                    return
-                if not (self.connection.is_open and self._is_silent):
-                    self._counts.silent = 0
-                    return
-                self._least_s = max(self._SHORTEST_S, pause_s / len(questions))
-                pause_s = min(pause_s * 2 ** (1 / len(questions)), self._LONGEST_S)
-                with suppress(NoAnswer):
-                    await super().exchange(question)
-                    return
-        finally:
-            self._least_s = 0.0
-
-    def close(self) -> None:
-        """What was never answered is remembered for the next connection."""
-        if self.connection.is_open and self._is_silent:
-            self._counts.silent += bool(self._counts.unanswered)
-        super().close()
-
-    @property
-    def _is_silent(self) -> bool:
-        """Nothing has come on this connection."""
-        return not self.connection.answers and not self._frames.heard
-
-    def _is_ready(self, manner: Manner) -> bool:
-        is_settled = self._unsettled is None and not self._frames.heard
-        return is_settled and self.connection.is_ready and not manner.delay_s
-
-    async def _ready(self, manner: Manner, unit: int) -> None:
-        if self._unsettled is not None:
-            await self.recover(self._unsettled)
-        if not self.connection.is_open:
-            self._frames.forget()
-        elif not self._frames.clean():
-            await self.recover(unit)
-        await self.connection.ready(manner.timeout_s, unit)
-        if manner.delay_s:
-            await self._pause(manner.delay_s)
-
-    def _limit_s(self, question: Question, manner: Manner) -> float:
-        return max(manner.timeout_s, self._least_s)
-
-    def _send(self, question: Question) -> None:
-        self._question = question
-        self.connection.write(self._frames.ask(question))
-
-    def _heard(self, data: bytes) -> None:
-        waiting = self._waiting
-        if waiting is None or waiting.done():
-            self._count().stray_bytes += len(data)
-            if not self._frames.keep(data):
-                self.connection.close()
-                self._on_lost()
-            return
-        self._heard_at = self._loop.time()
-        try:
-            pdu = self._frames.hear(data)
-        except WrongReply as error:
-            self._count().wrong_answers += 1
-            self.connection.close()
-            self._fail(NoAnswer(str(error)))
-            return
-        if pdu:
-            self._answered_at = self._heard_at
-            self._count().wrong_answers += self._frames.stale
-            self._is_answered()
-            waiting.set_result(pdu)
-
-    def _is_answered(self) -> None:
-        if self._counts.silent or self._counts.unanswered:
-            self._counts.silent = 0
-            self._counts.unanswered.pop(self._unit, None)
-
-    def _overdue(self) -> None:
-        if bytes_heard := self._frames.heard:
-            self._count().wrong_answers += 1
-            self._count().stray_bytes += bytes_heard
-            self._fail(NoAnswer(f"{self._no_answer()}, but {bytes_heard} bytes that are not one"))
-        else:
-            self._count().timeouts += 1
-            if self._question.reads:
-                self._counts.unanswered[self._unit] = self._question
-            self._fail(self._no_answer())
-
-    def _has_begun(self) -> bool:
-        return self._frames.heard > 0
-
-    def _end(self) -> None:
-        self._frames.end()
-
-    async def _recover(self, manner: Manner, unit: int) -> None:
-        if self.connection.is_open and self._is_silent:
-            return
-        self._frames.forget()
-        await self.connection.again(manner.timeout_s, unit)

@@ -153,7 +153,7 @@ class SignalBuilder:
         self._add(place, table, address, modulus)
         return CounterSpec(
             place.signal, role, table.source, f"counter/{table.source}|{address.identity()}", modulus,
-            table.parts_per_count, table.parts_by_item,
+            table.parts_per_count, table.parts_by_item, table.retained, address.is_sampled,
         )  # fmt: skip
 
     def _modulus(self, place: Place, table: CounterTable, address: SignalAddress) -> int | None:

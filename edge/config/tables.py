@@ -213,6 +213,9 @@ class CounterTable(SignalTable):
         Field(default_factory=dict)
     )
     """The same for items whose tool has another number of cavities."""
+    retained: bool = False
+    """The device keeps this count to the last part when it is restarted or loses its power. A PLC that saves
+    it only now and then does not."""
 
 
 def _named(codes: Mapping[int, str], **words: str) -> dict[str, str]:

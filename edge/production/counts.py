@@ -1,17 +1,20 @@
 """A counter was read: judge it, say what it counted, and whom the parts belong to."""
 
 import re
+from dataclasses import replace as dataclass_with
 
 from msgspec.structs import replace
 
 from edge.observation import Observation, Outcome, Quality, Stamp, Verdict
-from edge.production.baselines import Counter, Former, ReadAs
+from edge.production.baselines import Boundary, Counter, Former, ReadAs, Suspect
 from edge.production.claims import Claim, with_claim
 from edge.production.context import Context
-from edge.production.counting import FORMER_MS, Kind, Reading, judge
+from edge.production.counting import FORMER_MS, Kind, Reading, judge, jumps_about
 from edge.production.cycles import finished_before, part_finished
 from edge.production.dealing import Share, book_count, deal, say_count
 from edge.production.draft import Draft
+from edge.production.edges import edge_of
+from edge.production.events import Flag
 from edge.production.line import CounterAt, CounterSpec, CountsBy, Role, StationSpec
 from edge.production.losses import Gap, Health
 from edge.production.moving import publish_ended
@@ -20,11 +23,15 @@ from edge.production.state import Station
 from edge.production.totals import counted
 
 _SEEN_LIVE = (Kind.LIVE, Kind.ROLLOVER)
+_COUNTED = (Kind.LIVE, Kind.ROLLOVER, Kind.GAP)
 _TELLS_BEFORE = (Kind.RESET, Kind.REPLACED, Kind.IMPLAUSIBLE)
 _NOTHING_NEW = (Kind.SAME, Kind.UNCERTAIN, Kind.GAP)
 
 NO_VALUE = "value"
 """The kind of reason that is a value itself, whichever."""
+JUMPS = "jumps"
+WITHDRAWN = "held_withdrawn"
+"""The flag of parts that were held, and never were."""
 _MOST_REASONS = 8
 _NUMBER = re.compile(r"[0-9]+")
 
@@ -42,12 +49,13 @@ def count(draft: Draft, place: CounterAt) -> None:
     if raw is None:
         _unreadable(draft, place.station, spec)
         return
-    if draft.station(place.station).bad_signals:
-        readable_again(draft, place.station, spec.signal)
     before = draft.get(spec.key, Counter)
+    if before is None or before.suspect is None or not jumps_about(before.suspect, now):
+        readable_again(draft, place.station, spec.signal)
     read_as = draft.get(spec.read_as_key, ReadAs)
+    is_now = ReadAs(spec.key, spec.parts_per_count, spec.parts_by_item)
     if read_as is None or read_as.key != spec.key:
-        draft.put(spec.read_as_key, ReadAs(spec.key))
+        draft.put(spec.read_as_key, is_now)
         if read_as is not None:
             words = f"{_address(read_as.key)} before, {_address(spec.key)} now"
             _first(draft, place, raw, draft.get(read_as.key, Counter), words)
@@ -55,12 +63,41 @@ def count(draft: Draft, place: CounterAt) -> None:
     if before is None or before.raw >= spec.modulus:  # declared with fewer bits since: it cannot go on
         _first(draft, place, raw, before)
         return
+    spec = place.counter if read_as is None else _as_before(spec, read_as)
     reading = judge(place.station, spec, before, now, raw)
-    if reading.kind is Kind.SUSPECT:
-        draft.put(spec.key, replace(before, suspect=reading.suspect))
-        draft.reread = (spec.signal,)
+    if reading.suspect is not None:
+        _doubt(draft, place, before, raw, reading.suspect)
     else:
-        _believe(draft, place, before, raw, reading)
+        readable_again(draft, place.station, spec.signal)
+        if read_as is not None and read_as != is_now:
+            draft.put(spec.read_as_key, is_now)
+        _believe(draft, place._replace(counter=spec), before, raw, reading)
+
+
+def _as_before(spec: CounterSpec, read_as: ReadAs) -> CounterSpec:
+    """With the parts that one count stood for at the last reading: what was counted since is booked so."""
+    if not read_as.parts_per_count:
+        return spec
+    if (read_as.parts_per_count, read_as.parts_by_item) == (spec.parts_per_count, spec.parts_by_item):
+        return spec
+    return dataclass_with(spec, parts_per_count=read_as.parts_per_count, parts_by_item=read_as.parts_by_item)
+
+
+def _doubt(draft: Draft, place: CounterAt, before: Counter, raw: int, suspect: Suspect) -> None:
+    """It is read again soon; where that leads to nothing, it is said to be no count, and waited for."""
+    spec, now = place.counter, draft.observation
+    is_none = jumps_about(suspect, now)
+    draft.put(spec.key, replace(before, suspect=suspect, stale=before.stale or is_none))
+    if is_none:
+        why = (
+            f"it jumps about: {raw} after {before.raw}, and no three readings in a row agree, so nothing is"
+            " counted: are its address, type and word order right?"
+        )
+        unreadable(draft, place.station, spec.signal, why, JUMPS)
+        return
+    draft.doubted = True
+    if suspect.tried_ms == now.mono_ms:
+        draft.reread = (spec.signal,)
 
 
 def unreadable(draft: Draft, station: StationSpec, signal: str, why: str, kind: str = "") -> None:
@@ -134,18 +171,21 @@ def _no_count(now: Observation, spec: CounterSpec) -> tuple[str, str]:
 
 
 def _next_baseline(
-    draft: Draft, place: CounterAt, before: Counter, raw: int, reading: Reading, is_late: bool
-) -> Counter:
-    """After a reset the old one is kept in mind for some time."""
+    draft: Draft, place: CounterAt, before: Counter, raw: int, reading: Reading, is_late: bool,
+    claim: Claim | None,
+) -> Counter:  # fmt: skip
+    """After a reset or a leap the old one is kept in mind for some time."""
     now = draft.observation
     after, old = _baseline(now, raw, draft.station(place.station)), before.former
     if is_late:  # what comes after it is as uncertain as it was
         after = replace(after, context=before.context, others=before.others, earlier=before.earlier)
-    if reading.kind is Kind.RESET:
+    if reading.kind is Kind.RESET or reading.leapt:
         old = old or Former(
             before.raw, before.seen_ms, before.mono_ms, before.boot, before.synced, before.context, 0,
             before.others,
         )  # fmt: skip
+    if old is not None and claim is not None:
+        old = replace(old, claims=with_claim(old.claims, claim))
     done = reading.restored or reading.kind is Kind.REPLACED
     if old is None or done or old.boot != now.boot or now.mono_ms - old.mono_ms > FORMER_MS:
         return after
@@ -170,36 +210,112 @@ def _address(key: str) -> str:
 
 
 def _believe(draft: Draft, place: CounterAt, before: Counter, raw: int, reading: Reading) -> None:
+    """`place` has the factors of the last reading."""
     spec, now = place.station, draft.observation
     is_late = _is_late(before, now)
-    draft.put(place.counter.key, _next_baseline(draft, place, before, raw, reading, is_late))
+    owners = _owners(before, reading, is_late)
+    read_as = _factors(draft, place.counter, owners[0].item)
+    if read_as and reading.delta and reading.kind in _COUNTED:
+        reading = reading._replace(kind=Kind.UNCERTAIN)
+    claim = None
+    if reading.kind is Kind.IMPLAUSIBLE:
+        held = reading.delta * place.counter.parts(owners[0].item)
+        claim = Claim(place.counter.role, before.raw, raw, held)
+    draft.put(place.counter.key, _next_baseline(draft, place, before, raw, reading, is_late, claim))
+    withdrawn = _withdraw(draft, spec, before) if reading.restored else 0
     if before.stale or reading.restored:
-        _say_gap(draft, place, before, reading)
+        _say_gap(draft, place, before, reading, withdrawn)
     if reading.delta == 0 and reading.kind in _NOTHING_NEW:
         return
-    owners = _owners(before, reading, is_late)
-    parts = _counted(reading) * place.counter.parts(owners[0].item)
-    for share in deal(draft, spec, place.counter.role, owners, parts):
-        mine = share._replace(straddles=before.earlier is not None)
-        was = before.raw if reading.kind in _TELLS_BEFORE else None
-        _say_count(draft, place, _add(draft, place, mine), raw, reading, was)
+    boundary = None if is_late else _boundary(before, reading)
+    if boundary is None:
+        _book(
+            draft, place, before, owners, _counted(reading), raw, reading,
+            straddles=before.earlier is not None, read_as=read_as,
+        )  # fmt: skip
+    else:
+        _book_around(draft, place, before, boundary, raw, reading)
     if is_late:
         publish_ended(draft, owners)
     row = draft.station(spec)
-    if reading.kind is Kind.IMPLAUSIBLE:
-        claim = Claim(
-            place.counter.role, before.raw, raw, reading.delta * place.counter.parts(owners[0].item)
-        )
+    if claim is not None:
         row = replace(row, held=row.held + claim.parts, claims=with_claim(row.claims, claim))
+    _end_cycle(draft, place, row, owners, reading, is_late=is_late)
+
+
+def _end_cycle(
+    draft: Draft, place: CounterAt, row: Station, owners: tuple[Context, ...], reading: Reading, *,
+    is_late: bool,
+) -> None:  # fmt: skip
+    spec, now = place.station, draft.observation
     if is_late:
         row = finished_before(row, now, owners[0])
     elif reading.kind in _SEEN_LIVE:
         if place.ends_cycle:
             assigned = owners[0].order is not None
             row = part_finished(draft, spec, row, reading.delta, assigned=assigned)
-    elif row.edge is not None:
-        row = replace(row, edge=None)
+    else:
+        is_last = place.ends_cycle and place.counter.is_sampled
+        row = replace(row, edge=None, recovered=edge_of(now) if is_last else row.recovered)
     draft.put(spec.key, row)
+
+
+def _book(
+    draft: Draft, place: CounterAt, before: Counter, owners: tuple[Context, ...], counts: int, raw: int,
+    reading: Reading, *, straddles: bool, read_as: str = "",
+) -> None:  # fmt: skip
+    parts = counts * place.counter.parts(owners[0].item)
+    for share in deal(draft, place.station, place.counter.role, owners, parts):
+        mine = share._replace(straddles=straddles)
+        was = before.raw if reading.kind in _TELLS_BEFORE else None
+        _say_count(draft, place, _add(draft, place, mine), raw, reading, was, read_as)
+
+
+def _factors(draft: Draft, spec: CounterSpec, item: str | None) -> str:
+    """How many parts of it one count stood for and stands for, where the file changed that; else empty."""
+    was, now = spec.parts(item), draft.line.counters[spec.signal].counter.parts(item)
+    return "" if was == now else f"parts of a count: {was} before, {now} now"
+
+
+def _boundary(before: Counter, reading: Reading) -> Boundary | None:
+    """Where a reset was first seen by the reading that a change of the context had asked for."""
+    if reading.kind is not Kind.RESET or before.suspect is None:
+        return None
+    return before.suspect.boundary
+
+
+def _book_around(
+    draft: Draft, place: CounterAt, before: Counter, boundary: Boundary, raw: int, reading: Reading
+) -> None:
+    """What the counter showed at the change was made before it, the rest after it."""
+    until = min(boundary.raw, reading.delta)
+    if until:
+        _book(draft, place, before, boundary.before, until, raw, reading, straddles=False)
+    since = reading.delta - until
+    if since or not until:
+        _book(draft, place, before, boundary.after, since, raw, reading, straddles=False)
+    if until:
+        publish_ended(draft, boundary.before)
+
+
+def _withdraw(draft: Draft, spec: StationSpec, before: Counter) -> int:
+    """What a leap claimed never was, for the counter goes on from where it was. Parts that no person has
+    decided about yet."""
+    row, leaps = draft.station(spec), before.former.claims if before.former else ()
+    kept = list(row.claims)
+    gone: list[Claim] = []
+    for leap in leaps:
+        if leap in kept:
+            kept.remove(leap)
+            gone.append(leap)
+    if not gone:
+        return 0
+    parts = sum(one.parts for one in gone)
+    draft.put(spec.key, replace(row, held=row.held - parts, claims=tuple(kept)))
+    was, raw = gone[0].was, gone[0].raw
+    words = f"the {gone[0].role} counter goes on from {was}, where it was before it went to {raw}"
+    draft.say(Flag(WITHDRAWN, parts, words), spec.name)
+    return parts
 
 
 def _is_late(before: Counter, now: Observation) -> bool:
@@ -250,7 +366,7 @@ def _say_count(
     )  # fmt: skip
 
 
-def _say_gap(draft: Draft, place: CounterAt, before: Counter, reading: Reading) -> None:
+def _say_gap(draft: Draft, place: CounterAt, before: Counter, reading: Reading, withdrawn: int) -> None:
     row = draft.station(place.station)
     since_ms = before.former.seen_ms if reading.restored and before.former else before.seen_ms
     draft.say(
@@ -258,7 +374,8 @@ def _say_gap(draft: Draft, place: CounterAt, before: Counter, reading: Reading) 
             place.counter.signal, since_ms, draft.observation.seen_ms,
             _counted(reading) * place.counter.parts(before.context.item),
             certain=reading.kind in (Kind.GAP, Kind.SAME),
-            assigned=any(slot.run.id == before.context.run for slot in slots(row)),
+            assigned=any(slot.run.id == before.context.run for slot in slots(row)), withdrawn=withdrawn,
+            most=reading.most * place.counter.parts(before.context.item),
         ),
         place.station.name,
         before.context,

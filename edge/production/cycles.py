@@ -42,6 +42,8 @@ def part_finished(
     if station.state_signal is None and row.state != EXECUTE:
         row = _enter(draft, station, row, EXECUTE, None)
     edge, before = edge_of(draft.observation), row.edge
+    if row.recovered is not None:
+        row = replace(row, recovered=None)
     if row.left is not None and assigned:
         row = _changed_over(draft, station, row, edge)
     lasted_ms = cycle_ms(before, edge)
@@ -105,22 +107,33 @@ def silence(draft: Draft, station: StationSpec) -> None:
     The stop began with the last part; it is said when it is long enough to be one.
     """
     row, now = draft.station(station), draft.observation
-    if row.state != EXECUTE or _is_out_of_sight(draft, station):
+    if row.state != EXECUTE:
         return
-    edge = row.edge
-    if edge is None:
-        quiet = now.boot != row.state_boot or now.mono_ms - row.state_mono_ms > station.stop_after_ms
-        if quiet:
-            draft.put(station.key, _enter(draft, station, row, STOPPED, None))
-    elif edge.boot != now.boot or now.mono_ms - edge.mono_ms > station.stop_after_ms:
-        draft.put(station.key, _enter(draft, station, row, STOPPED, None, since=edge))
+    boot, mono_ms = (row.edge.boot, row.edge.mono_ms) if row.edge else (row.state_boot, row.state_mono_ms)
+    quiet = boot != now.boot or now.mono_ms - mono_ms > station.stop_after_ms
+    if quiet and _is_known(draft, station, row):
+        draft.put(station.key, _enter(draft, station, row, STOPPED, None, since=row.edge or _recovered(row)))
 
 
-def _is_out_of_sight(draft: Draft, station: StationSpec) -> bool:
-    """A lost connection is as silent as a machine that stands still."""
-    ends_cycles = [one for one in station.counters if draft.line.counters[one.signal].ends_cycle]
-    counters = [draft.get(counter.key, Counter) for counter in ends_cycles]
-    return any(counter is not None and counter.stale for counter in counters)
+def _is_known(draft: Draft, station: StationSpec, row: Station) -> bool:
+    """That no part came. A lost connection is as silent as a machine that stands still, and so is a counter
+    that nobody has read."""
+    boot = draft.observation.boot
+    parts = [one.mono_ms for one in (row.edge, row.last_part, row.recovered) if one and one.boot == boot]
+    quiet_ms = max(parts) + station.stop_after_ms if parts else 0
+    for spec in station.counters:
+        read = draft.get(spec.key, Counter) if draft.line.counters[spec.signal].ends_cycle else None
+        if read is None:
+            continue
+        if read.stale or (spec.is_sampled and (read.boot != boot or read.mono_ms < quiet_ms)):
+            return False
+    return True
+
+
+def _recovered(row: Station) -> Edge | None:
+    """Where parts came in a reading, and none since: that reading, if it is of what runs now."""
+    last = row.recovered
+    return last if last is not None and row.changed_ms <= last.at_ms else None
 
 
 def _enter(

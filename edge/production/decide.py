@@ -84,9 +84,13 @@ def _counter_needs(place: CounterAt, rows: Rows) -> tuple[str, ...]:
     row, before = rows.get(place.counter.key), rows.get(place.counter.read_as_key)
     if isinstance(before, ReadAs) and before.key != place.counter.key:
         return (*place.needs, before.key)
-    if not isinstance(row, Counter) or row.earlier is None or row.earlier.context.order is None:
+    if not isinstance(row, Counter):
         return place.needs
-    owners = [context for context in (row.earlier.context, *row.earlier.others) if context.order]
+    boundary = row.suspect.boundary if row.suspect else None
+    known = (*boundary.before,) if boundary else ()
+    if row.earlier is not None:
+        known = (*known, row.earlier.context, *row.earlier.others)
+    owners = [context for context in known if context.order]
     keys = [run_key(context.run or "") for context in owners]
     jobs = [job_key(context.order or "", context.operation) for context in owners]
     return (*place.needs, *keys, *jobs)

@@ -69,6 +69,8 @@ class Decision(Struct, frozen=True):
     until then belong to what was so before."""
     reread: tuple[str, ...] = ()
     """Counters to be read again soon, for the last reading was not believed."""
+    doubted: bool = False
+    """The reading is not believed yet, whether it is to be read again for that or not."""
     moves: tuple[Move, ...] = ()
     timing: Hold | Restamp | None = None
     """What becomes of the times of events."""
@@ -78,8 +80,8 @@ class Draft:
     """Collects what one observation changes."""
 
     __slots__ = (
-        "_rows", "boundary", "changed", "events", "line", "moves", "observation", "outcome", "reread",
-        "timing",
+        "_rows", "boundary", "changed", "doubted", "events", "line", "moves", "observation", "outcome",
+        "reread", "timing",
     )  # fmt: skip
 
     def __init__(self, line: Line, rows: Mapping[str, Row | None], observation: Observation) -> None:
@@ -90,6 +92,7 @@ class Draft:
         self.outcome = ACCEPTED
         self.boundary: tuple[str, ...] = ()
         self.reread: tuple[str, ...] = ()
+        self.doubted = False
         self.moves: list[Move] = []
         self.timing: Hold | Restamp | None = None
         self._rows = rows
@@ -161,6 +164,6 @@ class Draft:
 
     def decision(self) -> Decision:
         return Decision(
-            tuple(self.events), self.changed, self.outcome, self.boundary, self.reread, tuple(self.moves),
-            self.timing,
+            tuple(self.events), self.changed, self.outcome, self.boundary, self.reread, self.doubted,
+            tuple(self.moves), self.timing,
         )  # fmt: skip

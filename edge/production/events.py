@@ -47,7 +47,8 @@ class Count(Struct, frozen=True, omit_defaults=True):
     was: int | None = None
     """The reading before, where this one is held, a reset or another device's, or begins a baseline anew."""
     read_as: str = ""
-    """Of a baseline: how the counter was read before and how now, where the file changed that."""
+    """How the counter was read before and how now, where the file changed that: of a baseline its address and
+    decoding, of what is uncertain the parts that one count stands for."""
 
 
 class Cycle(Struct, frozen=True, omit_defaults=True):
@@ -216,8 +217,8 @@ class Flag(Struct, frozen=True, omit_defaults=True):
 
     flag: str
     """`overproduced`, `scrap_above_total`, `scrap_differs`, `good_differs`, `rework_unknown`,
-    `out_of_sequence`, `held_dismissed`; of tests `verdict_differs`, `number_repeated`, `no_unit`; of a badge
-    `badge_ended`."""
+    `out_of_sequence`, `held_dismissed`, `held_withdrawn`; of tests `verdict_differs`, `number_repeated`,
+    `no_unit`; of a badge `badge_ended`."""
     quantity: int
     """Parts that it is about; 0 for a badge."""
     detail: str = ""

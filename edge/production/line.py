@@ -55,6 +55,10 @@ class CounterSpec:
     parts_per_count: int = 1
     parts_by_item: Mapping[str, int] = field(default_factory=dict)
     """Cavities of the tool that makes an item, where they differ from `parts_per_count`."""
+    retained: bool = False
+    """Its device keeps the count to the last part when it is restarted or loses its power."""
+    is_sampled: bool = False
+    """Its source tells of every reading: only one that says "no more" tells that no part came."""
 
     @property
     def read_as_key(self) -> str:

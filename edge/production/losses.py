@@ -24,6 +24,11 @@ class Gap(Struct, frozen=True, omit_defaults=True):
     """False where the counter could have wrapped or been reset unseen."""
     assigned: bool
     """True where one run spans the whole interval."""
+    most: int = 0
+    """So many its device can have made since it was restarted, where it may show an older count; 0: nobody
+    can tell. `recovered` is what was made at least."""
+    withdrawn: int = 0
+    """Parts that were held in it, and never were: the counter goes on from where it was before it leapt."""
 
 
 class Loss(Struct, frozen=True, omit_defaults=True):

@@ -40,7 +40,10 @@ def missed(draft: Draft, told: Missed) -> None:
     """What was read and not recorded, the counters have: their next readings recover it as a gap."""
     if told.cause == NOT_RECORDED:
         _turn_stale(draft, [one.counter for one in draft.line.counters.values()])
-    draft.say(Loss(told.cause, told.subject, told.since_ms, told.until_ms, told.records, told.detail))
+    signals = tuple(one for one in told.signals if one in draft.line.counters)
+    _turn_stale(draft, [draft.line.counters[one].counter for one in signals])
+    words = (told.cause, told.subject, told.since_ms, told.until_ms, told.records, told.detail)
+    draft.say(Loss(*words, signals=signals))
 
 
 def source(draft: Draft, name: str) -> None:

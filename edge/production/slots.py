@@ -4,7 +4,8 @@ from functools import reduce
 
 from msgspec.structs import replace
 
-from edge.production.baselines import Counter, Earlier
+from edge.observation import Observation
+from edge.production.baselines import Boundary, Counter, Earlier, Suspect
 from edge.production.context import Context
 from edge.production.draft import Draft
 from edge.production.line import CounterSpec, StationSpec
@@ -79,8 +80,27 @@ def _change_counter(draft: Draft, spec: CounterSpec, after: Contexts) -> None:
     first, *rest = after if clean else _certain(mine, after)
     since = Earlier(before.context, before.others, now.at_ms, now.mono_ms, now.boot)
     earlier = None if clean else before.earlier or since
-    draft.put(spec.key, replace(before, context=first, others=tuple(rest), former=former, earlier=earlier))
+    suspect = before.suspect and _at_boundary(before.suspect, now, mine, after, spec.signal)
+    if before.stale:
+        suspect = before.suspect
+    draft.put(spec.key, replace(
+        before, context=first, others=tuple(rest), former=former, earlier=earlier, suspect=suspect
+    ))  # fmt: skip
     draft.boundary = (*draft.boundary, spec.signal)
+
+
+def _at_boundary(
+    suspect: Suspect, now: Observation, before: Contexts, after: Contexts, signal: str
+) -> Suspect:
+    """With the reading that this change asked for: should it turn out to be right, it is the boundary."""
+    if (known := suspect.boundary) is not None:
+        if known.mono_ms != now.mono_ms:  # else it is the next step of the same change
+            after = _certain(known.after, after)
+        return replace(suspect, boundary=replace(known, after=after))
+    raw = next((look.raw for look in suspect.looks if look.mono_ms >= now.mono_ms), None)
+    if raw is None or signal not in (now.fresh or ()):
+        return suspect
+    return replace(suspect, boundary=Boundary(raw, before, after, now.mono_ms))
 
 
 def _certain(before: Contexts, after: Contexts) -> Contexts:

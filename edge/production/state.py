@@ -198,6 +198,9 @@ class Station(Struct, frozen=True, omit_defaults=True, tag="station"):
     edge: Edge | None = None
     last_part: Edge | None = None
     """As `edge`, but kept over stops and runs."""
+    recovered: Edge | None = None
+    """A reading that brought parts of which nobody knows when they were made, such as those of a gap, and
+    none came since. Of counters whose every reading is told."""
     last_cycle_s: float | None = None
     noun: Noun | None = None
     chosen: Noun | None = None

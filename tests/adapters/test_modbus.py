@@ -242,7 +242,7 @@ async def test_a_busy_device_is_bad_once_and_read_on(plc: Device, intake: Memory
 async def test_a_dead_unit_behind_a_gateway_stops_no_other(
     plc: Device, intake: MemoryIntake, gateway_speaks: bool
 ) -> None:
-    await plc.tell("code 500 11" if gateway_speaks else "mute 9")
+    await plc.tell("fault 9 11" if gateway_speaks else "mute 9")
     signals = [signal("live", "u16", unit=1, holding=0)]
     signals += [signal(f"dead{at}", "u16", unit=9, holding=at) for at in (500, 600)]
     async with collecting(tcp(plc, timeout="150ms", probe_every="600ms", max_gap=0), signals, intake):
@@ -253,7 +253,7 @@ async def test_a_dead_unit_behind_a_gateway_stops_no_other(
         assert "unit 9 is lost" in bad(intake, "dead500")[0]
         number = intake.ask("dead500", "live")
         await intake.until(lambda: len([one for one in intake.seen if one.answers == number]) == 2, 1)
-        await plc.tell("code 500 0" if gateway_speaks else "speak 9")
+        await plc.tell("fault 9 0" if gateway_speaks else "speak 9")
         await intake.until(lambda: len(intake.values("dead500")) >= 3)
         await intake.until(lambda: len(intake.values("dead600")) >= 3)
 

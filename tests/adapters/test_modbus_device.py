@@ -4,52 +4,12 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from adapters._modbus.address import Address
-from adapters._modbus.device import Device, Watch, watches
-from edge.contract import Observation, Quality, Signal, Value
-from edge.observation import DEVICE, DeviceWord
-from tests.support.intake import MemoryIntake
-
-SERIAL = {"holding": 10, "as": "text", "length": 8}
-UPTIME = {"holding": 20, "as": "u32", "order": "CDAB"}
-HEARTBEAT = {"coil": 3, "within": "10s"}
-WHOLE = {"serial": SERIAL, "uptime": UPTIME, "heartbeat": HEARTBEAT}
-EVERY = timedelta(seconds=1)
-SIGNALS = [
-    Signal(name, Address.model_validate({"unit": 3, "holding": place, "as": "u16"}), EVERY, table)
-    for place, (name, table) in enumerate(
-        [("press.total", ""), ("press.reject", ""), ("press.state", ""), ("heat/t1", "heat")]
-    )
-]
-
-
-def device(**keys: Any) -> Device:
-    return Device.model_validate(keys)
-
-
-class Bench:
-    """A watch, and what it is told."""
-
-    def __init__(self, **keys: Any) -> None:
-        self.watch = Watch("bus-1", 3, device(**keys), SIGNALS)
-        self.intake = MemoryIntake("bus-1")
-
-    def take(self, at_s: float, **values: Value) -> None:
-        for role, value in values.items():
-            self.watch.take(f"bus-1 unit 3 {role}", value, at_s)
-
-    def seen(self, total: Value, quality: Quality = Quality.GOOD) -> list[Observation]:
-        return [self.intake.observe("press.total", total, quality=quality)]
-
-    def words(self) -> list[DeviceWord]:
-        found = self.watch.words(self.intake)
-        assert all(one.signal == DEVICE for one in found)
-        return [one.value for one in found if isinstance(one.value, DeviceWord)]
-
+from adapters._modbus.device import watches
+from edge.contract import Quality, Value
+from edge.observation import DeviceWord
+from tests.adapters.modbus_watch import HEARTBEAT, SERIAL, SIGNALS, WHOLE, Bench, device, known
 
 # --- keys -----------------------------------------------------------------------------------------
 
@@ -125,19 +85,11 @@ def test_nothing_is_handed_over_before_the_device_has_said_who_it_is() -> None:
             "bus-1 unit 3", ("press.total", "press.reject", "press.state"), "A-1", 100_000, 1_000,
             (1 << 32) * 1_000,
             "unit 3 holding 10 text length 8, unit 3 holding 20 u32 words little tick 1000 ms",
+            was_out_of_sight=True,
         )
     ]  # fmt: skip
     assert bench.words() == []
     assert not bench.watch.is_anew
-
-
-def known(**keys: Any) -> Bench:
-    """One that has said who it is."""
-    bench = Bench(**(keys or WHOLE))
-    bench.take(0.0, serial="A-1", uptime=100, heartbeat=True)
-    bench.words()
-    bench.watch.must_look(bench.seen(500))
-    return bench
 
 
 def test_a_counter_that_goes_back_is_believed_after_a_look() -> None:
@@ -148,8 +100,17 @@ def test_a_counter_that_goes_back_is_believed_after_a_look() -> None:
     bench.take(5.0, serial="A-1", uptime=2)
     assert not bench.watch.must_look(bench.seen(4))
     [word] = bench.words()
-    assert word.uptime_ms == 2_000
+    assert (word.uptime_ms, word.was_out_of_sight) == (2_000, False)
     assert bench.watch.is_anew
+
+
+def test_the_first_word_after_an_answer_that_did_not_come_says_so_and_no_other() -> None:
+    bench = known()
+    bench.watch.doubt()
+    bench.take(5.0, serial="A-1", uptime=105)
+    assert [one.was_out_of_sight for one in bench.words()] == [True]
+    bench.take(70.0, serial="A-1", uptime=170)
+    assert [one.was_out_of_sight for one in bench.words()] == [False]
 
 
 @pytest.mark.parametrize("value", [None, "text", 2.5, True])
@@ -300,79 +261,6 @@ def test_a_unit_with_only_a_heartbeat_is_asked_nothing_else() -> None:
     assert not bench.watch.must_look(bench.seen(5))
     assert not bench.watch.must_look(bench.seen(1))
     assert bench.words() == []
-
-
-# --- the heartbeat --------------------------------------------------------------------------------
-
-
-def test_a_heart_that_stands_still_makes_every_value_bad_until_it_beats() -> None:
-    bench = Bench(heartbeat={"holding": 22, "as": "u16", "within": "10s"})
-    for at_s in (0.0, 2.5, 5.0, 7.5):
-        bench.take(at_s, heartbeat=7)
-        assert bench.watch.standstill(at_s) == ""
-    bench.take(10.0, heartbeat=7)
-    words = bench.watch.standstill(10.0)
-    assert words == (
-        "unit 3 answers, but its heartbeat (holding 22) has not changed for 10 s: its program stands still"
-    )
-    bench.take(12.5, heartbeat=8)
-    assert bench.watch.standstill(12.5) == ""
-
-
-def test_a_device_whose_heart_beats_again_says_first_who_it_is() -> None:
-    """A controller that stood still is often one that is being started: what it said then nobody heard."""
-    bench = known()
-    for at_s in (2.5, 5.0, 7.5, 10.0):
-        bench.take(at_s, heartbeat=True)
-    bench.take(11.0, serial="A-1", uptime=3)
-    bench.words()
-    assert bench.watch.standstill(11.0)
-    bench.take(12.5, heartbeat=False)
-    assert bench.watch.must_look(bench.seen(12))
-    bench.take(12.6, serial="A-1", uptime=4)
-    assert [one.uptime_ms for one in bench.words()] == [4_000]
-
-
-def test_a_heart_that_nobody_looked_at_may_have_beaten() -> None:
-    """The line was away for an hour: the same value then says nothing."""
-    bench = Bench(heartbeat={"holding": 22, "as": "u16", "within": "10s"})
-    bench.take(0.0, heartbeat=7)
-    bench.take(3600.0, heartbeat=7)
-    assert bench.watch.standstill(3600.0) == ""
-
-
-def test_a_heart_that_cannot_be_read_is_one_that_does_not_beat() -> None:
-    bench = Bench(heartbeat={"holding": 22, "as": "u16", "within": "10s"})
-    for at_s in (0.0, 2.5, 5.0, 7.5, 10.0):
-        bench.take(at_s, heartbeat=None)
-    assert bench.watch.standstill(10.0)
-
-
-def blinks(bench: Bench, half_ms: int, since_ms: int) -> None:
-    """No look finds that it stands still."""
-    [signal] = bench.watch.signals
-    every_ms = signal.every // timedelta(milliseconds=1)
-    for look in range(40):
-        at_ms = look * every_ms
-        bench.take(at_ms / 1000, heartbeat=(since_ms + at_ms) // half_ms % 2 == 1)
-        assert bench.watch.standstill(at_ms / 1000) == ""
-
-
-@given(st.integers(3, 60), st.floats(1, 3.5), st.integers(0, 100_000))
-def test_a_bit_that_blinks_slower_than_it_is_read_is_seen_to_blink(
-    within_s: int, slower: float, since_ms: int
-) -> None:
-    bench = Bench(heartbeat={"coil": 3, "within": f"{within_s}s"})
-    [signal] = bench.watch.signals
-    half_ms = int(signal.every / timedelta(milliseconds=1) * slower) + 1
-    blinks(bench, half_ms, since_ms)
-
-
-@pytest.mark.parametrize("half_ms", [50, 100, 200, 250, 400, 500, 800, 1_000])
-@given(since_ms=st.integers(0, 2_000))
-def test_the_clock_bits_of_controllers_are_seen_to_blink(half_ms: int, since_ms: int) -> None:
-    """10, 5, 2.5, 2, 1.25, 1, 0.625 and 0.5 Hz."""
-    blinks(Bench(heartbeat=HEARTBEAT), half_ms, since_ms)
 
 
 def test_a_serial_number_that_keeps_changing_is_not_believed_any_more(

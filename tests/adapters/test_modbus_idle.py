@@ -29,13 +29,17 @@ class Host:
         self.busy = 0
         """So many requests are answered with exception 6."""
         self.idle_s: float | None = IDLE_S
+        self.unused_s: float | None = None
+        """How soon it hangs up where it was asked nothing at all, if that is otherwise."""
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
+        patience_s = self.unused_s or self.idle_s
         with suppress(asyncio.IncompleteReadError, TimeoutError, OSError):
             while True:
-                async with asyncio.timeout(self.idle_s):
+                async with asyncio.timeout(patience_s):
                     request = await reader.readexactly(12)
+                patience_s = self.idle_s
                 self.asked += 1
                 if self.busy:
                     self.busy -= 1
@@ -71,6 +75,40 @@ async def test_a_host_that_hangs_up_when_idle_is_connected_anew_only_when_it_is_
     assert intake.renewals <= 1
     assert caplog.text.count("nothing was asked for 0.4 s") == 1
     assert "after each answer" not in caplog.text
+
+
+async def test_a_connection_that_was_never_used_may_be_closed_sooner(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    intake, count = MemoryIntake("esp"), signal("count", "u16", 0.7, holding=0)
+    async with served() as (host, url), collecting(settings(host=url, timeout="300ms"), [count], intake):
+        await intake.until(lambda: intake.values("count") == [7])
+        host.unused_s = 0.05
+        connections, asked = host.connections, host.asked
+        await intake.until(lambda: len(intake.values("count")) >= 4)
+        assert host.connections - connections <= host.asked - asked + 2, "made anew with nothing to ask"
+    assert caplog.text.count("on which nothing was asked") <= 1
+
+
+async def test_a_host_that_hangs_up_and_listens_a_moment_later_is_not_lost() -> None:
+    """The next request finds it there: nothing was missed."""
+    intake, host = MemoryIntake("esp"), Host()
+    server = await asyncio.start_server(host.serve, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    how = settings(host=f"tcp://127.0.0.1:{port}", timeout="300ms")
+    async with collecting(how, [signal("count", "u16", 2.5, holding=0)], intake) as running:
+        await intake.until(lambda: intake.values("count") == [7])
+        server.close()
+        began = asyncio.get_running_loop().time()
+        await asyncio.wait([running], timeout=IDLE_S + 0.6)  # it hangs up, and refuses for a while
+        assert not running.done()
+        assert asyncio.get_running_loop().time() - began > IDLE_S
+        server = await asyncio.start_server(host.serve, "127.0.0.1", port)
+        host.idle_s = None
+        await intake.until(lambda: len(intake.values("count")) >= 2)
+        await intake.until_sampled(lambda: dict(intake.tallies["unit 1"].counts)["reconnects"] >= 1)
+    server.close()
+    assert (intake.connections, host.connections) == (1, 2)
 
 
 async def test_a_host_that_hung_up_when_idle_and_is_gone_is_lost_when_it_is_asked() -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from adapters._modbus.budget import Cost, load, tight, usual
 from adapters._modbus.codec import read_bit
+from adapters._modbus.lengths import plan_by_period
 from adapters._modbus.plan import (
     Block,
     Limits,
@@ -18,11 +19,9 @@ from adapters._modbus.plan import (
     Point,
     Schedule,
     block_of,
-    differ,
     halves,
     pieces_of,
     plan,
-    plan_by_period,
 )
 
 
@@ -57,10 +56,7 @@ def signals(blocks: list[Block]) -> list[str]:
 # --- requests -------------------------------------------------------------------------------------
 
 
-@given(
-    points=points(),
-    limits=st.builds(Limits, st.integers(4, 125), st.integers(0, 20), st.just({}), st.booleans()),
-)
+@given(points=points(), limits=st.builds(Limits, st.integers(4, 125), st.integers(0, 20)))
 def test_every_point_is_in_one_request_within_the_limits(points: list[Point], limits: Limits) -> None:
     blocks = plan_by_period(points, limits)
     assert signals(blocks) == sorted(one.signal for one in points)
@@ -243,27 +239,6 @@ def test_a_group_is_read_as_often_as_the_one_in_it_that_is_read_most() -> None:
 
 def test_a_request_has_the_priority_of_its_first() -> None:
     assert block_of([point(0, priority=2), point(1, priority=0)]).priority == 0
-
-
-@settings(max_examples=60)
-@given(
-    areas=st.lists(st.tuples(st.integers(0, 900), st.integers(1, 300)), min_size=1, max_size=4),
-    max_registers=st.integers(20, 125),
-    max_gap=st.integers(0, 10),
-)
-def test_on_a_serial_line_lengths_differ_where_a_request_more_makes_them(
-    areas: list[tuple[int, int]], max_registers: int, max_gap: int
-) -> None:
-    places = {at for first, size in areas for at in range(first, first + size)}
-    points = [point(at) for at in places]
-    plain = plan_by_period(points, Limits(max_registers, max_gap))
-    limits = Limits(max_registers, max_gap, by_length=True)
-    blocks = plan_by_period(points, limits)
-    if differ(plain, limits):
-        assert blocks == plain
-    else:
-        assert blocks == plain or differ(blocks, limits)
-    assert signals(blocks) == signals(plain)
 
 
 def test_a_unit_has_limits_of_its_own() -> None:

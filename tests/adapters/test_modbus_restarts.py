@@ -11,8 +11,11 @@ import pytest
 from adapters import modbus
 from edge.contract import Observation, Quality, SourceLost
 from edge.observation import DEVICE, DeviceWord
+from edge.production.line import Role
+from edge.production.losses import Gap
 from tests.adapters.modbus_support import Device, device, serial_line, settings, signal
 from tests.support.intake import MemoryIntake
+from tests.support.line import Core, counter, line, station
 
 SERIAL = {"holding": 210, "as": "u16"}
 UPTIME = {"holding": 200, "as": "u32", "words": "big", "tick": "1ms"}
@@ -54,7 +57,7 @@ async def lines(kind: str, program: Path, folder: Path) -> AsyncIterator[tuple[D
 @asynccontextmanager
 async def collected(intake: MemoryIntake, keys: dict[str, Any], **unit: Any) -> AsyncIterator[None]:
     """The source, begun again whenever its connection is lost."""
-    how = settings(**keys, timeout="200ms", unit={"3": unit})
+    how = settings(**{"timeout": "200ms", **keys}, unit={"3": unit})
 
     async def collect() -> None:
         while True:
@@ -243,3 +246,29 @@ async def test_what_was_not_recorded_is_told_again(program: Path, tmp_path: Path
             assert {one.serial for one in words(intake)} == {"7"}
             intake.failing = False
             await intake.until(lambda: words(intake)[-1].serial == "8")
+
+
+async def test_a_restart_of_which_one_answer_is_missed_is_not_certain(program: Path, tmp_path: Path) -> None:
+    """Soon after the one before: by its uptime, in seconds, it only went on, and its count is higher."""
+    intake = MemoryIntake("bus")
+    async with lines("tcp", program, tmp_path) as (plc, keys):
+        await set_up(plc, first=5)
+        await plc.tell("counter 3 200 32 1 0")
+        keys |= {"timeout": "500ms"}
+        async with collected(intake, keys, uptime=UPTIME | {"tick": "1s"}, identity_every="60s"):
+            await until_seen(intake, 5)
+            await plc.tell("mute 3")
+            await plc.tell("counter 3 200 32 1 0")
+            await plc.tell("set holding 100 8")
+            while await plc.tell("count"):  # a request waits for its answer, and with it all others
+                await asyncio.sleep(0.15)
+            await plc.tell("speak 3")
+            await until_seen(intake, 8)
+    assert bad(intake) == []
+    assert just_before(intake, 8).was_out_of_sight
+    core = Core(line(station("press", counter("press", Role.TOTAL, 16))))
+    for one in counts(intake):
+        core.see(one)
+    gaps = [event.data for event in core.events if isinstance(event.data, Gap)]
+    assert [(gap.recovered, gap.certain) for gap in gaps] == [(3, False)]
+    assert [count.quality for count in core.counts()] == ["baseline", "uncertain"]

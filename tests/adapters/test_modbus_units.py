@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adapters._modbus.counts import Counts
-from adapters._modbus.plan import Block, Limits, Point, plan_by_period
+from adapters._modbus.lengths import plan_by_period
+from adapters._modbus.plan import Block, Limits, Point
 from adapters._modbus.points import point_of
-from adapters._modbus.refusals import AGAIN_S, FIRST_S, Next, Refusals
+from adapters._modbus.refusals import AGAIN_S, BUSY_TIMES, FIRST_S, Next, Refusals
 from adapters._modbus.roll import BUSY_LONGEST_S, BUSY_S, SHARE, Memory, Roll
 from adapters._modbus.told import LOG_EVERY_S, Teller
 from tests.adapters.modbus_support import signal
@@ -335,6 +336,54 @@ def test_an_exception_that_is_not_about_the_address_is_told_and_asked_again_firs
     second = refusals.refused(block, code)
     assert [part.count for part in second.blocks] == [1, 1]
     assert not second.is_told
+
+
+def test_a_place_is_to_blame_only_where_its_unit_answered_something_else() -> None:
+    refusals = Refusals(60.0)
+    [whole], [other] = plan_by_period([point(0), point(1)], LIMITS), plan_by_period([point(50)], LIMITS)
+    for _ in range(5):
+        assert not refusals.unanswered(whole).blocks
+    assert refusals.needs_another(whole)
+    refusals.worked(other)
+    parts = refusals.unanswered(whole).blocks
+    assert [part.start for part in parts] == [0, 1]
+    refusals.worked(parts[0])
+    assert not refusals.unanswered(parts[1]).blocks, "what was read along may be to blame"
+    assert refusals.unanswered(parts[1]).is_found
+    assert refusals.signals == {"u1s1"}
+    assert [one.start for one, _ in refusals.alone(1)] == [1]
+    refusals.reconnected([point(0), point(1), point(50)])
+    assert refusals.signals == {"u1s1"}
+    refusals.reconnected([point(0), point(50)])
+    assert not refusals.signals
+
+
+def test_a_place_that_is_always_busy_is_asked_ever_more_rarely_and_then_left_out() -> None:
+    refusals = Refusals(60.0)
+    [busy], [other] = plan_by_period([point(0)], LIMITS), plan_by_period([point(50)], LIMITS)
+    pauses, told = [], []
+    for _ in range(BUSY_TIMES):
+        after = refusals.busy(busy)
+        refusals.worked(other)
+        pauses.append(after.after_s)
+        told.append(after.is_told)
+    assert pauses == pytest.approx([BUSY_S, 2 * BUSY_S, 4 * BUSY_S, FIRST_S])
+    assert told == [False, True, True, True]
+    assert refusals.is_alone(busy)
+    assert refusals.busy(busy).after_s == pytest.approx(2 * FIRST_S)
+
+
+def test_where_a_unit_may_be_asked_for_something_else_it_is_not_lost_before_that_failed() -> None:
+    roll = Roll([1, 2], 60.0, Memory())
+    for _ in range(3):
+        assert not roll.failed(1, 0.0, "silence", "holding 72", has_other=True)
+    assert roll.failed(1, 0.0, "silence", "holding 50", has_other=True)
+    roll.answered(1)
+    roll.cost(1, 10.0, 1.0, "holding 72")
+    roll.cost(1, 10.0, 1.0, "holding 72")
+    roll.cost(1, 10.0, 1.0, "holding 72")
+    assert roll.rests_until(1, "holding 72") > 10.0
+    assert roll.rests_until(1, "holding 50") < 10.0
 
 
 # --- the log ------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from edge.contract import Receipt, Record
 from edge.errors import SinkError, SinkLost, SinkRefused
 from edge.journal import JournalReader
 from tests.support.delivering import Bench, HandSink, all_of_it, caught_up
-from tests.support.line import line, recording, run_quickly
+from tests.support.line import guard, line, recording, run_quickly
 
 
 @pytest.fixture
@@ -204,7 +204,7 @@ def test_a_bug_in_one_sink_does_not_end_the_agent(tmp_path: Path, caplog: pytest
 async def test_lingering_waits_for_company(bench: Bench) -> None:
     sink = HandSink()
     async with bench.delivering(sink, linger=timedelta(seconds=0.3)) as delivery:
-        async with asyncio.timeout(10):
+        async with guard():
             while not sink.shown:
                 await asyncio.sleep(0)
         for _ in range(3):
@@ -221,7 +221,7 @@ async def test_a_receipt_for_what_was_never_sent_is_not_believed(bench: Bench) -
         await bench.happen(2)
         await caught_up(delivery, sink)
         await bench.happen(10)
-        async with asyncio.timeout(3):
+        async with guard():
             while len(set(sink.seqs())) < 12:
                 await asyncio.sleep(0.01)
     assert set(sink.seqs()) == set(range(1, 13))

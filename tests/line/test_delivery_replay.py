@@ -20,7 +20,7 @@ from edge.journal.sinks import SinkReader
 from edge.lately import PIECES, SPANS, Lately
 from tests.support.clock import ManualClock
 from tests.support.delivering import Bench, HandSink, all_of_it, caught_up
-from tests.support.line import line, recording, run_quickly
+from tests.support.line import guard, line, recording, run_quickly
 
 QUICK = 40
 """A second of waiting takes a 40th of one."""
@@ -50,7 +50,7 @@ class Plug:
 
         sink.answer = once
         await bench.happen(1)
-        async with asyncio.timeout(60):
+        async with guard():
             while sink.connections == connections or delivery.pending > but:
                 await asyncio.sleep(0.05)
         return [seq for write in sink.writes[before + 1 :] for seq in write]
@@ -249,7 +249,7 @@ async def agent(path: Path, sink: HandSink, clock: ManualClock, *pauses_and_coun
                 await asyncio.sleep(pause_s)
                 await bench.happen(count)
                 await caught_up(delivery, sink)
-            async with asyncio.timeout(60):
+            async with guard():
                 while delivery.pending or not sink.connections:
                     await asyncio.sleep(0.05)
     return before

@@ -19,7 +19,7 @@ from simulators.launch import Running, simulator
 from tests.line.test_agent import LINE, agent, made, packer, scan_until_answered
 from tests.support.servers import Heard, heard, mosquitto, session
 
-IN_CI, IN_SOAK = 20, 500
+IN_CI, IN_SOAK = 10, 500
 AGAIN_WITHIN_S = 10.0
 """After a kill, from the start of the next process to the first count on disk."""
 CAUGHT_UP_S = 60.0
@@ -166,7 +166,7 @@ def compare(folder: Path, messages: Iterable[Heard]) -> None:
 
 
 @pytest.mark.timeout(300)
-async def test_twenty_kills_lose_nothing_and_count_nothing_twice(tmp_path: Path) -> None:
+async def test_ten_kills_lose_nothing_and_count_nothing_twice(tmp_path: Path) -> None:
     seen = await play(tmp_path, IN_CI, seed=1)
     assert seen.kills == IN_CI
     assert max(seen.again_s) < AGAIN_WITHIN_S

@@ -21,7 +21,7 @@ from edge.journal.backup import back_up, restore
 from edge.journal.begin import news
 from edge.ledger import Interval, Ledger, read_ledger
 from edge.ledger_cli import told as in_words
-from edge.observation import AGENT, CLOCK, OVERFLOWED, ClockWord, Missed, Observation, Quality
+from edge.observation import AGENT, CLOCK, NOT_READ, OVERFLOWED, ClockWord, Missed, Observation, Quality
 from edge.office_words import told_held
 from edge.production import Line
 from edge.production.line import Role
@@ -302,6 +302,22 @@ async def test_what_was_dropped_is_told_with_how_much(path: Path, clock: ManualC
     assert (one.since_ms, one.until_ms) == (now, now + 5_000)
 
 
+async def test_a_counter_that_was_not_read_in_time_is_an_interval_with_its_parts(
+    path: Path, clock: ManualClock
+) -> None:
+    async with recording(line(), path) as recorder:
+        await recorder.emit([see(clock, TOTAL, 100)])
+        since_ms = clock.wall_ms()
+        clock.pass_ms(5_400)
+        word = Missed(NOT_READ, "plc", since_ms, clock.wall_ms(), detail="unread", signals=(TOTAL,))
+        await recorder.emit([see(clock, AGENT, word), see(clock, TOTAL, 105)])
+    [one] = ledger(path).intervals
+    assert (one.cause, one.subject) == (NOT_READ, "plc")
+    assert (one.since_ms, one.until_ms) == (since_ms, clock.wall_ms())
+    assert [(each.signal, each.parts, each.certain) for each in one.recovered] == [(TOTAL, 5, True)]
+    assert one.uncertain == ()
+
+
 async def test_states_that_were_lost_on_the_way_are_told(path: Path, clock: ManualClock) -> None:
     async with recording(line(), path) as recorder:
         await recorder.emit([see(clock, "press.state", 1)])
@@ -337,6 +353,38 @@ async def test_readings_that_leave_a_question_open_are_told(path: Path, clock: M
     assert "wait for a person" in held.uncertain[0]
     assert "from 3 to 4000000, faster than any part can be made" in held.uncertain[0]
     assert found.uncertain == 2
+
+
+async def test_a_leap_that_went_away_asks_nobody_any_more(
+    path: Path, clock: ManualClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    leap = [(TOTAL, 4_000_000)] * 3
+    found = await told(path, clock, (TOTAL, 1_000), *leap)
+    assert (found.uncertain, found.intervals[-1].cause) == (1, "counter")
+    found = await told(path, clock, (TOTAL, 1_004))
+    assert (found.uncertain, found.parts) == (0, 4)
+    assert found.intervals[-1].detail == "it leapt and went back: what it claimed never was"
+    words = (
+        "press: 3999000 held parts never were: the total counter goes on from 1000, where it was before it"
+    )
+    assert f"{words} went to 4000000" in caplog.messages
+
+
+async def test_a_count_of_other_parts_than_before_is_told_with_both(
+    path: Path, clock: ManualClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    old, new = (line(station("press", counter("press", Role.TOTAL, parts_per_count=n))) for n in (1, 2))
+    await told(path, clock, (AGENT, "start"), (TOTAL, 10), (TOTAL, 11), (AGENT, "stop"), of=old)
+    found = await told(path, clock, (AGENT, "start"), (TOTAL, 14), of=new)
+    factors = "parts of a count: 1 before, 2 now"
+    assert found.intervals[-1].uncertain == (
+        f"press.total: {factors}: nobody knows of which its parts are, they are booked as before",
+    )
+    assert found.parts == 3
+    assert (
+        f"press.total: {factors}: what was counted over the change is booked as before: 3 parts"
+        in caplog.messages
+    )
 
 
 async def test_a_count_that_went_back_is_said_to_have_gone_back(

@@ -1,5 +1,6 @@
 """What the loss ledger says of devices that were restarted and swapped, also while nobody was there."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -10,21 +11,23 @@ from edge.journal import JournalReader
 from edge.ledger import Ledger, read_ledger
 from edge.ledger_cli import told
 from edge.observation import AGENT, DEVICE, DeviceWord
-from edge.production.line import Role
+from edge.production.line import Line, Role
 from tests.support.clock import ManualClock
 from tests.support.line import counter, line, recording, see, station
 
 TOTAL, REJECT = "press.total", "press.reject"
-PRESS = line(station("press", counter("press", Role.TOTAL, 16), counter("press", Role.REJECT, 16)))
+COUNTERS = counter("press", Role.TOTAL, 16), counter("press", Role.REJECT, 16)
+PRESS = line(station("press", *COUNTERS))
+RETAINED = line(station("press", *(replace(one, retained=True) for one in COUNTERS)))
 
 
 def word(serial: str, uptime_s: int) -> DeviceWord:
     return DeviceWord("plc unit 1", (TOTAL, REJECT, "press.state"), serial, uptime_s * 1_000)
 
 
-async def ledger(path: Path, clock: ManualClock, *seen: tuple[str, Any]) -> Ledger:
+async def ledger(path: Path, clock: ManualClock, *seen: tuple[str, Any], of: Line = PRESS) -> Ledger:
     """Of what was seen, a second apart; a number is so many seconds without anything."""
-    async with recording(PRESS, path) as recorder:
+    async with recording(of, path) as recorder:
         for signal, value in seen:
             clock.pass_ms(1_000)
             if signal:
@@ -33,7 +36,7 @@ async def ledger(path: Path, clock: ManualClock, *seen: tuple[str, Any]) -> Ledg
                 clock.pass_ms(value * 1_000)
     reader = JournalReader(path, "line-1")
     try:
-        return read_ledger(reader, PRESS)
+        return read_ledger(reader, of)
     finally:
         reader.close()
 
@@ -82,15 +85,28 @@ async def test_what_became_of_a_device_is_in_the_log_once(
     ]
 
 
-async def test_a_restart_with_the_counts_kept_leaves_nothing_open(path: Path) -> None:
-    found = await ledger(
-        path, ManualClock(),
-        (AGENT, "start"), (DEVICE, word("A-1", 86_400)), (TOTAL, 40_500), (REJECT, 900),
-        ("", 20), (DEVICE, word("A-1", 7)), (TOTAL, 40_512), (REJECT, 900),
-    )  # fmt: skip
+RESTARTED_LATER = (
+    (AGENT, "start"), (DEVICE, word("A-1", 86_400)), (TOTAL, 40_500), (REJECT, 900),
+    ("", 20), (DEVICE, word("A-1", 7)), (TOTAL, 40_512), (REJECT, 900),
+)  # fmt: skip
+
+
+async def test_a_restart_with_the_counts_retained_leaves_nothing_open(path: Path) -> None:
+    found = await ledger(path, ManualClock(), *RESTARTED_LATER, of=RETAINED)
     assert found.uncertain == 0
     [restart] = found.intervals
     assert (restart.cause, restart.parts, restart.waiting) == ("device-restarted", 12, ())
+
+
+async def test_a_restart_may_bring_back_counts_that_were_saved_earlier(path: Path) -> None:
+    """Unless they are retained: what was made at least is counted, what may have been is told."""
+    found = await ledger(path, ManualClock(), *RESTARTED_LATER)
+    [restart] = found.intervals
+    older = "its device may have begun anew, and gone on from an older count"
+    assert restart.uncertain == (
+        f"press.total: {older}: 12 parts were made at least, 27 may have been since it began",
+        f"press.reject: {older}: 0 parts were made at least, 29 may have been since it began",
+    )
 
 
 async def test_a_swap_while_the_agent_was_off_counts_nothing_of_the_new_device(path: Path) -> None:

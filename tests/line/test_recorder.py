@@ -20,6 +20,7 @@ from tests.support.line import (
     bulky,
     counter,
     events_on_disk,
+    guard,
     label,
     line,
     no_room,
@@ -64,7 +65,7 @@ def attributed(path: Path) -> dict[tuple[str, str], int]:
 
 
 async def within_10_s(waiting: Awaitable[list[Outcome]]) -> list[Outcome]:
-    async with asyncio.timeout(10):
+    async with guard():
         return await waiting
 
 
@@ -599,3 +600,44 @@ async def test_a_number_of_thousands_of_digits_is_no_count(path: Path, clock: Ma
         assert outcome.verdict in (Verdict.REFUSED, Verdict.QUARANTINED)
         await counts(recorder, clock, 101)
     assert attributed(path) == {("total", "UNASSIGNED"): 1}
+
+
+# --- a reading at the boundary that is not believed ---------------------------------------------
+
+
+async def looks(recorder: Recorder, clock: ManualClock, ask: HandAsker, *readings: int) -> None:
+    """The first answers the scan's ask; the others come 150 ms apart, as of another poll."""
+    number = (await ask.next()).number
+    for place, raw in enumerate(readings):
+        clock.pass_ms(150)
+        await recorder.emit([see(clock, TOTAL, raw, answers=0 if place else number)])
+
+
+async def test_a_torn_reading_at_the_boundary_is_looked_at_once_more(path: Path, clock: ManualClock) -> None:
+    ask = HandAsker(TOTAL)
+    async with recording(line(station("press", counter("press", Role.TOTAL))), path, ask) as recorder:
+        await counts(recorder, clock, 65_530)
+        for card, readings in (("J WO-1001-10", (65_530,)), ("J WO-1002", (5, 65_540))):
+            async with asyncio.TaskGroup() as group:
+                scanned = group.create_task(recorder.emit([scan(clock, card)]))
+                await looks(recorder, clock, ask, *readings)
+                await within_10_s(scanned)
+            clock.pass_ms(5_000)
+        await counts(recorder, clock, 65_543)
+    assert attributed(path) == {("total", "WO-1001"): 10, ("total", "WO-1002"): 3}
+
+
+async def test_a_reset_at_the_boundary_is_decided_at_the_second_look(path: Path, clock: ManualClock) -> None:
+    """The third one, which makes it sure, is of the new order already."""
+    ask = HandAsker(TOTAL)
+    async with recording(line(station("press", counter("press", Role.TOTAL))), path, ask) as recorder:
+        await counts(recorder, clock, 500)
+        for card, readings in (("J WO-1001-10", (500,)), ("J WO-1002", (0, 1))):
+            async with asyncio.TaskGroup() as group:
+                scanned = group.create_task(recorder.emit([scan(clock, card)]))
+                await looks(recorder, clock, ask, *readings)
+                await within_10_s(scanned)
+            clock.pass_ms(150)
+        await recorder.emit([see(clock, TOTAL, 2)])
+        await counts(recorder, clock, 3)
+    assert attributed(path) == {("total", "WO-1002"): 3}

@@ -16,7 +16,7 @@ from edge.journal import JournalReader
 from edge.observation import Quality, Stamp
 from edge.supervise import Supervisor
 from tests.support.clock import ManualClock
-from tests.support.line import events_on_disk, line, recording, run_quickly
+from tests.support.line import events_on_disk, guard, line, recording, run_quickly
 
 Collect = Callable[[SourceIntake], Awaitable[None]]
 
@@ -191,9 +191,8 @@ def test_what_may_pass_is_tried_again(tmp_path: Path, error: Exception) -> None:
     again = asyncio.Event()
 
     async def line_runs() -> None:
-        async with supervised(tmp_path / "journal.db", collect):
-            async with asyncio.timeout(80):
-                await again.wait()
+        async with supervised(tmp_path / "journal.db", collect), guard():
+            await again.wait()
 
     run_quickly(line_runs(), 40)
 

@@ -13,7 +13,7 @@ from edge.errors import SinkError
 from edge.journal.sinks import SinkReader
 from edge.recorder import Recorder
 from tests.support.clock import ManualClock
-from tests.support.line import see
+from tests.support.line import guard, see
 
 Answer = Callable[[Sequence[Record]], Receipt]
 
@@ -75,7 +75,7 @@ class HandSink:
         return [seq for write in self.writes for seq in write]
 
     async def until(self, holds: Callable[[], bool]) -> None:
-        async with asyncio.timeout(10):
+        async with guard():
             while not holds():
                 self.wrote.clear()
                 await self.wrote.wait()
@@ -99,7 +99,7 @@ class Bench:
     async def happen(self, events: int) -> None:
         """So many events, committed together."""
         self.clock.pass_ms(1000)
-        async with asyncio.timeout(10):
+        async with guard():
             await self.recorder.emit(
                 [see(self.clock, "gun-1", f"rubbish {number}") for number in range(events)]
             )
@@ -122,8 +122,8 @@ class Bench:
             reader.close()
 
 
-async def caught_up(delivery: Delivery, sink: HandSink, within_s: float = 10.0) -> None:
-    async with asyncio.timeout(within_s):
+async def caught_up(delivery: Delivery, sink: HandSink) -> None:
+    async with guard():
         await sink.until(lambda: delivery.pending == 0 or sink.wrote.is_set())
         while delivery.pending:
             await asyncio.sleep(0)

@@ -251,7 +251,7 @@ class HandAsker:
 
     async def next(self) -> Ask:
         """Wait for an ask that comes from now on, or came since the last call."""
-        async with asyncio.timeout(10):
+        async with guard():
             await self._asked.wait()
         self._asked.clear()
         return self.asks[-1]
@@ -326,14 +326,20 @@ class _QuickLoop(asyncio.SelectorEventLoop):
     """A loop whose clock runs `factor` times as fast."""
 
     def __init__(self, factor: float) -> None:
-        self._factor = factor
+        self.factor = factor
         super().__init__(_QuickSelector(factor))
 
     def time(self) -> float:
-        return super().time() * self._factor
+        return super().time() * self.factor
 
 
 def run_quickly(main: Coroutine[Any, Any, ResultT], factor: float = 20.0) -> ResultT:
     """`asyncio.run` in which a second of waiting takes a `factor`th of one; disk and CPU do not hurry."""
     with asyncio.Runner(loop_factory=lambda: _QuickLoop(factor)) as runner:
         return runner.run(main)
+
+
+def guard(real_s: float = 10.0) -> asyncio.Timeout:
+    """A limit that only a fault reaches; in seconds of the wall also where the loop's clock runs quickly."""
+    loop = asyncio.get_running_loop()
+    return asyncio.timeout(real_s * (loop.factor if isinstance(loop, _QuickLoop) else 1.0))

@@ -88,6 +88,9 @@ devices = st.builds(
     spans,
     spans,
     st.just("") | texts,
+    st.booleans(),
+    st.none() | spans,
+    st.booleans(),
 )
 values: st.SearchStrategy[Value] = st.none() | st.booleans() | numbers | texts | results | orders | devices
 

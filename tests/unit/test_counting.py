@@ -1,16 +1,18 @@
 """Counting against a slow and obvious model: a machine makes parts, its counter is read now and then."""
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from edge.observation import AGENT
-from edge.production.counting import Kind
+from edge.observation import AGENT, COMMAND, SettleHeld
+from edge.production.counting import LONGEST_MS, LOOK_APART_MS, Kind
 from edge.production.events import Count
 from edge.production.line import Line, Role
+from edge.production.losses import Health
 from edge.production.presence import BACK, LOST, SOURCE
 from edge.production.totals import Totals
 from tests.support.clock import ManualClock
@@ -294,3 +296,46 @@ def test_a_clock_that_nobody_disciplines_does_not_tell_how_long_a_box_was_off(st
         machine.core.see(unsynced)
     *_, counted = machine.core.counts()
     assert (counted.produced, counted.quality) == (600, Kind.UNCERTAIN)
+
+
+def test_a_counter_that_jumps_about_is_read_again_no_more_than_ten_times_a_second_and_not_for_ever() -> None:
+    """However often it is polled: a u32 whose words are the wrong way round makes every look another one."""
+    machine, asked = a_machine(32, 65_536), list[int]()
+    for reading in range(2, 1_000):
+        machine.clock.pass_ms(10)
+        decided = machine.core.see(see(machine.clock, "press.total", 65_536 * reading))
+        if decided.reread:
+            asked.append(machine.clock.mono_ms())
+    assert all(later - sooner >= LOOK_APART_MS for sooner, later in pairwise(asked))
+    assert asked[-1] - asked[0] <= LONGEST_MS
+    said = [event.data for event in machine.core.events if isinstance(event.data, Health)]
+    assert [one.state for one in said] == ["unreadable"]
+
+
+def test_what_was_counted_over_a_change_of_its_factor_is_booked_as_before_and_uncertain() -> None:
+    clock, core = ManualClock(), Core(line(station("press", counter("press", Role.TOTAL))))
+    for raw in (100, 110):
+        clock.pass_ms(10_000)
+        core.see(see(clock, "press.total", raw))
+    core.line = line(station("press", counter("press", Role.TOTAL, parts_per_count=2)))
+    for raw in (115, 118):
+        clock.pass_ms(10_000)
+        core.see(see(clock, "press.total", raw))
+    *_, over, later = core.counts()
+    assert (over.produced, over.quality) == (5, Kind.UNCERTAIN)
+    assert over.read_as == "parts of a count: 1 before, 2 now"
+    assert (later.produced, later.quality, later.read_as) == (6, Kind.LIVE, "")
+
+
+def test_a_leap_that_a_person_has_settled_is_not_taken_back() -> None:
+    """Held parts that were dismissed are none already; what goes on is counted all the same."""
+    machine = a_machine(32, 1_000)
+    for raw in (4_000_000, 4_000_000, 4_000_000):
+        machine.clock.pass_ms(300)
+        machine.core.see(see(machine.clock, "press.total", raw))
+    machine.core.see(see(machine.clock, COMMAND, SettleHeld("office", "no parts", "press", None)))
+    assert machine.core.station().held == 0
+    machine.clock.pass_ms(300)
+    machine.core.see(see(machine.clock, "press.total", 1_002))
+    assert machine.core.station().held == 0
+    assert sum(count.produced for count in machine.core.counts()) == 2
