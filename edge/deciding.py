@@ -123,6 +123,9 @@ def tell(event: Event) -> None:
     elif isinstance(data, Count) and data.read_as:
         words = f"is read otherwise than before, {data.read_as}"
         log.warning("%s.%s %s: counting begins at %d", event.station, data.role, words, data.raw)
+    elif isinstance(data, Count) and data.quality == Kind.UNCERTAIN:
+        words = f"it went from {data.was} to {data.raw}, which is uncertain"
+        log.warning("%s.%s: %s: %d parts are counted", event.station, data.role, words, data.produced)
     elif isinstance(data, Flag) and data.flag == WITHDRAWN:
         log.warning("%s: %d held parts never were: %s", event.station, data.quantity, data.detail)
     elif isinstance(data, Count) and data.held:

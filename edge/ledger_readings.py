@@ -10,6 +10,8 @@ from edge.production.counting import Kind
 
 UNSEEN = "it could have turned over or begun again unseen"
 
+UNCLOCKED = f"{UNSEEN}, or no clock tells how long it was not seen"
+
 WAITS = "parts that it claims wait for a person"
 
 
@@ -62,8 +64,9 @@ class Reading(NamedTuple):
             return f"{self.read_as}: nobody knows of which its parts are, they are booked as before"
         if self.most and self.recovery is not None and self.quality in ("", Kind.UNCERTAIN):
             return (
-                "its device may have begun anew, and gone on from an older count:"
-                f" {self.recovery.parts} parts were made at least, {self.most} may have been since it began"
+                f"{went_words(self.was, self.raw)}its device may have begun anew, and gone on from"
+                f" an older count: {self.recovery.parts} parts were made at least, {self.most} may have"
+                " been since it began"
             )
         if not self.quality:
             return UNSEEN if self.recovery is not None and not self.recovery.certain else ""
@@ -72,7 +75,7 @@ class Reading(NamedTuple):
             Kind.RESET: f"{back}it began again at zero, what was made just before is not known",
             Kind.REPLACED: f"another device's, from {self.raw}: what the old one made after {self.was} is not"
             " known",
-            Kind.UNCERTAIN: f"{UNSEEN}, or no clock tells how long it was not seen",
+            Kind.UNCERTAIN: f"{went_words(self.was, self.raw)}{UNCLOCKED}",
             Kind.IMPLAUSIBLE: f"{self.held} {WAITS}: {claim_of(self.role, self.was, self.raw, self.held)}",
         }
         return words.get(Kind(self.quality), self.quality)
@@ -87,6 +90,11 @@ class Reading(NamedTuple):
             Cause.COUNTER, self.signal, since_ms, until_ms, record.seq, record.station,
             () if self.recovery is None else (self.recovery,), uncertain=(why,) if why else (),
         )  # fmt: skip
+
+
+def went_words(was: int | None, raw: int) -> str:
+    """Both readings, to go on after; empty where the count does not tell what it was before."""
+    return "" if was is None else f"it went from {was} to {raw}: "
 
 
 def first_words(data: Mapping[str, object]) -> str:

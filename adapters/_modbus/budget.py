@@ -294,6 +294,8 @@ class Dead:
     """In all, before every one of them is given up."""
     cycle_s: float
     """All requests to the units that are left once, and one to a dead one."""
+    shortest_s: float
+    """The same with the requests of the shortest period alone: until each of these was asked at the worst."""
     load: float
     """Of the line, with the units that are left."""
 
@@ -306,13 +308,19 @@ def dead_units(costs: Sequence[Cost], probe_every_s: float) -> list[Dead]:
     of_unit = [[cost for cost in costs if cost.block.unit == unit] for unit in _units(costs)]
     lost = sorted((max(cost.lost_s for cost in some) for some in of_unit), reverse=True)
     loads = sorted(load(some, usual) for some in of_unit)
-    cycles = sorted(sum(cost.usual_s for cost in some) for some in of_unit)
+    every_s = min((cost.every_s for cost in costs), default=0.0)
+    hasty = [[cost for cost in some if cost.every_s == every_s] for some in of_unit]
+    cycles, shortest = (
+        sorted(sum(cost.usual_s for cost in some) for some in each) for each in (of_unit, hasty)
+    )
     found = []
     for dead in range(1, len(of_unit)):
         look_s = sum(lost[:dead]) / dead
         share = look_s / (probe_every_s + look_s)
         first_s, cycle_s = TRIES * sum(lost[:dead]), sum(cycles[dead:]) + lost[0]
-        found.append(Dead(dead, 60 * share, lost[0], first_s, cycle_s, sum(loads[dead:]) + share))
+        shortest_s = sum(shortest[dead:]) + lost[0]
+        in_use = sum(loads[dead:]) + share
+        found.append(Dead(dead, 60 * share, lost[0], first_s, cycle_s, shortest_s, in_use))
     return found
 
 

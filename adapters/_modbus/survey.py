@@ -303,10 +303,11 @@ def _row(cost: Cost) -> tuple[str, str, str, str]:
     return f"{block}", size, f"every {_period(cost.every_s)}", _time(cost.usual_s)
 
 
-def _dead_words(dead: Dead, shortest_s: float) -> str:
+def _dead_words(dead: Dead, every_s: float) -> str:
+    """`every_s` is the shortest period."""
     who, them = ("1 unit", "it is") if dead.units == 1 else (f"{dead.units} units", "they are")
-    slots = int(dead.pause_s / shortest_s)
-    missed = f" (misses {counted(slots, 'reading')} of every {_period(shortest_s)})" if slots else ""
+    slots = int(dead.shortest_s / every_s)
+    missed = f" (misses {counted(slots, 'reading')} of every {_period(every_s)})" if slots else ""
     return (
         f"with {who} dead: {_time(dead.first_s)} until {them} given up, then {_time(dead.minute_s)} of each "
         f"minute, {_time(dead.pause_s)} at a stretch{missed}; a cycle takes up to {_time(dead.cycle_s)}, "

@@ -81,7 +81,7 @@ class Scaling(NamedTuple):
     shift: int
     divisor: int
     is_whole: bool
-    """Every result is a whole number, and is given as one."""
+    """Every result is a whole number of 64 bits at the most, and is given as one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -329,9 +329,16 @@ def _scaled(by: Scaling) -> Callable[[Sequence[int]], list[Decoded]]:
     factor, shift, divisor, is_whole = by
     if is_whole:
         return lambda raws: [raw * factor + shift for raw in raws]
+    if divisor == 1:
+        return lambda raws: [_kept(raw * factor + shift) for raw in raws]
     if (factor, shift) == (1, 0):
         return lambda raws: [raw / divisor for raw in raws]
     return lambda raws: [(raw * factor + shift) / divisor for raw in raws]
+
+
+def _kept(number: int) -> int | float:
+    """As it is where the journal takes it, else the float that is nearest to it."""
+    return number if _LEAST <= number <= _MOST else float(number)
 
 
 def _scaled_floats(by: Scaling) -> Callable[[Sequence[float]], list[Decoded]]:

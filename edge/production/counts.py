@@ -24,7 +24,7 @@ from edge.production.totals import counted
 
 _SEEN_LIVE = (Kind.LIVE, Kind.ROLLOVER)
 _COUNTED = (Kind.LIVE, Kind.ROLLOVER, Kind.GAP)
-_TELLS_BEFORE = (Kind.RESET, Kind.REPLACED, Kind.IMPLAUSIBLE)
+_TELLS_BEFORE = (Kind.RESET, Kind.REPLACED, Kind.UNCERTAIN, Kind.IMPLAUSIBLE)
 _NOTHING_NEW = (Kind.SAME, Kind.UNCERTAIN, Kind.GAP)
 
 NO_VALUE = "value"

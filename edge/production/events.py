@@ -45,7 +45,8 @@ class Count(Struct, frozen=True, omit_defaults=True):
     reason: str = ""
     """Of scrap that an operator counts."""
     was: int | None = None
-    """The reading before, where this one is held, a reset or another device's, or begins a baseline anew."""
+    """The reading before, where this one is held, uncertain, a reset or another device's, or begins a
+    baseline anew."""
     read_as: str = ""
     """How the counter was read before and how now, where the file changed that: of a baseline its address and
     decoding, of what is uncertain the parts that one count stands for."""

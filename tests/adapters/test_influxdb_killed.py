@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -15,6 +15,7 @@ from edge.delivery import Delivery
 from edge.journal.sinks import SinkReader
 from edge.recorder import Recorder
 from tests.support.clock import ManualClock
+from tests.support.delivering import at_work
 from tests.support.line import line, recording, see
 from tests.support.servers import FarEnd, victoria_metrics, victoria_values
 
@@ -49,12 +50,8 @@ class Bench:
         delivery = Delivery("db", self._settings, reader, self._recorder, dict, SystemClock())
         outlet = Outlet("db", "line-1", "", self._path.parent)
         try:
-            async with asyncio.TaskGroup() as group:
-                task = group.create_task(delivery.run(lambda: influxdb.connect(self._settings, outlet)))
+            async with at_work(delivery, lambda: influxdb.connect(self._settings, outlet)):
                 yield delivery
-                task.cancel()
-                with suppress(asyncio.CancelledError):
-                    await task
         finally:
             reader.close()
 

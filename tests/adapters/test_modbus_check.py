@@ -45,6 +45,38 @@ def test_the_plan_and_its_budget_are_shown() -> None:
     assert (found.faults, found.warnings) == ((), ())
 
 
+def with_one_dead(every_s: float, slow_s: float) -> str:
+    """Four units with two long requests each, one period for each of the two."""
+    found = asked(
+        {
+            "port": "/dev/ttyS9", "baud": 9600, "parity": "none", "timeout": "300ms",
+            "worst_answer": "300ms", "answers_in": "10ms",
+        },
+        *(
+            signal(f"t{unit}.{at}.{word}", "u16", period, unit=unit, holding=at + word)
+            for unit in (1, 2, 3, 4)
+            for at, words, period in ((0, 20, every_s), (100, 30, slow_s))
+            for word in range(words)
+        ),
+    )  # fmt: skip
+    assert found.faults == ()
+    [line] = [one for one in found.lines if one.startswith("with 1 unit dead")]
+    return line
+
+
+def test_a_reading_is_missed_where_a_dead_unit_and_the_others_take_more_than_the_period() -> None:
+    """The dead unit takes less than the period, but with what is due besides it is more."""
+    missed = with_one_dead(0.8, 0.8)
+    assert "680.7 ms at a stretch (misses 1 reading of every 800ms); a cycle takes up to 1.16 s" in missed
+    assert "misses" not in with_one_dead(1.2, 1.2)
+
+
+def test_only_requests_of_the_shortest_period_make_it_miss_one() -> None:
+    line = with_one_dead(1.0, 10.0)
+    assert "misses" not in line
+    assert "a cycle takes up to 1.16 s" in line
+
+
 def test_requests_that_nothing_tells_apart_are_named() -> None:
     found = asked(
         {"port": "/dev/ttyS9", "baud": 9600, "answers_in": "1ms", "max_gap": 0},

@@ -7,12 +7,13 @@ from decimal import Decimal
 from fractions import Fraction
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from pymodbus.client import AsyncModbusTcpClient
 
 from adapters._modbus.encode import MisfitValue, encoded
-from adapters._modbus.values import COIL, DIGITS, Encoding, Form, Kind, orders_of, reader, registers_of
+from adapters._modbus.values import COIL, Encoding, Form, Kind, orders_of, reader, registers_of
+from tests.adapters.modbus_values_support import wire
 
 _TYPES = AsyncModbusTcpClient.DATATYPE
 _FLOATS_32 = st.floats(width=32, allow_nan=False, allow_infinity=False)
@@ -32,13 +33,6 @@ CELLS = st.lists(
     st.integers(0, 0xFFFF) | st.sampled_from([0, 0x7FC0, 0x7F80, 0xFFF0, 0xFFFF, 0x2020, 0x4142]),
     min_size=140, max_size=140,
 )  # fmt: skip
-
-
-def wire(octets: bytes, order: str) -> list[int]:
-    """Registers whose bytes are those of `octets`, the highest first, in such an order: byte by byte."""
-    laid = bytes(octets["ABCDEFGH".index(letter)] for letter in order)
-    return [laid[at] << 8 | laid[at + 1] for at in range(0, len(laid), 2)]
-
 
 NONE: st.SearchStrategy[tuple[int | float, ...]] = st.sampled_from([(), (), (0,), (0, 1), (8224,)])
 """What stands for no value, in some of the kinds."""
@@ -182,6 +176,28 @@ def test_scaling_is_exact_to_the_last_digit(raw: int, scale: Decimal, offset: De
     assert found == (exact if isinstance(found, int) else float(exact))
 
 
+@given(
+    kind=st.sampled_from(["u64", "i64"]), raw=st.integers(0, 2**64 - 1),
+    scale=st.integers(-99, 99).filter(bool), offset=st.integers(-(10**6), 10**6),
+)  # fmt: skip
+@example("u64", 967254480667562920, 10, 3)
+@example("u64", 1844674407370955161, 10, 5)
+@example("u64", 1844674407370955161, 10, 6)
+@example("i64", 922337203685477580, -10, -8)
+@example("i64", 922337203685477580, -10, -9)
+def test_a_whole_scale_and_offset_give_whole_numbers_as_far_as_64_bits_go(
+    kind: Kind, raw: int, scale: int, offset: int
+) -> None:
+    registers = wire(raw.to_bytes(8, "big"), "ABCDEFGH")
+    exact = Form(kind, "ABCDEFGH").decode()(registers, 0)
+    assert isinstance(exact, int)
+    exact = exact * scale + offset
+    found = Form(kind, "ABCDEFGH", scale=Fraction(scale), offset=Fraction(offset)).decode()(registers, 0)
+    fits = -(2**63) <= exact < 2**64
+    assert type(found) is (int if fits else float)
+    assert found == (exact if fits else float(exact))
+
+
 @given(raw=_FLOATS_32, scale=st.sampled_from(["0.1", "0.001", "3", "1/3"]), offset=st.integers(-9, 9))
 def test_a_float_is_scaled_as_the_double_that_it_is(raw: float, scale: str, offset: int) -> None:
     form = Form("f32", "ABCD", scale=Fraction(scale), offset=Fraction(offset))
@@ -192,145 +208,9 @@ def test_a_float_is_scaled_as_the_double_that_it_is(raw: float, scale: str, offs
 def test_what_no_number_of_64_bits_holds_is_a_float_and_what_no_float_holds_is_none() -> None:
     huge = Form("u64", "ABCDEFGH", scale=Fraction(1000)).decode()([0xFFFF] * 4, 0)
     assert huge == float((2**64 - 1) * 1000)
-    assert isinstance(Form("u64", "ABCDEFGH", scale=Fraction(1000)).decode()([0, 0, 0, 1], 0), float)
+    assert isinstance(huge, float)
     most = wire(struct.pack(">d", 1.7e308), "ABCDEFGH")
     assert Form("f64", "ABCDEFGH", scale=Fraction(10)).decode()(most, 0) is None
-
-
-# --- digits and texts -----------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("kind", list(DIGITS))
-@given(data=st.data())
-def test_digits_are_read_as_they_are_shown(kind: Kind, data: st.DataObject) -> None:
-    number = data.draw(st.integers(0, 10 ** DIGITS[kind] - 1))
-    octets = bytes.fromhex(f"{number:0{DIGITS[kind]}d}")
-    for order in orders_of(kind):
-        assert Form(kind, order).decode()(wire(octets, order), 0) == number
-        assert encoded(Form(kind, order), number) == tuple(wire(octets, order))
-    place = data.draw(st.integers(0, DIGITS[kind] - 1))
-    digits = f"{number:0{DIGITS[kind]}d}"
-    wrong = digits[:place] + data.draw(st.sampled_from("ABCDEF")) + digits[place + 1 :]
-    form = Form(kind, orders_of(kind)[0], scale=data.draw(st.sampled_from([Fraction(1), Fraction(1, 100)])))
-    assert form.decode()(wire(bytes.fromhex(wrong), form.order), 0) is None
-    assert form.nothing == "holds a digit above 9, which is no BCD"
-
-
-@pytest.mark.parametrize(
-    ("octets", "text"),
-    [
-        (b"RUNNING ", "RUNNING"),
-        (b"AB\0\0\0\0\0\0", "AB"),
-        (b"AB\0 old?", "AB"),
-        (b"\0\0\0\0\0\0\0\0", ""),
-        (b"    WO-7", "WO-7"),
-        ("Größe\0".encode(), "Größe"),
-        ("Größe   ".encode("latin-1"), None),
-        (b"A\x07B     ", None),
-        (b"A\r\n     ", None),
-        (b"\xff\xff\xff\xff\xff\xff\xff\xff", None),
-    ],
-)
-def test_a_text_ends_at_its_padding_and_is_none_where_it_is_noise(octets: bytes, text: str | None) -> None:
-    cells = list(struct.unpack(">4H", octets))
-    assert Form("text", length=4).decode()([9, *cells, 9], 1) == text
-    swapped = list(struct.unpack("<4H", octets))
-    assert Form("text", "BA", length=4).decode()([9, *swapped, 9], 1) == text
-    assert Form("text", length=4).nothing == "holds no text"
-
-
-@pytest.mark.parametrize(
-    ("encoding", "octets", "text"),
-    [
-        ("latin-1", b"Geh\xe4use", "Gehäuse"),
-        ("cp1252", b"5 \x80 Geh\xe4", "5 € Gehä"),
-        ("latin-1", b"5 \x80 Geh\xe4", None),
-        ("cp1252", b"A\x81", None),
-        ("utf-8", b"Geh\xe4use", None),
-    ],
-)
-def test_a_text_has_an_encoding(encoding: Encoding, octets: bytes, text: str | None) -> None:
-    form = Form("text", length=4, encoding=encoding)
-    assert form.decode()(list(struct.unpack(">4H", octets.ljust(8, b"\0"))), 0) == text
-    if text is not None:
-        assert encoded(form, text) == struct.unpack(">4H", octets.ljust(8, b"\0"))
-    with pytest.raises(MisfitValue, match="has a character that latin-1 does not have"):
-        encoded(Form("text", length=4, encoding="latin-1"), "5 €")
-
-
-@pytest.mark.parametrize(
-    ("octets", "text"),
-    [
-        (b"\x08\x06Palle!XX", "Palle!"),
-        (b"\x08\x00Palle!XX", ""),
-        (b"\x08\x08Palle!XX", "Palle!XX"),
-        (b"\xfe\x08Palle!XX", "Palle!XX"),
-        (b"\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00", ""),
-        (b"\x08\x09Palle!XX", None),
-        (b"\xfe\x09Palle!XX", None),
-        (b"\xff\xffPalle!XX", None),
-        (b"\x04\x06Palle!XX", None),
-        (b"\x08\x06Pal\x07e!XX", None),
-    ],
-)
-def test_the_header_of_a_text_says_how_much_of_it_counts(octets: bytes, text: str | None) -> None:
-    form = Form("text", length=5, has_header=True)
-    assert form.decode()(list(struct.unpack(">5H", octets)), 0) == text
-    turned = Form("text", "BA", length=5, has_header=True)
-    assert turned.decode()(list(struct.unpack("<5H", octets)), 0) == text
-    with pytest.raises(MisfitValue, match="is only read"):
-        encoded(form, "A")
-
-
-@given(octets=st.binary(min_size=2, max_size=24).filter(lambda one: not len(one) % 2))
-def test_no_header_reads_beyond_its_text(octets: bytes) -> None:
-    form = Form("text", length=len(octets) // 2, encoding="latin-1", has_header=True)
-    found = form.decode()(list(struct.unpack(f">{form.length}H", octets)), 0)
-    assert found is None or (isinstance(found, str) and len(found) <= min(octets[0], octets[1]))
-
-
-# --- no value ---------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("form", "cells", "value"),
-    [
-        (Form("i16", invalid=(-32768,)), [0x8000], None),
-        (Form("i16", invalid=(-32768,)), [0x7FFF], 32767),
-        (Form("i16", scale=Fraction(1, 10), invalid=(-32768, 32767)), [0x7FFF], None),
-        (Form("i16", scale=Fraction(1, 10), invalid=(-32768, 32767)), [0x7FFE], 3276.6),
-        (Form("u32", "CDAB", invalid=(0xFFFFFFFF,)), [0xFFFF, 0xFFFF], None),
-        (Form("u32", "CDAB", invalid=(0xFFFFFFFF,)), [0xFFFE, 0xFFFF], 0xFFFFFFFE),
-        (Form("i64", "ABCDEFGH", invalid=(-(2**63),)), [0x8000, 0, 0, 0], None),
-        (Form("f32", "ABCD", invalid=(-9999.0,)), [0xC61C, 0x3C00], None),
-        (Form("f32", "ABCD", invalid=(-9999.0,)), [0x7FC0, 0], None),
-        (Form("bcd16", invalid=(9999,)), [0x9999], None),
-        (Form("bcd16", invalid=(9999,)), [0x9998], 9998),
-        (Form("bcd16", invalid=(9999,)), [0x999A], None),
-    ],
-)
-def test_a_number_can_stand_for_no_value(form: Form, cells: list[int], value: float | None) -> None:
-    assert form.decode()(cells, 0) == value
-    other = [0] * form.width
-    both = reader([(form, 0), (form, form.width)])([*cells, *other])
-    assert list(both) == [value, form.decode()(other, 0)]
-
-
-def test_it_is_said_what_stands_for_no_value() -> None:
-    assert Form("i16", invalid=(-32768,)).nothing == "holds what stands for no value there (-32768)"
-    assert Form("f32", "ABCD", invalid=(-1.0,)).nothing.endswith("(-1.0), or holds no number")
-
-
-@given(text=st.text(max_size=12), length=st.integers(1, 12), order=st.sampled_from(["AB", "BA"]))
-def test_a_text_is_written_and_read_again_or_refused(text: str, length: int, order: str) -> None:
-    form = Form("text", order, length=length)
-    try:
-        cells = encoded(form, text)
-    except MisfitValue:
-        assert not text.isprintable() or text != text.strip(" ") or len(text.encode()) > 2 * length
-        return
-    assert len(cells) == length
-    assert form.decode()(cells, 0) == text
 
 
 # --- the way back ---------------------------------------------------------------------------------

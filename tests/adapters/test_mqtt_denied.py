@@ -14,9 +14,9 @@ from adapters._mqtt_doubt import Doubts
 from adapters._mqtt_messages import TOO_LARGE, USUAL, Flight, Message
 from edge.contract import TELEMETRY, Mark, Record, SinkLost
 from tests.adapters.mqtt_far_end import PUBLISH, Packet, Talk, played
-from tests.adapters.test_mqtt import ROOT
+from tests.adapters.mqtt_session_support import opened, table
+from tests.adapters.mqtt_support import ROOT
 from tests.adapters.test_mqtt_killed import ALL, Bench, arrived, until
-from tests.adapters.test_mqtt_session import opened, table
 from tests.support.line import line, recording
 from tests.support.records import count, record
 from tests.support.servers import heard, mosquitto, session

@@ -3,7 +3,7 @@
 import asyncio
 import signal
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from edge.delivery import Delivery
 from edge.journal.sinks import SinkReader
 from edge.recorder import Recorder
 from tests.support.clock import ManualClock
+from tests.support.delivering import at_work
 from tests.support.line import line, recording, see
 from tests.support.proxy import Proxy
 from tests.support.servers import FarEnd, heard, mosquitto, session
@@ -54,12 +55,8 @@ class Bench:
         delivery = Delivery("uns", self._settings, reader, self._recorder, lambda: health, SystemClock())
         outlet = Outlet("uns", "line-1", "", self._path.parent)
         try:
-            async with asyncio.TaskGroup() as group:
-                task = group.create_task(delivery.run(lambda: mqtt.connect(self._settings, outlet)))
+            async with at_work(delivery, lambda: mqtt.connect(self._settings, outlet)):
                 yield delivery
-                task.cancel()
-                with suppress(asyncio.CancelledError):
-                    await task
         finally:
             reader.close()
 

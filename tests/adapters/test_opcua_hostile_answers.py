@@ -1,11 +1,9 @@
 """What a server may put into any answer, before anybody is known too: it costs little time and memory."""
 
-import asyncio
 import struct
 import time
 import tracemalloc
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -15,105 +13,18 @@ from asyncua.ua.ua_binary import struct_from_binary, struct_to_binary
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters import opcua
 from adapters._opcua.answers import TooMuch, answer_to
 from adapters._opcua.binary import Malformed
-from adapters._opcua.client import Endpoint, endpoints
-from adapters._opcua.connect import connect
 from adapters._opcua.errors import LIBRARY_ERRORS
-from adapters._opcua.nodes import UnknownNamespace
 from adapters._opcua.requests import prepared_read
-from adapters._opcua.security import Party
-from adapters._opcua.session import Plan, Session
-from edge.contract import SourceError
-from tests.adapters.opcua_odd_server import Connection
-from tests.adapters.opcua_raw_server import RawServer, extension, filled, header
-from tests.adapters.test_opcua_hostile import settings, signals
-from tests.support.intake import MemoryIntake
-
-MIB = 1024 * 1024
-FULL = 4 * MIB - 4096
-"""What the connection lets through."""
-NULL = b"\xff" * 4
-TOKEN = NULL + b"\0" * 4 + NULL * 3
-REFERENCE = b"\0\x23\1\0\x55\1\0" + NULL + b"\0" + b"\1\0\0\0" + b"\0\0"
-
-
-def endpoint(addresses: bytes = NULL, tokens: bytes = NULL) -> bytes:
-    server = NULL * 2 + b"\0" + b"\0" * 4 + NULL * 2 + addresses
-    return NULL + server + NULL + b"\1\0\0\0" + NULL + tokens + NULL + b"\0"
-
-
-def one(element: bytes) -> bytes:
-    return struct.pack("<i", 1) + element
-
-
-def answer(name: str) -> bytes:
-    """The plainest answer of a service, as asyncua encodes it."""
-    return struct_to_binary(getattr(ua, f"{name}Response")())
-
-
-def head(name: str) -> bytes:
-    return answer(name)[:28]
-
+from tests.adapters.opcua_answers_support import CONTENTS, HEADERS, MIB, NULL, answer
+from tests.adapters.opcua_raw_server import filled, header
 
 SERVICES = (
     "OpenSecureChannel", "GetEndpoints", "CreateSession", "ActivateSession", "CloseSession", "Browse",
     "BrowseNext", "TranslateBrowsePathsToNodeIds", "Write", "CreateSubscription", "CreateMonitoredItems",
     "DeleteMonitoredItems",
 )  # fmt: skip
-REWINDING = struct.pack("<i", -4)
-"""A text of this length takes asyncua back to where the length begins."""
-SESSION = head("CreateSession") + b"\0\0" * 2 + b"\0" * 8 + NULL * 2
-TARGET = b"\0\x55" + NULL
-
-CONTENTS = {
-    "endpoints": ("GetEndpoints", head("GetEndpoints") + filled(endpoint(), FULL)),
-    "tokens": ("GetEndpoints", head("GetEndpoints") + one(endpoint(tokens=filled(TOKEN, FULL)))),
-    "addresses": ("GetEndpoints", head("GetEndpoints") + one(endpoint(addresses=filled(NULL, FULL)))),
-    "addresses without end": (
-        "GetEndpoints",
-        head("GetEndpoints") + one(endpoint(addresses=struct.pack("<i", 2**31 - 1) + REWINDING)),
-    ),
-    "tokens of a session": ("CreateSession", SESSION + one(endpoint(tokens=filled(TOKEN, FULL)))),
-    "certificates": ("CreateSession", SESSION + NULL + filled(NULL * 2, FULL)),
-    "a long nonce": ("ActivateSession", head("ActivateSession") + struct.pack("<i", FULL) + b"0" * FULL),
-    "results": ("ActivateSession", head("ActivateSession") + NULL + filled(b"\0" * 4, FULL)),
-    "diagnostics": ("ActivateSession", head("ActivateSession") + NULL * 2 + filled(b"\0", FULL)),
-    "references": (
-        "Browse",
-        head("Browse") + one(b"\0" * 4 + NULL + filled(REFERENCE, FULL)),
-    ),
-    "nodes with references": (
-        "Browse",
-        head("Browse") + struct.pack("<i", 400) + (b"\0" * 4 + NULL + filled(REFERENCE, 9000)) * 400,
-    ),
-    "next references": ("BrowseNext", head("BrowseNext") + filled(b"\0" * 4 + NULL + NULL, FULL)),
-    "targets": (
-        "TranslateBrowsePathsToNodeIds",
-        head("TranslateBrowsePathsToNodeIds") + one(b"\0" * 4 + filled(TARGET, FULL)),
-    ),
-    "targets of many": (
-        "TranslateBrowsePathsToNodeIds",
-        head("TranslateBrowsePathsToNodeIds")
-        + struct.pack("<i", 999)
-        + (b"\0" * 4 + filled(TARGET, 60)) * 999,
-    ),
-    "items": ("CreateMonitoredItems", head("CreateMonitoredItems") + filled(b"\0" * 23, FULL)),
-    "what became of a filter": (
-        "CreateMonitoredItems",
-        head("CreateMonitoredItems") + one(b"\0" * 20 + extension(300_000)) + NULL,
-    ),
-    "written": ("Write", head("Write") + filled(b"\0" * 4, FULL)),
-    "deleted": ("DeleteMonitoredItems", head("DeleteMonitoredItems") + NULL + filled(b"\0", FULL)),
-}  # fmt: skip
-HEADERS: dict[str, Callable[[bytes], bytes]] = {
-    "an additional header": lambda body: header(body, more=extension(FULL)),
-    "a string table": lambda body: header(body, texts=filled(NULL, FULL)),
-    "texts without end": lambda body: header(body, texts=struct.pack("<i", 2**31 - 1) + REWINDING),
-    "diagnostics": lambda body: header(body, diagnostics=b"\x40" * 99 + b"\0"),
-    "diagnostics without end": lambda body: header(body, diagnostics=b"\x40" * FULL),
-}
 
 
 def cleaned_and_decoded(name: str, body: bytes) -> Any:
@@ -274,155 +185,3 @@ def test_whatever_the_bytes_are_asyncua_reads_what_was_looked_at(
     with suppress(*LIBRARY_ERRORS):
         cleaned_and_decoded(name, bytes(body))
     assert time.process_time() - began < 0.6
-
-
-# --- on a connection --------------------------------------------------------------------------------------
-
-
-@asynccontextmanager
-async def beating() -> AsyncIterator[list[float]]:
-    """The seconds of work between two turns of the event loop, the longest last."""
-    longest = [0.0]
-
-    async def beat() -> None:
-        while True:
-            began = time.process_time()
-            await asyncio.sleep(0.005)
-            longest[0] = max(longest[0], time.process_time() - began)
-
-    async with asyncio.TaskGroup() as tasks:
-        task = tasks.create_task(beat())
-        try:
-            yield longest
-        finally:
-            task.cancel()
-
-
-async def ended(url: str) -> SourceError:
-    intake = MemoryIntake("press-plc")
-    chosen: opcua.Settings = settings(url)
-    try:
-        async with (
-            asyncio.timeout(20),
-            connect(chosen, Party(intake.name, intake.data, intake.line)) as (link, _),
-        ):
-            await Session(link, signals("Count"), intake, Plan(0.05, chosen.subscribe)).run()
-    except SourceError as error:
-        return error
-    raise AssertionError("a source never returns")
-
-
-LIVE = ("OpenSecureChannel", "CreateSession", "ActivateSession", "CreateSubscription", "CreateMonitoredItems")
-BOMBS = {name: change for name, change in HEADERS.items() if name != "diagnostics"}
-
-
-@pytest.mark.parametrize("service", LIVE)
-@pytest.mark.parametrize("what", ["a string table", "texts without end", "diagnostics without end"])
-async def test_a_connection_ends_in_words_and_nothing_else_waits(service: str, what: str) -> None:
-    server = RawServer()
-    server.changed[service] = BOMBS[what]
-    url = await server.start()
-    try:
-        async with beating() as longest:
-            error = await ended(url)
-    finally:
-        await server.stop()
-    assert url in error.reason
-    assert len(error.reason) < 400
-    assert longest[0] < 0.6
-
-
-@pytest.mark.parametrize("service", ["OpenSecureChannel", "GetEndpoints"])
-@pytest.mark.parametrize("what", BOMBS)
-async def test_who_answers_at_its_address_stops_nobody_before_he_is_known(service: str, what: str) -> None:
-    server = RawServer()
-    server.changed[service] = BOMBS[what]
-    url = await server.start()
-    offered: list[Endpoint] = []
-    try:
-        async with beating() as longest:
-            with suppress(*LIBRARY_ERRORS):
-                offered = await endpoints(url, 5)
-    finally:
-        await server.stop()
-    assert longest[0] < 0.6
-    assert not offered or (service, what) == ("GetEndpoints", "an additional header"), "it is passed over"
-
-
-async def test_answers_that_are_too_much_are_asked_for_in_parts() -> None:
-    """A single node has as many references as were asked for; of many it is too much at once."""
-    server, asked = RawServer(), list[int]()
-
-    def changed(body: bytes) -> bytes:
-        count: int = struct.unpack_from("<i", body, 28)[0]
-        asked.append(count)
-        return (
-            body[:28]
-            + struct.pack("<i", count)
-            + (b"\0" * 4 + NULL + filled(REFERENCE, 25_000)) * count
-            + NULL
-        )
-
-    server.changed["Browse"] = changed
-    url = await server.start()
-    intake = MemoryIntake("press-plc")
-    try:
-        async with (
-            asyncio.timeout(20),
-            connect(settings(url), Party(intake.name, intake.data, intake.line)) as (link, _),
-        ):
-            found = await link.browse([ua.BrowseDescription() for _ in range(20)], 2000)
-    finally:
-        await server.stop()
-    assert [len(one) for one in found] == [25_000 // len(REFERENCE)] * 20
-    assert asked == [20, 10, 5, 5, 5, 5]
-
-
-async def test_an_answer_that_comes_as_another_kind_of_message_is_looked_at_too() -> None:
-    """asyncua decodes what opens a channel by itself, whatever it answers."""
-    server = RawServer()
-    bomb = header(CONTENTS["tokens"][1][: MIB * 2], more=extension(MIB))
-    server.changed["GetEndpoints"] = lambda _: bomb
-    server.as_open.add("GetEndpoints")
-    url = await server.start()
-    try:
-        async with beating() as longest:
-            with pytest.raises(LIBRARY_ERRORS):
-                await endpoints(url, 5)
-    finally:
-        await server.stop()
-    assert longest[0] < 0.6
-
-
-REBOUND = b"ERRF" + struct.pack("<IIi", 16, 0, -16)
-"""An error of no error, whose text of -16 bytes ends where the message began."""
-
-
-@pytest.mark.parametrize(
-    "sent", [REBOUND, b"ACKF" + struct.pack("<I5I", 28 + 16 * 5000, 0, 65536, 65536, 0, 0) + REBOUND * 5000]
-)
-async def test_an_error_whose_text_leads_back_is_read_once(sent: bytes) -> None:
-    server = RawServer()
-    server.on_open = lambda connection: _written(connection, sent)
-    url = await server.start()
-    try:
-        async with beating() as longest:
-            with pytest.raises(LIBRARY_ERRORS):
-                async with asyncio.timeout(5):
-                    await endpoints(url, 1)
-    finally:
-        await server.stop()
-    assert longest[0] < 0.6
-
-
-async def _written(connection: Connection, sent: bytes) -> None:
-    connection.writer.write(sent)
-    await connection.writer.drain()
-
-
-def test_a_wrong_namespace_is_compared_with_a_few_and_told_briefly() -> None:
-    known = ["urn:acme:press-line:machine-three:count" + "s" * (one % 7) for one in range(85_000)]
-    began = time.process_time()
-    error = UnknownNamespace("urn:acme:press-line:machine-three:xxxxxxx", ["", "x" * 60_000, *known])
-    assert time.process_time() - began < 0.3
-    assert len(str(error)) < 3000

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from adapters._result_folder import MOST_FILES, Folder, Taken, _free
 from adapters._result_notes import Note, note_of, read_note, write_note
 from edge.contract import Outcome, SourceLost, Verdict
-from tests.adapters.test_result_files import (
+from tests.adapters.result_files_support import (
     LINE,
     bad,
     collecting,

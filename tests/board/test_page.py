@@ -1,8 +1,8 @@
 """The page in a real browser: it moves without a reload, it admits what is old, it trusts no text."""
 
 import re
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -14,7 +14,7 @@ from edge.status import SourceStatus
 from simulators.labels import label
 from tests.board.agent import FakeAgent, fake_agent, write_line
 from tests.board.process import Board, board, end, start
-from tests.support.ptys import PtyDevice
+from tests.support.ptys import plugged
 
 FLAGS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
@@ -192,15 +192,6 @@ async def test_a_real_agent_is_scanned_at_killed_and_started_again(tmp_path: Pat
                 await expect(page.locator("body")).to_have_attribute("data-agent", "live")
             finally:
                 await end(again)
-
-
-@contextmanager
-def plugged(link: Path) -> Iterator[PtyDevice]:
-    device = PtyDevice(link)
-    try:
-        yield device
-    finally:
-        device.unplug()
 
 
 CSS = (HERE / "static" / "board.css").read_text()

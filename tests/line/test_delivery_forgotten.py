@@ -12,7 +12,8 @@ import pytest
 from edge.contract import Mark
 from edge.journal import JournalReader
 from edge.journal.sinks import SinkReader
-from tests.line.test_delivery_replay import WINDOW, Plug
+from tests.line.delivery_replay_support import WINDOW
+from tests.line.test_delivery_replay import Plug
 from tests.support.clock import ManualClock
 from tests.support.delivering import Bench, HandSink, caught_up
 from tests.support.line import line, recording, run_quickly

@@ -12,8 +12,9 @@ from edge.contract import Receipt, Record
 from edge.errors import SinkRefused
 from edge.journal.sinks import SinkReader
 from edge.refusals import Refusals
+from tests.line.delivery_replay_support import WINDOW
 from tests.line.test_delivery_forgotten import KeepingSink, run_line
-from tests.line.test_delivery_replay import WINDOW, Plug
+from tests.line.test_delivery_replay import Plug
 from tests.support.delivering import Bench, HandSink, all_of_it, caught_up
 
 Runs = Callable[[Bench], Coroutine[Any, Any, None]]

@@ -1,30 +1,21 @@
 """What a far end acknowledged and then forgot is sent again, with the same ids; and not for ever."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
-from datetime import timedelta
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import apsw
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from edge.contract import Mark, Receipt, Record
 from edge.delivery import Delivery
 from edge.errors import SinkError, SinkLost, SinkRefused
-from edge.journal import Ranges
 from edge.journal.sinks import SinkReader
-from edge.lately import PIECES, SPANS, Lately
+from tests.line.delivery_replay_support import QUICK, WINDOW, run_line
 from tests.support.clock import ManualClock
 from tests.support.delivering import Bench, HandSink, all_of_it, caught_up
 from tests.support.line import guard, line, recording, run_quickly
-
-QUICK = 40
-"""A second of waiting takes a 40th of one."""
-WINDOW = timedelta(seconds=15)
 
 
 class Plug:
@@ -54,14 +45,6 @@ class Plug:
             while sink.connections == connections or delivery.pending > but:
                 await asyncio.sleep(0.05)
         return [seq for write in sink.writes[before + 1 :] for seq in write]
-
-
-def run_line(path: Path, runs: Callable[[Bench], Coroutine[Any, Any, None]]) -> None:
-    async def live() -> None:
-        async with recording(line(), path) as recorder:
-            await runs(Bench(recorder, path))
-
-    run_quickly(live(), QUICK)
 
 
 def test_without_a_mark_what_came_lately_is_sent_again(tmp_path: Path) -> None:
@@ -367,92 +350,5 @@ def test_a_mark_never_passes_what_is_missing(tmp_path: Path) -> None:
                 await asyncio.sleep(0.5)
             assert delivery.pending >= 1
         assert {one.seq for one in sink.marks} <= {1, 2, 3, 4}
-
-    run_line(tmp_path / "journal.db", runs)
-
-
-# --- the pure part ----------------------------------------------------------------------------------
-
-times = st.floats(0, 100, allow_nan=False)
-
-
-@given(st.lists(st.tuples(times, st.sets(st.integers(1, 400), max_size=30))))
-def test_what_is_younger_than_the_window_is_always_held(acks: Sequence[tuple[float, set[int]]]) -> None:
-    lately, window_s = Lately(15.0), 15.0
-    acks = sorted(acks, key=lambda one: one[0])
-    for at_s, numbers in acks:
-        lately.add(at_s, numbers)
-        lately.alive(at_s)
-    held, end_s = lately.since(), acks[-1][0] if acks else 0.0
-    young = {seq for at_s, numbers in acks if at_s >= end_s - window_s for seq in numbers}
-    assert young <= set(_numbers(held))
-    assert len(list(lately)) <= (SPANS + 2) * PIECES
-    back = Lately(window_s)
-    for at_s, begun_s, first, last in lately:
-        back.put_back(at_s + 1e-6, begun_s + 1e-6, first, last)
-    assert list(back.since()) == list(held), "as it lies on disk"
-
-
-def test_what_was_acknowledged_long_ago_goes() -> None:
-    lately = Lately(15.0)
-    lately.add(0.0, [1, 2])
-    lately.add(9.0, [7])
-    lately.alive(20.0)
-    assert list(lately.since()) == [(7, 7)]
-    assert list(lately.since(12.0)) == []
-
-
-@given(st.floats(0.5, 14), st.floats(1_000, 1e7))
-def test_what_is_acknowledged_again_and_again_is_young_for_so_long_and_no_longer(
-    every_s: float, begin_s: float
-) -> None:
-    lately, now_s, held_s = Lately(15.0, renewed_s=300.0), begin_s, 0.0
-    while now_s < begin_s + 400:
-        if now_s == begin_s or 7 in lately.since():
-            lately.add(now_s, [7])
-        lately.alive(now_s)
-        held_s = now_s - begin_s if 7 in lately.since() else held_s
-        now_s += every_s
-    assert 300 <= held_s + every_s <= 300 + 15 + 17 + 15
-
-
-def test_how_old_it_is_holds_over_a_restart_and_while_it_waits() -> None:
-    lately = Lately(15.0, renewed_s=300.0)
-    for now_s in range(1_000, 1_300, 10):
-        back = Lately(15.0, renewed_s=300.0)
-        for row in lately:
-            back.put_back(*row)
-        lately = back
-        lately.add(now_s, [7])
-        lately.alive(now_s)
-    lately.alive(1_320.0, [(7, 7)])
-    assert next(iter(lately))[1] <= 1_000
-    lately.add(1_340.0, [7])
-    lately.alive(1_340.0)
-    assert not lately.since(), "it stays as old as it is"
-
-
-def test_a_span_in_pieces_is_bounded() -> None:
-    lately = Lately(15.0)
-    lately.add(0.0, range(1, 10_000, 2))
-    assert [(first, last) for _, _, first, last in lately] == [(1, 9_999)]
-
-
-def _numbers(ranges: Ranges) -> list[int]:
-    return [seq for first, last in ranges for seq in range(first, last + 1)]
-
-
-@pytest.mark.parametrize("window", [timedelta(milliseconds=1), WINDOW])
-def test_a_far_end_that_never_was_there_is_asked_for_nothing(tmp_path: Path, window: timedelta) -> None:
-    async def runs(bench: Bench) -> None:
-        sink = HandSink(refuses=SinkLost("hand", "no route"))
-        async with bench.delivering(sink, replay=window) as delivery:
-            await bench.happen(4)
-            while sink.connections < 3:
-                await asyncio.sleep(0.1)
-            sink.refuses = None
-            await sink.until(lambda: bool(sink.writes))
-            await caught_up(delivery, sink)
-        assert sink.seqs() == [1, 2, 3, 4]
 
     run_line(tmp_path / "journal.db", runs)

@@ -8,7 +8,7 @@ import http.client
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from edge.quarantine import RetryRejected
 from edge.recorder import Recorder
 from tests.line.test_agent import agent
 from tests.support.agent import Agent
-from tests.support.delivering import Bench
+from tests.support.delivering import Bench, at_work
 from tests.support.line import line, recording, run_quickly, see
 from tests.support.servers import heard, influxd, mosquitto, query_influx, session, v2_front
 from tests.support.stub import Stub, stub
@@ -45,12 +45,8 @@ async def delivering(
     delivery = Delivery(name, made, reader, recorder, dict)
     outlet = Outlet(name, "line-1", "", path.parent / name)
     try:
-        async with asyncio.TaskGroup() as group:
-            task = group.create_task(delivery.run(lambda: module.connect(made, outlet)))
+        async with at_work(delivery, lambda: module.connect(made, outlet)):
             yield delivery
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
     finally:
         reader.close()
 

@@ -2,8 +2,8 @@
 
 import asyncio
 import textwrap
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from edge.observation import Verdict
 from simulators.labels import label
 from tests.adapters.modbus_support import Device, build_device, device
 from tests.board.process import end, start
-from tests.support.ptys import PtyDevice
+from tests.support.ptys import plugged
 
 LINE = """
 [line]
@@ -258,15 +258,6 @@ async def test_what_cannot_be_recorded_is_shown_as_refused() -> None:
 @pytest.fixture(scope="module")
 def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build_device(tmp_path_factory.mktemp("modbus"))
-
-
-@contextmanager
-def plugged(link: Path) -> Iterator[PtyDevice]:
-    gun = PtyDevice(link)
-    try:
-        yield gun
-    finally:
-        gun.unplug()
 
 
 @asynccontextmanager

@@ -98,13 +98,33 @@ async def test_a_restart_with_the_counts_retained_leaves_nothing_open(path: Path
     assert (restart.cause, restart.parts, restart.waiting) == ("device-restarted", 12, ())
 
 
+async def test_an_uncertain_count_is_told_with_both_readings_in_the_log_too(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A rollover that nobody saw may be a new begin."""
+    found = await ledger(
+        path, ManualClock(), (AGENT, "start"), (TOTAL, 65_530), ("", 30), (AGENT, "stop"), (AGENT, "start"),
+        (TOTAL, 14),
+    )  # fmt: skip
+    assert found.uncertain == 1
+    [told_of] = [why for one in found.intervals for why in one.uncertain if "it went" in why]
+    assert told_of == (
+        "press.total: it went from 65530 to 14: it could have turned over or begun again unseen, or no clock"
+        " tells how long it was not seen"
+    )
+    assert (
+        "press.total: it went from 65530 to 14, which is uncertain: 20 parts are counted" in caplog.messages
+    )
+
+
 async def test_a_restart_may_bring_back_counts_that_were_saved_earlier(path: Path) -> None:
     """Unless they are retained: what was made at least is counted, what may have been is told."""
     found = await ledger(path, ManualClock(), *RESTARTED_LATER)
     [restart] = found.intervals
     older = "its device may have begun anew, and gone on from an older count"
     assert restart.uncertain == (
-        f"press.total: {older}: 12 parts were made at least, 27 may have been since it began",
+        f"press.total: it went from 40500 to 40512: {older}: 12 parts were made at least,"
+        " 27 may have been since it began",
         f"press.reject: {older}: 0 parts were made at least, 29 may have been since it began",
     )
 

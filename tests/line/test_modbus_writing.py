@@ -1,8 +1,8 @@
 """The whole agent writes to a Modbus device: told, written, confirmed; killed at the worst instants."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -10,7 +10,7 @@ import pytest
 from simulators.labels import label
 from tests.adapters.modbus_support import Device, build_device, device
 from tests.support.agent import Agent, running_agent
-from tests.support.ptys import PtyDevice
+from tests.support.ptys import PtyDevice, plugged
 
 LINE = """
 [line]
@@ -67,15 +67,6 @@ ORDER = [1042, 0]
 @pytest.fixture(scope="module")
 def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build_device(tmp_path_factory.mktemp("device"))
-
-
-@contextmanager
-def plugged(link: Path) -> Iterator[PtyDevice]:
-    gun = PtyDevice(link)
-    try:
-        yield gun
-    finally:
-        gun.unplug()
 
 
 @asynccontextmanager

@@ -125,6 +125,7 @@ async def test_beyond_loopback_no_order_is_taken(file: Path) -> None:
     assert (sent[0]["status"], json.decode(sent[1]["body"])) == (403, {"error": "not here"})
 
 
+@pytest.mark.long
 async def test_a_thousand_posts_at_once_make_one_order(file: Path) -> None:
     async def send() -> Answer:
         while (answer := await post(shown.port, ORDER)).status == 503:

@@ -112,14 +112,23 @@ class Bench:
         made = HandSettings.model_validate({"type": "hand", **settings})
         delivery = Delivery("hand", made, reader, self.recorder, lambda: dict(self.states), self.clock)
         try:
-            async with asyncio.TaskGroup() as group:
-                task = group.create_task(delivery.run(sink.connect))
+            async with at_work(delivery, sink.connect):
                 yield delivery
-                task.cancel()
-                with suppress(asyncio.CancelledError):
-                    await task
         finally:
             reader.close()
+
+
+@asynccontextmanager
+async def at_work(
+    delivery: Delivery, connect: Callable[[], AbstractAsyncContextManager[Sink]]
+) -> AsyncIterator[None]:
+    """Until the end of the block; then stopped as the agent does it."""
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(delivery.run(connect))
+        yield
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
 
 
 async def caught_up(delivery: Delivery, sink: HandSink) -> None:

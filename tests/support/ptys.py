@@ -3,8 +3,8 @@
 import asyncio
 import os
 import tty
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 from edge.contract import Observation, Outcome, SourceError
@@ -86,6 +86,16 @@ class PtyDevice:
                 return False
             await asyncio.sleep(0.005)
         return True
+
+
+@contextmanager
+def plugged(link: Path) -> Iterator[PtyDevice]:
+    """A device until the end of the block."""
+    device = PtyDevice(link)
+    try:
+        yield device
+    finally:
+        device.unplug()
 
 
 class SlowIntake(MemoryIntake):

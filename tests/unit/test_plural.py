@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 from edge.cli import app
 from edge.plural import counted
-from tests.line.test_ledger import TOML
+from tests.line.test_ledger_command import TOML
 
 OVEN = '[telemetry.oven]\nsource = "plc"\nunit = 2\nzone = { holding = 4, as = "u16" }\n'
 
