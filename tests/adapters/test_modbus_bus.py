@@ -168,7 +168,7 @@ async def test_a_unit_that_fails_every_third_time_leaves_the_bus_to_the_others(i
             await intake.until(lambda: len(intake.values("u1")) >= before + 60)
             lasted_s = asyncio.get_running_loop().time() - began
     assert lasted_s <= 60 * 0.04 * 1.4 + timeout_s, "the live unit lost its period"
-    assert next(turns) > failed + 3, "the unit is not given up either"
+    assert next(turns) > failed + 1, "the unit is not given up either"
     assert len(intake.values("u2")) > 3
 
 

@@ -99,13 +99,13 @@ async def test_a_line_that_was_never_silent_is_not_back_before_it_is() -> None:
                 await writer.drain()
 
     async with host(talk) as port:
-        async with linked(over_tcp(port), counts=counts, worst_s=0.03) as link:
+        async with linked(over_tcp(port), counts=counts, worst_s=0.08) as link:
             assert cells(await link.read(block(10))) == [1010]
             with pytest.raises(NoAnswer):
                 await link.read(block(10))
             with pytest.raises(SourceLost, match="never silent"):
                 await link.recover()
-        async with linked(over_tcp(port), counts=counts, worst_s=0.03) as link:
+        async with linked(over_tcp(port), counts=counts, worst_s=0.08) as link:
             with pytest.raises(SourceLost, match="never silent"):
                 await link.read(block(10))
         babbles = False

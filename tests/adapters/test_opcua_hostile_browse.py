@@ -214,7 +214,7 @@ async def test_nodes_below_nodes_without_end_are_given_up() -> None:
         assert "has too many nodes to be looked through: name the signal's node" in made.fault
         assert made.given_up
         assert server._number < 2 * MOST_SEEN
-        assert stood_still_s() < 2.0
+        assert stood_still_s() < 4.0
 
 
 @pytest.mark.parametrize(
@@ -267,7 +267,7 @@ async def test_a_namespace_array_without_end_costs_next_to_nothing() -> None:
     async with linked(server) as link, heartbeat() as stood_still_s:
         with pytest.raises(Exception, match="20000 namespaces: no real one has so many"):
             await resolve(link, [signal(node="nsu=urn:acme:press-line:machine-x;s=A")] * 3)
-        assert stood_still_s() < 2.0
+        assert stood_still_s() < 4.0
 
 
 def test_a_wrong_namespace_is_compared_with_a_few_and_with_the_beginning_of_each() -> None:
